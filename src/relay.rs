@@ -1,0 +1,1 @@
+//! The mail path, in order.

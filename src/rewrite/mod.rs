@@ -1,0 +1,1 @@
+//! `Plan` + message → new bytes, or the original with a reason.

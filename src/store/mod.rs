@@ -1,0 +1,146 @@
+//! Two embedded stores behind two small traits: settings in sled, history in SQLite (DESIGN 9).
+//!
+//! Settings are small and read whole into a [`Snapshot`] that is swapped on change, so the mail path and the tracking
+//! site never wait for a disk to know their policy. History has one writer thread that commits in groups.
+
+pub mod record;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::event::Event;
+use crate::settings::{Org, OrgName, User};
+use crate::token::MessageId;
+use record::{Delivery, MessageFilter, MessageRecord, MessageSummary, TimelineEntry};
+
+/// A boxed future, as trait objects need it.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Everything the mail path, the tracking site and logins need to know, in memory.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// By name.
+    pub orgs: BTreeMap<OrgName, Org>,
+    /// By login.
+    pub users: BTreeMap<String, User>,
+    /// By message and link index.
+    pub overrides: HashMap<(MessageId, u16), Override>,
+}
+
+/// What a sender did to a link after sending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Override {
+    /// It leads here now.
+    Destination(String),
+    /// It answers 410.
+    Withdrawn,
+}
+
+/// One change of the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Creates or replaces.
+    PutOrg(Org),
+    /// Removes; its links go on working.
+    RemoveOrg(OrgName),
+    /// Creates or replaces.
+    PutUser(User),
+    /// Removes by login.
+    RemoveUser(String),
+    /// Creates or replaces.
+    PutOverride(MessageId, u16, Override),
+    /// Back to the sealed destination.
+    RemoveOverride(MessageId, u16),
+}
+
+/// The settings: read from memory, changed durably.
+pub trait SettingsStore: Send + Sync {
+    /// What is in force now. No I/O, no lock held.
+    fn snapshot(&self) -> Arc<Snapshot>;
+
+    /// Makes all changes durable, all or none, then swaps the snapshot, then answers.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing was acknowledged; the snapshot is as before.
+    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// What came of inserting a message record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is durable.
+    Durable,
+    /// The id is taken: draw another.
+    IdTaken,
+}
+
+/// Which timeline entries to read, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TimelineFilter {
+    /// Only this message.
+    pub message: Option<MessageId>,
+    /// Only this org.
+    pub org: Option<OrgName>,
+    /// Only this sender's.
+    pub login: Option<String>,
+    /// Only entries with a greater sequence.
+    pub after_sequence: i64,
+    /// At most this many, 1..=1000.
+    pub limit: u32,
+}
+
+/// The history: what was sent and what happened to it. Every write is durable when its future resolves.
+pub trait HistoryStore: Send + Sync {
+    /// Adds a message with its recipients and links.
+    fn insert(&self, record: MessageRecord) -> BoxFuture<'_, Result<Inserted, StoreError>>;
+
+    /// Sets how delivery to some recipients (by index) stands.
+    fn settle(&self, id: MessageId, outcomes: Vec<(u16, Delivery)>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Adds events.
+    fn record(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// A page of messages, newest first.
+    fn messages(&self, filter: MessageFilter) -> BoxFuture<'_, Result<Vec<MessageSummary>, StoreError>>;
+
+    /// One message, whole.
+    fn message(&self, id: MessageId) -> BoxFuture<'_, Result<Option<MessageRecord>, StoreError>>;
+
+    /// Events with the names a person needs.
+    fn timeline(&self, filter: TimelineFilter) -> BoxFuture<'_, Result<Vec<TimelineEntry>, StoreError>>;
+}
+
+/// Why a store did not do as asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full or fails: nothing is acknowledged until an operator acts.
+    #[error("the {store} store cannot write: {detail}")]
+    Disk {
+        /// `settings` or `history`.
+        store: &'static str,
+        /// The system's words.
+        detail: String,
+    },
+    /// What is on disk cannot be read.
+    #[error("the {store} store holds something unreadable at {at}: {detail}")]
+    Corrupt {
+        /// `settings` or `history`.
+        store: &'static str,
+        /// Tree and key, or table.
+        at: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The queue to the writer is full: try again.
+    #[error("the {store} store is busy")]
+    Busy {
+        /// `settings` or `history`.
+        store: &'static str,
+    },
+    /// The store is shutting down.
+    #[error("the {store} store is closed")]
+    Closed {
+        /// `settings` or `history`.
+        store: &'static str,
+    },
+}

@@ -1,0 +1,1 @@
+//! Bad config files, one mistake each, with the words `waxseal check` must say.

@@ -1,0 +1,1 @@
+//! The shared corpus of real mail (ignored by default: it is not part of the repository).

@@ -1,0 +1,3 @@
+//! What must always be true of the source itself.
+
+mod imports;

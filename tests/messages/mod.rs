@@ -1,0 +1,1 @@
+//! Golden pairs: a message before and after.

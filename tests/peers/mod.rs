@@ -1,0 +1,1 @@
+//! Real clients and servers (ignored by default: they must be installed).

@@ -1,0 +1,1 @@
+//! One story a file, named by what happens.

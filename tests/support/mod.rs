@@ -1,0 +1,1 @@
+//! What tests share: a running relay, a scripted upstream, temporary folders.
