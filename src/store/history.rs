@@ -149,3 +149,149 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
 fn disk_error(error: &std::io::Error) -> StoreError {
     StoreError::Disk { store: STORE, detail: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::event::{EventKind, Verdict};
+    use crate::store::contract_tests::{event, record};
+    use crate::store::record::RecipientRecord;
+
+    /// Names the folder in which [`writes_until_killed`] works.
+    const CRASH_FOLDER: &str = "WAXSEAL_TEST_CRASH_FOLDER";
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_bad_item_fails_alone_in_its_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteHistory::open(&folder.path().join("h"), &Options::default()).unwrap();
+        let twice: Vec<RecipientRecord> = vec![record(2).recipients[0].clone(), record(2).recipients[0].clone()];
+        let bad = MessageRecord { recipients: twice, ..record(2) };
+        let (first, second, third) = tokio::join!(store.insert(record(1)), store.insert(bad), store.insert(record(3)));
+        assert!(matches!(first, Ok(Inserted::Durable)));
+        assert!(matches!(second, Err(StoreError::Refused { .. })), "{second:?}");
+        assert!(matches!(third, Ok(Inserted::Durable)));
+        assert_eq!(store.message(MessageId(2)).await.unwrap(), None, "nothing of the bad one stays");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteHistory::open(&folder.path().join("h"), &Options::default()).unwrap();
+        let blocker = Connection::open(folder.path().join("h")).unwrap();
+        blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+        // The first holds the writer in its wait for the lock; the second is given up while it is still queued.
+        let mut first = store.insert(record(1));
+        assert!(tokio::time::timeout(Duration::from_millis(100), &mut first).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_millis(100), store.insert(record(2))).await.is_err());
+        blocker.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(first.await.unwrap(), Inserted::Durable);
+        assert_eq!(store.insert(record(3)).await.unwrap(), Inserted::Durable);
+        assert_eq!(store.message(MessageId(2)).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_said_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { queue_max: 1, ..Options::default() };
+        let store = SqliteHistory::open(&folder.path().join("h"), &options).unwrap();
+        let blocker = Connection::open(folder.path().join("h")).unwrap();
+        blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut first = store.insert(record(1));
+        assert!(tokio::time::timeout(Duration::from_millis(100), &mut first).await.is_err());
+        let mut second = store.insert(record(2));
+        assert!(tokio::time::timeout(Duration::from_millis(20), &mut second).await.is_err());
+        assert!(matches!(store.insert(record(3)).await, Err(StoreError::Busy { .. })));
+        blocker.execute_batch("ROLLBACK").unwrap();
+        assert_eq!((first.await.unwrap(), second.await.unwrap()), (Inserted::Durable, Inserted::Durable));
+    }
+
+    #[test]
+    fn the_files_are_the_owners_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteHistory::open(&folder.path().join("h"), &Options::default()).unwrap();
+        runtime().block_on(store.insert(record(1))).unwrap();
+        let modes: Vec<u32> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().permissions().mode() & 0o777)
+            .collect();
+        assert!(modes.len() >= 2 && modes.iter().all(|mode| *mode == 0o600), "{modes:?}");
+    }
+
+    #[test]
+    fn what_is_no_database_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("h"), vec![b'x'; 8192]).unwrap();
+        let error = SqliteHistory::open(&folder.path().join("h"), &Options::default()).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    }
+
+    /// The child of the next test: inserts for ever and prints each id once it is acknowledged.
+    #[test]
+    #[ignore = "run by what_was_acknowledged_survives_sigkill, in a process of its own"]
+    fn writes_until_killed() {
+        let folder = std::env::var_os(CRASH_FOLDER).unwrap();
+        let store = SqliteHistory::open(&Path::new(&folder).join("h"), &Options::default()).unwrap();
+        let store = &store;
+        runtime().block_on(async {
+            for id in (1..).step_by(8) {
+                let group = (id..id + 8).map(|id| async move {
+                    store.insert(record(id)).await.unwrap();
+                    store.record(vec![event(id, 9, EventKind::Open, Verdict::Person)]).await.unwrap();
+                    println!("acknowledged {id}");
+                });
+                let mut tasks: Vec<_> = group.map(Box::pin).collect();
+                std::future::poll_fn(|context| {
+                    tasks.retain_mut(|task| task.as_mut().poll(context).is_pending());
+                    if tasks.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+                })
+                .await;
+            }
+        });
+    }
+
+    #[test]
+    fn what_was_acknowledged_survives_sigkill() {
+        for acknowledged_min in [1, 20, 60] {
+            let folder = tempfile::tempdir().unwrap();
+            let acknowledged = kill_a_writer(folder.path(), acknowledged_min);
+            let store = SqliteHistory::open(&folder.path().join("h"), &Options::default()).unwrap();
+            runtime().block_on(async {
+                for id in acknowledged {
+                    assert_eq!(store.message(MessageId(id)).await.unwrap(), Some(record(id)));
+                    let of_message = TimelineFilter { message: Some(MessageId(id)), limit: 9, ..Default::default() };
+                    assert_eq!(store.timeline(of_message).await.unwrap().len(), 1, "the event of {id}");
+                }
+            });
+        }
+    }
+
+    /// Runs [`writes_until_killed`] in a process of its own and kills it; the ids it had acknowledged by then.
+    fn kill_a_writer(folder: &Path, acknowledged_min: usize) -> Vec<u64> {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "store::history::tests::writes_until_killed", "--nocapture"])
+            .env(CRASH_FOLDER, folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut acknowledged = Vec::new();
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            if let Some(id) = line.unwrap().strip_prefix("acknowledged ") {
+                acknowledged.push(id.parse().unwrap());
+                if acknowledged.len() == acknowledged_min {
+                    child.kill().unwrap();
+                }
+            }
+        }
+        child.wait().unwrap();
+        assert!(acknowledged.len() >= acknowledged_min, "the child ended by itself");
+        acknowledged
+    }
+}

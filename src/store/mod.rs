@@ -167,3 +167,6 @@ pub enum StoreError {
         store: &'static str,
     },
 }
+
+#[cfg(test)]
+mod contract_tests;

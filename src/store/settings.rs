@@ -312,3 +312,152 @@ fn sled_error(error: sled::Error) -> StoreError {
 fn disk_error(error: std::io::Error) -> StoreError {
     StoreError::Disk { store: STORE, detail: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::super::format::tests::{org, user};
+    use super::*;
+
+    /// A disk with so much space, whose sync fails from the n-th change on.
+    struct FailingDisk {
+        real: RealDisk,
+        free_bytes: u64,
+        good_syncs: Arc<AtomicU64>,
+    }
+
+    impl Disk for FailingDisk {
+        fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+            Ok(self.free_bytes)
+        }
+        fn sync_opened(&mut self, folder: &Path) -> io::Result<()> {
+            self.real.sync_opened(folder)
+        }
+        fn sync_changes(&mut self) -> io::Result<()> {
+            let take = |left: u64| left.checked_sub(1);
+            match self.good_syncs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) {
+                Ok(_) => self.real.sync_changes(),
+                Err(_) => Err(io::Error::from_raw_os_error(5)),
+            }
+        }
+    }
+
+    fn open(folder: &Path) -> Result<SledSettings, StoreError> {
+        SledSettings::open(folder, &Options::default())
+    }
+
+    fn every_kind() -> Vec<Change> {
+        vec![
+            Change::PutOrg(org("acme")),
+            Change::PutOrg(org("beta")),
+            Change::PutUser(user("ann@example.com")),
+            Change::PutUser(user("bob/with\u{e9} slash")),
+            Change::PutOverride(MessageId(u64::MAX), 65_535, Override::Withdrawn),
+            Change::PutOverride(MessageId(1), 0, Override::Destination("https://example.com/".to_owned())),
+            Change::PutOverride(MessageId(1), 1, Override::Withdrawn),
+        ]
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_change_is_there_after_opening_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        store.change(every_kind()).await.unwrap();
+        let removals = vec![
+            Change::RemoveOrg("beta".parse().unwrap()),
+            Change::RemoveUser("ann@example.com".to_owned()),
+            Change::RemoveOverride(MessageId(1), 1),
+        ];
+        store.change(removals).await.unwrap();
+        let before = store.snapshot();
+        assert_eq!((before.orgs.len(), before.users.len(), before.overrides.len()), (1, 1, 2));
+        drop(store);
+        let after = open(folder.path()).unwrap().snapshot();
+        assert_eq!(after.orgs, before.orgs);
+        assert_eq!(after.users, before.users);
+        assert_eq!(after.overrides, before.overrides);
+    }
+
+    #[tokio::test]
+    async fn a_reader_keeps_the_snapshot_it_took() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        let taken = store.snapshot();
+        store.change(every_kind()).await.unwrap();
+        assert!(taken.orgs.is_empty() && !store.snapshot().orgs.is_empty());
+    }
+
+    #[tokio::test]
+    async fn changes_are_all_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        let too_large = Override::Destination("x".repeat(VALUE_BYTES_MAX));
+        let changes = vec![Change::PutOrg(org("acme")), Change::PutOverride(MessageId(1), 0, too_large)];
+        assert!(matches!(store.change(changes).await, Err(StoreError::Refused { .. })));
+        assert!(store.snapshot().orgs.is_empty());
+        store.change(vec![Change::PutUser(user("ann"))]).await.unwrap();
+        drop(store);
+        assert!(open(folder.path()).unwrap().snapshot().orgs.is_empty());
+    }
+
+    /// After the first failed sync nothing is acknowledged, not even when the disk would work again, and the snapshot
+    /// stays as last acknowledged. A restart mends it.
+    #[tokio::test]
+    async fn after_an_io_error_no_change_is_acknowledged() {
+        let folder = tempfile::tempdir().unwrap();
+        let good_syncs = Arc::new(AtomicU64::new(1));
+        let disk = FailingDisk { real: RealDisk::default(), free_bytes: u64::MAX, good_syncs: Arc::clone(&good_syncs) };
+        let store = SledSettings::open_on(disk, folder.path(), &Options::default()).unwrap();
+        store.change(vec![Change::PutOrg(org("acme"))]).await.unwrap();
+        let put = || vec![Change::PutUser(user("ann"))];
+        assert!(matches!(store.change(put()).await, Err(StoreError::Disk { .. })));
+        good_syncs.store(9, Ordering::SeqCst);
+        assert!(matches!(store.change(put()).await, Err(StoreError::Disk { .. })));
+        assert_eq!((store.snapshot().orgs.len(), store.snapshot().users.len()), (1, 0));
+        drop(store);
+        let store = open(folder.path()).unwrap();
+        assert_eq!(store.snapshot().orgs.len(), 1);
+        store.change(put()).await.unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk =
+            |free_bytes| FailingDisk { real: RealDisk::default(), free_bytes, good_syncs: Arc::new(AtomicU64::new(9)) };
+        let error = SledSettings::open_on(disk(FREE_BYTES_MIN - 1), folder.path(), &Options::default()).unwrap_err();
+        assert!(error.to_string().contains("free"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "sled was not even opened");
+        SledSettings::open_on(disk(FREE_BYTES_MIN), folder.path(), &Options::default()).unwrap();
+    }
+
+    /// Rows: a value that cannot be read, a key that does not fit its value, a key of nobody's, a newer layout.
+    #[test]
+    fn what_cannot_be_read_stops_the_opening_and_names_its_place() {
+        for (key, value, place) in [
+            ("override/0000000000000001/0000", &b"\x02{}"[..], "override/0000000000000001/0000"),
+            ("override/1/0", b"\x01{\"destination\":null}", "override/1/0"),
+            ("override/0000000000000001/000A", b"\x01{\"destination\":null}", "000A"),
+            ("grant/x", b"\x01{}", "grant/x"),
+            ("format", b"\x02", "format"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            drop(open(folder.path()).unwrap());
+            let db = sled::open(folder.path()).unwrap();
+            db.insert(key, value).unwrap();
+            db.flush().unwrap();
+            drop(db);
+            let error = open(folder.path()).unwrap_err();
+            assert!(matches!(error, StoreError::Corrupt { .. }) && error.to_string().contains(place), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_second_process_is_kept_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = open(folder.path()).unwrap();
+        assert!(matches!(open(folder.path()), Err(StoreError::Disk { .. })));
+    }
+}
