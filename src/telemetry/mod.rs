@@ -1,1 +1,4 @@
 //! Log set-up and the mail log.
+
+mod address;
+pub mod log;
