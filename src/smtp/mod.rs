@@ -3,6 +3,8 @@
 pub mod extension;
 pub mod path;
 pub mod reply;
+pub mod reply_reader;
+pub mod stuff;
 pub mod transaction;
 
 pub use path::{ForwardPath, Mailbox, ReversePath};
