@@ -19,6 +19,7 @@ pub mod geo;
 pub mod inbox;
 pub mod listener;
 pub mod relay;
+pub mod spool;
 pub mod store;
 pub mod telemetry;
 pub mod web;

@@ -16,6 +16,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // shell
     ("telemetry", &["message", "token", "event", "settings", "smtp"]),
     ("geo", &["telemetry"]),
+    ("spool", &["smtp", "message", "token"]),
     ("store", &["message", "event", "settings", "token", "telemetry"]),
     ("deliver", &["smtp", "message", "telemetry"]),
     (
