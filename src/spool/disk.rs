@@ -274,6 +274,7 @@ impl Spool {
         self.write_tmp(&tmp, parts)?;
         if let Err(source) = self.files.rename(&tmp, path) {
             self.discard(&tmp);
+            self.discard(path); // a network file system may have carried it out all the same
             return Err(self.disk(path, source));
         }
         if let Err(source) = self.files.sync_folder(&self.folder) {
