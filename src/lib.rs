@@ -18,6 +18,7 @@ pub mod deliver;
 pub mod geo;
 pub mod inbox;
 pub mod listener;
+pub mod queue;
 pub mod relay;
 pub mod spool;
 pub mod store;

@@ -28,14 +28,31 @@ pub enum Last {
     Unknown,
 }
 
+/// The waits of one installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// After the first failure, the second, and so on; the last repeats. Never empty in effect: none means a minute.
+    pub waits: Vec<Duration>,
+    /// How long a copy is tried, from its acceptance.
+    pub life: Duration,
+    /// The least wait after an unknown outcome.
+    pub unknown_wait_min: Duration,
+}
+
+impl Default for Schedule {
+    fn default() -> Schedule {
+        Schedule { waits: WAITS.to_vec(), life: LIFE, unknown_wait_min: UNKNOWN_WAIT_MIN }
+    }
+}
+
 /// The wait after attempt number `attempts` (1 for the first) of a copy that is `age` old, or `None` when its life is
 /// over. `jitter` is evenly drawn from all of `u16`.
-pub fn wait(attempts: u32, age: Duration, last: Last, jitter: u16) -> Option<Duration> {
-    let left = LIFE.checked_sub(age).filter(|left| !left.is_zero())?;
-    let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX).min(WAITS.len() - 1);
-    let mut wait = WAITS.get(index).copied().unwrap_or(UNKNOWN_WAIT_MIN);
+pub fn wait(attempts: u32, age: Duration, last: Last, jitter: u16, schedule: &Schedule) -> Option<Duration> {
+    let left = schedule.life.checked_sub(age).filter(|left| !left.is_zero())?;
+    let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+    let mut wait = schedule.waits.get(index).or(schedule.waits.last()).copied().unwrap_or(minutes(1));
     if last == Last::Unknown {
-        wait = wait.max(UNKNOWN_WAIT_MIN);
+        wait = wait.max(schedule.unknown_wait_min);
     }
     let extra = wait / JITTER_DIVISOR * u32::from(jitter) / u32::from(u16::MAX);
     // The last attempt is made at the end of the life, not before it.
@@ -71,7 +88,7 @@ mod tests {
             (0, Duration::ZERO, Last::Deferred, 0, Some(60)),
         ];
         for (attempts, age, last, jitter, expected) in table {
-            let got = wait(attempts, age, last, jitter).map(|d| d.as_secs());
+            let got = wait(attempts, age, last, jitter, &Schedule::default()).map(|d| d.as_secs());
             assert_eq!(got, expected, "attempt {attempts} at {age:?}");
         }
     }
@@ -81,7 +98,7 @@ mod tests {
         fn a_copy_is_tried_to_its_end_and_a_bounded_number_of_times(jitters in proptest::collection::vec(any::<u16>(), 8)) {
             let (mut age, mut attempts) = (Duration::ZERO, 1);
             let mut jitters = jitters.iter().copied().cycle();
-            while let Some(next) = wait(attempts, age, Last::Deferred, jitters.next().unwrap()) {
+            while let Some(next) = wait(attempts, age, Last::Deferred, jitters.next().unwrap(), &Schedule::default()) {
                 prop_assert!(next > Duration::ZERO && next <= Duration::from_secs(72 * 60));
                 age += next;
                 attempts += 1;

@@ -3,21 +3,23 @@
 //! Both the waiting client's attempts and the queue's go through here, so that they share one breaker and one pace.
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::breaker::Breaker;
+use super::capabilities::CannotCarry;
 use super::outbound::{Deadlines, Outbound};
 use super::pace::Pace;
 use super::pool::Upstream;
 use super::predict;
 use super::{Fate, Stage, Why};
+use crate::smtp::reply::{Enhanced, Reply};
 
 /// Connections, breaker and pace of one upstream.
 pub struct Courier {
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
     host: String,
     breaker: Mutex<Breaker>,
     pace: Mutex<Pace>,
@@ -31,7 +33,7 @@ impl Courier {
     /// `host` is what reports and logs call this upstream.
     pub fn new(upstream: Upstream, host: String, messages_per_minute: Option<u32>) -> Courier {
         Courier {
-            upstream,
+            upstream: Arc::new(upstream),
             host,
             breaker: Mutex::default(),
             pace: Mutex::new(Pace::new(messages_per_minute)),
@@ -61,27 +63,30 @@ impl Courier {
 
     /// One attempt: waits its turn, delivers, and learns from the outcome. One fate per recipient, in order.
     ///
+    /// # Errors
+    /// [`CannotCarry`]: upstream is well, but this form of the mail is not for it. Nothing was sent.
+    ///
     /// # Cancel safety
     /// None: run it in a task that owns it.
-    pub async fn deliver(&self, outbound: Outbound, deadlines: Deadlines) -> Vec<Fate> {
+    pub async fn deliver(&self, outbound: Outbound, deadlines: Deadlines) -> Result<Vec<Fate>, CannotCarry> {
         let recipients = outbound.envelope.recipients.len();
         if !lock(&self.breaker).admit(self.now_ms()) {
             let why = Why::Lost("not tried: upstream has been unreachable".to_owned());
-            return vec![Fate::Deferred { stage: Stage::Connect, why }; recipients];
+            return Ok(vec![Fate::Deferred { stage: Stage::Connect, why }; recipients]);
         }
         let wait_ms = lock(&self.pace).book(self.now_ms());
         if wait_ms > 0 {
             let turn = Instant::now() + Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
             if turn >= deadlines.dot_sent_by {
-                return vec![Fate::Deferred { stage: Stage::Connect, why: Why::Busy }; recipients];
+                return Ok(vec![Fate::Deferred { stage: Stage::Connect, why: Why::Busy }; recipients]);
             }
             tokio::time::sleep_until(turn).await;
         }
         let begun = Instant::now();
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let fates = self.upstream.deliver(outbound, deadlines).await;
+        let fates = deliver_in_task(Arc::clone(&self.upstream), outbound, deadlines).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.learn(&fates, begun);
+        self.learn(fates.as_deref().unwrap_or_default(), begun);
         fates
     }
 
@@ -90,7 +95,7 @@ impl Courier {
         let before = self.recent_copy_ms.load(Ordering::Relaxed);
         self.recent_copy_ms.store((before * 7 + took_ms) / 8, Ordering::Relaxed);
         let mut breaker = lock(&self.breaker);
-        if fates.iter().all(says_it_is_down) {
+        if !fates.is_empty() && fates.iter().all(says_it_is_down) {
             breaker.failed(self.now_ms());
         } else if !fates.iter().all(|fate| matches!(fate, Fate::Deferred { why: Why::Busy | Why::Withdrawn, .. })) {
             breaker.answered();
@@ -100,6 +105,31 @@ impl Courier {
     fn now_ms(&self) -> i64 {
         i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
+}
+
+/// The attempt runs in a task of its own: once the dot has left, nobody's departure may break it off.
+async fn deliver_in_task(
+    upstream: Arc<Upstream>,
+    outbound: Outbound,
+    deadlines: Deadlines,
+) -> Result<Vec<Fate>, CannotCarry> {
+    let recipients = outbound.envelope.recipients.len();
+    let task = tokio::spawn(async move { upstream.deliver(outbound, deadlines).await });
+    task.await.unwrap_or_else(|died| {
+        // Nobody knows how far it came: the careful answer.
+        tracing::error!(%died, "a delivery task died");
+        Ok(vec![Fate::Unknown { why: Why::Lost("the delivery task died".to_owned()) }; recipients])
+    })
+}
+
+/// What a mail that upstream cannot carry comes to for each of its recipients: refused, in upstream's place.
+pub fn refusal(cannot: CannotCarry) -> Fate {
+    let (code, enhanced) = match cannot {
+        CannotCarry::EightBit => (554, Enhanced(5, 6, 3)),
+        CannotCarry::Utf8 => (553, Enhanced(5, 6, 7)),
+        CannotCarry::TooLarge { .. } => (552, Enhanced(5, 3, 4)),
+    };
+    Fate::Refused { stage: Stage::Mail, reply: Reply::new(code, enhanced, cannot.to_string()) }
 }
 
 /// Whether this fate speaks of the server rather than of the mail: it never answered a MAIL.

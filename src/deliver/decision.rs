@@ -66,7 +66,9 @@ pub fn decide(standings: &[Standing], canary_stopped: bool, id: &str) -> Decisio
     }
     let text = match (accepted, open) {
         (0, _) => format!("OK, queued as {id}"),
-        (_, 0) => format!("OK, accepted as {id}; a report follows for {} of {} recipients", refusals.len(), standings.len()),
+        (_, 0) => {
+            format!("OK, accepted as {id}; a report follows for {} of {} recipients", refusals.len(), standings.len())
+        }
         _ => format!("OK, {accepted} of {} recipients accepted, the rest queued as {id}", standings.len()),
     };
     Decision::Keep(Reply::new(250, Enhanced(2, 0, 0), text))

@@ -8,15 +8,20 @@
 //! 2yz to that recipient's RCPT; whatever happened after the dot left and was no such answer is `Unknown`.
 
 pub mod backoff;
+pub mod breaker;
 pub mod capabilities;
 mod command;
+pub mod courier;
+pub mod decision;
 pub mod dial;
 pub mod fate;
 mod handshake;
 mod ledger;
 pub mod outbound;
 pub mod own;
+pub mod pace;
 pub mod pool;
+pub mod predict;
 pub mod tls;
 mod upstream;
 pub mod verdict;

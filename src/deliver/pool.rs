@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::message::Envelope;
@@ -25,7 +25,7 @@ pub struct Upstream {
     security: Security,
     credentials: Option<Credentials>,
     options: Options,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     idle: Arc<Idle>,
 }
 
@@ -48,7 +48,7 @@ const QUIT: Duration = Duration::from_secs(5);
 impl Upstream {
     /// No connection is made yet.
     pub fn new(dial: impl Dial, security: Security, credentials: Option<Credentials>, options: Options) -> Upstream {
-        let permits = Semaphore::new(options.connections_max.max(1));
+        let permits = Arc::new(Semaphore::new(options.connections_max.max(1)));
         Upstream { dial: Box::new(dial), security, credentials, options, permits, idle: Arc::default() }
     }
 
@@ -139,8 +139,8 @@ impl Upstream {
         }
     }
 
-    async fn permit(&self, until: Instant) -> Result<SemaphorePermit<'_>, Why> {
-        match timeout_at(until, self.permits.acquire()).await {
+    async fn permit(&self, until: Instant) -> Result<OwnedSemaphorePermit, Why> {
+        match timeout_at(until, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(Why::Busy),
         }

@@ -83,14 +83,8 @@ mod tests {
     use super::*;
 
     const RULES: Rules = Rules { copies_max: 10, bytes_max: 50_000_000, budget_ms: 20_000, in_flight_max: 64 };
-    const EASY: Facts = Facts {
-        copies: 1,
-        size_bytes: 20_000,
-        pace_wait_ms: 0,
-        recent_copy_ms: 5,
-        breaker_open: false,
-        in_flight: 0,
-    };
+    const EASY: Facts =
+        Facts { copies: 1, size_bytes: 20_000, pace_wait_ms: 0, recent_copy_ms: 5, breaker_open: false, in_flight: 0 };
 
     /// Each rule at its limit and one past it.
     #[test]

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
-use crate::message::Body;
+use crate::message::{Body, Slices};
 use crate::smtp::Reply;
 use crate::smtp::reply_reader::{ReplyLimits, ReplyReader};
-use crate::smtp::stuff::stuffed;
+use crate::smtp::stuff::{Stuffed, stuffed};
 
 use super::dial::{Dialed, Stream};
 use super::fate::Why;
@@ -118,12 +118,12 @@ impl Wire {
         if let Some(said) = self.said_early() {
             return said;
         }
-        let mut slices = stuffed(body.chunks.iter().map(|chunk| chunk.as_ref())).peekable();
+        let mut slices = Ahead::of(body);
         let mut batch: Vec<&[u8]> = Vec::with_capacity(BATCH_SLICES + 1);
-        while let Some(slice) = slices.next() {
+        while let Some(slice) = slices.take() {
             batch.push(slice);
             // The last slice is the end of DATA: it is never left to be written alone.
-            let next_is_last = slices.peek().is_some() && batch.len() >= BATCH_SLICES;
+            let next_is_last = slices.next.is_some() && batch.len() >= BATCH_SLICES;
             if next_is_last {
                 let held_back = batch.pop();
                 if let Some(stopped) = self.send_batch(&mut batch, block, until).await {
@@ -215,6 +215,27 @@ impl Wire {
             },
             Err(error) => Progress::Failed(Why::Lost(error.kind().to_string())),
         }
+    }
+}
+
+/// The wire form of a body, one slice ahead. A named type (and no `Peekable`), so that the future which holds it over its
+/// writes is `Send`.
+struct Ahead<'a> {
+    rest: Stuffed<'a, Slices<'a>>,
+    next: Option<&'a [u8]>,
+}
+
+impl<'a> Ahead<'a> {
+    fn of(body: &'a Body) -> Ahead<'a> {
+        let mut rest = stuffed(body.slices());
+        let next = rest.next();
+        Ahead { rest, next }
+    }
+
+    fn take(&mut self) -> Option<&'a [u8]> {
+        let now = self.next.take();
+        self.next = self.rest.next();
+        now
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::deliver::courier::Courier;
-use crate::deliver::Fate;
+use crate::deliver::{BoxFuture, Fate};
 use crate::message::Body;
 use crate::spool::{Record, Spool, SpoolError, State};
 use crate::store::HistoryStore;
@@ -123,7 +123,7 @@ impl Queue {
 
     /// Settles what an attempt that outlived its client's wait has brought.
     pub async fn settle(&self, id: MessageId, positions: Vec<usize>, fates: Vec<Fate>) {
-        settle::settle(&self.inner, id, &positions, &fates).await;
+        settle::settle(Arc::clone(&self.inner), id, positions, fates).await;
     }
 
     /// Every record now in the spool with its state, oldest first. Reads the disk.
@@ -151,7 +151,7 @@ impl Queue {
                 recipient.next_try_ms = now_ms;
             }
         };
-        settle::update(&self.inner, id, hurry).await.map(|found| found.is_some())
+        settle::update(&self.inner, id, Box::new(hurry)).await.map(|found| found.is_some())
     }
 
     /// Drops a record: nobody still waiting for it gets it, and no report is sent. `false` when there is none of this id.
@@ -187,18 +187,18 @@ impl Inner {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a blocking spool call on a blocking thread.
-    async fn on_disk<T: Send + 'static>(
+    /// Runs a blocking spool call on a blocking thread. It is carried out even when the future is dropped.
+    fn on_disk<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Spool) -> Result<T, SpoolError> + Send + 'static,
-    ) -> Result<T, SpoolError> {
+    ) -> BoxFuture<'static, Result<T, SpoolError>> {
         let spool = self.parts.spool.clone();
-        match tokio::task::spawn_blocking(move || call(&spool)).await {
-            Ok(done) => done,
-            Err(died) => Err(SpoolError::Disk {
-                path: std::path::PathBuf::new(),
-                source: std::io::Error::other(format!("the disk task died: {died}")),
-            }),
-        }
+        let task = tokio::task::spawn_blocking(move || call(&spool));
+        Box::pin(async move {
+            task.await.unwrap_or_else(|died| {
+                let source = std::io::Error::other(format!("the disk task died: {died}"));
+                Err(SpoolError::Disk { path: std::path::PathBuf::new(), source })
+            })
+        })
     }
 }

@@ -7,6 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::{Inner, due, settle};
+use crate::deliver::BoxFuture;
+use crate::deliver::courier;
 use crate::deliver::outbound::{BodySource, Deadlines, Facts, Outbound};
 use crate::message::{Body, Envelope};
 use crate::spool::{Record, SpoolError, Stage, State};
@@ -53,42 +55,50 @@ fn start_one(inner: &Arc<Inner>, permit: OwnedSemaphorePermit) -> Option<Duratio
     let id = *id;
     drop(slots);
     let inner = Arc::clone(inner);
-    tokio::spawn(async move {
-        let _held = permit;
-        work(&inner, id).await;
-        if let Some(slot) = inner.slots().get_mut(&id) {
-            slot.busy = false;
-        }
-        inner.wake.notify_one();
-    });
+    let work: BoxFuture<'static, ()> = Box::pin(hold(inner, id, permit));
+    tokio::spawn(work);
     None
 }
 
+/// Works on one record and gives it, and the permit, back.
+async fn hold(inner: Arc<Inner>, id: MessageId, permit: OwnedSemaphorePermit) {
+    work(Arc::clone(&inner), id).await;
+    if let Some(slot) = inner.slots().get_mut(&id) {
+        slot.busy = false;
+    }
+    inner.wake.notify_one();
+    drop(permit);
+}
+
 /// One attempt for every recipient of one record that is due.
-async fn work(inner: &Arc<Inner>, id: MessageId) {
+async fn work(inner: Arc<Inner>, id: MessageId) {
     let (record, state) = match inner.on_disk(move |spool| spool.load(id)).await {
         Ok(loaded) => loaded,
-        Err(error) => return cannot_load(inner, id, &error).await,
+        Err(error) => return cannot_load(&inner, id, error).await,
     };
     let now_ms = (inner.parts.clock)();
     let positions = due::due(&state, now_ms);
     if positions.is_empty() {
-        return settle::conclude(inner, record, state).await;
+        return settle::conclude(&inner, record, state).await;
     }
     let copies = match inner.parts.renderer.copies(&record, &positions) {
         Ok(copies) => copies,
         Err(detail) => {
             tracing::error!(spool.id = %id, detail, "queued mail {id} cannot be rendered and was moved to corrupt/: look at it");
-            return set_aside(inner, id).await;
+            return set_aside(&inner, id).await;
         }
     };
     for (positions, body) in copies {
-        let outbound = outbound(inner, &record, &positions, body);
+        let outbound = outbound(&inner, &record, &positions, body);
         let now = Instant::now();
         let dot_sent_by = now + inner.options.attempt;
         let deadlines = Deadlines { dot_sent_by, dot_answered_by: dot_sent_by + inner.options.dot };
-        let fates = inner.parts.courier.deliver(outbound, deadlines).await;
-        settle::settle(inner, id, &positions, &fates).await;
+        let recipients = positions.len();
+        let fates = match inner.parts.courier.deliver(outbound, deadlines).await {
+            Ok(fates) => fates,
+            Err(cannot) => vec![courier::refusal(cannot); recipients],
+        };
+        settle::settle(Arc::clone(&inner), id, positions, fates).await;
         if !inner.slots().contains_key(&id) {
             return; // ended, or dropped by an operator meanwhile
         }
@@ -110,7 +120,7 @@ fn outbound(inner: &Arc<Inner>, record: &Record, positions: &[usize], body: Body
                 }
             }
         };
-        match settle::update(&inner, id, mark).await {
+        match settle::update(&inner, id, Box::new(mark)).await {
             Ok(Some(_)) => Some(body),
             Ok(None) => None,
             Err(error) => {
@@ -122,7 +132,7 @@ fn outbound(inner: &Arc<Inner>, record: &Record, positions: &[usize], body: Body
     Outbound { envelope, facts, body: BodySource::Later(Box::pin(source)) }
 }
 
-async fn cannot_load(inner: &Arc<Inner>, id: MessageId, error: &SpoolError) {
+async fn cannot_load(inner: &Arc<Inner>, id: MessageId, error: SpoolError) {
     match error {
         SpoolError::Format { .. } => {
             tracing::error!(spool.id = %id, %error, "queued mail {id} is unreadable and was moved to corrupt/: look at it");

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Inner, Slot, due, report};
+use super::due::{self, Attempted};
+use super::{Inner, Slot, report};
 use crate::deliver::Fate;
-use crate::spool::{Record, RecipientState, SpoolError, Stage, State};
+use crate::spool::{RecipientState, Record, SpoolError, Stage, State};
 use crate::store::record::{Delivery, DeliveryState};
 use crate::token::MessageId;
+
+/// A change of one record's state; runs on a blocking thread.
+pub(super) type Change = Box<dyn FnOnce(&Record, &mut State) + Send>;
 
 /// Changes a record's state durably and reschedules it; `None` when there is no such record.
 ///
@@ -15,7 +19,7 @@ use crate::token::MessageId;
 pub(super) async fn update(
     inner: &Arc<Inner>,
     id: MessageId,
-    change: impl FnOnce(&Record, &mut State) + Send + 'static,
+    change: Change,
 ) -> Result<Option<(Record, State)>, SpoolError> {
     let Some(Slot { lock, .. }) = inner.slots().get(&id).cloned() else { return Ok(None) };
     let _one_at_a_time = lock.lock().await;
@@ -38,27 +42,33 @@ pub(super) async fn update(
 }
 
 /// What one attempt brought, for these positions: the state, the history, a report if one is owed, the end if all is done.
-pub(super) async fn settle(inner: &Arc<Inner>, id: MessageId, positions: &[usize], fates: &[Fate]) {
-    let pairs: Vec<(usize, Fate)> = positions.iter().copied().zip(fates.iter().cloned()).collect();
-    let now_ms = (inner.parts.clock)();
-    let rules = inner.options.rules;
-    let host = inner.parts.courier.host().to_owned();
-    let jitter = random();
-    let apply = move |record: &Record, state: &mut State| {
-        for (position, fate) in &pairs {
-            if let Some(recipient) = state.recipients.get_mut(*position) {
-                due::settle(recipient, fate, &host, record.accepted_at_ms, now_ms, jitter, &rules);
-            }
-        }
-    };
-    match update(inner, id, apply).await {
+pub(super) async fn settle(inner: Arc<Inner>, id: MessageId, positions: Vec<usize>, fates: Vec<Fate>) {
+    let apply = apply(&inner, positions.clone(), fates);
+    match update(&inner, id, apply).await {
         Ok(Some((record, state))) => {
-            tell_history(inner, &record, &state, positions).await;
-            conclude(inner, record, state).await;
+            tell_history(&inner, &record, &state, &positions).await;
+            conclude(&inner, record, state).await;
         }
         Ok(None) => {}
-        Err(error) => tracing::error!(spool.id = %id, %error, "the state of queued mail {id} could not be written: it may be sent twice"),
+        Err(error) => {
+            tracing::error!(spool.id = %id, %error, "the state of queued mail {id} could not be written: it may be sent twice");
+        }
     }
+}
+
+fn apply(inner: &Inner, positions: Vec<usize>, fates: Vec<Fate>) -> Change {
+    let now_ms = (inner.parts.clock)();
+    let rules = inner.options.rules.clone();
+    let host = inner.parts.courier.host().to_owned();
+    let jitter = random();
+    Box::new(move |record, state| {
+        for (position, fate) in positions.iter().zip(&fates) {
+            if let Some(recipient) = state.recipients.get_mut(*position) {
+                let accepted_at_ms = record.accepted_at_ms;
+                due::settle(recipient, &Attempted { fate, host: &host, accepted_at_ms, now_ms, jitter }, &rules);
+            }
+        }
+    })
 }
 
 /// Sends the reports that are owed, and ends the record when nothing is left to do.
@@ -68,7 +78,9 @@ pub(super) async fn conclude(inner: &Arc<Inner>, record: Record, state: State) {
     if state.recipients.iter().all(|r| r.stage.is_settled()) {
         match inner.on_disk(move |spool| spool.remove(id)).await {
             Ok(()) => drop(inner.slots().remove(&id)),
-            Err(error) => tracing::error!(spool.id = %id, %error, "the finished mail {id} could not be removed from the spool"),
+            Err(error) => {
+                tracing::error!(spool.id = %id, %error, "the finished mail {id} could not be removed from the spool")
+            }
         }
     }
 }
@@ -81,7 +93,7 @@ pub(super) async fn drop_record(inner: &Arc<Inner>, id: MessageId) -> Result<boo
             recipient.last_reply = "dropped by the operator".to_owned();
         }
     };
-    let Some((record, state)) = update(inner, id, give_up).await? else { return Ok(false) };
+    let Some((record, state)) = update(inner, id, Box::new(give_up)).await? else { return Ok(false) };
     let all: Vec<usize> = (0..state.recipients.len()).collect();
     tell_history(inner, &record, &state, &all).await;
     conclude(inner, record, state).await;
@@ -112,6 +124,6 @@ pub fn delivery(recipient: &RecipientState, now_ms: i64) -> Delivery {
 }
 
 /// For jitter only; a failing system generator must not stop the mail.
-fn random() -> u32 {
-    getrandom::u32().unwrap_or(0x5eed_5eed)
+fn random() -> u16 {
+    getrandom::u32().map_or(0, |n| (n & 0xffff) as u16)
 }

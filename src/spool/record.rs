@@ -207,7 +207,8 @@ impl State {
 }
 
 fn check_end(covered: &[u8], tail: &[u8]) -> Result<(), FormatError> {
-    let sum = tail.strip_prefix(END_MARK.as_bytes()).and_then(|t| t.strip_suffix(b"\n")).ok_or(FormatError::Truncated)?;
+    let sum =
+        tail.strip_prefix(END_MARK.as_bytes()).and_then(|t| t.strip_suffix(b"\n")).ok_or(FormatError::Truncated)?;
     if sum == hex(&Sha256::digest(covered)).as_bytes() { Ok(()) } else { Err(FormatError::Checksum) }
 }
 
