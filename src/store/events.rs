@@ -1,12 +1,35 @@
 //! Write: events, with the counters of their messages in the same commit.
+//!
+//! **Invariant:** what is kept of an event follows the mode its copy was sent under. Only `individual` keeps time of
+//! day, place, device and network; `aggregate` keeps the day. A message that is not known (its record was erased or
+//! lost, its links work on) is kept as an aggregate.
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::column::Column;
 use crate::event::{Event, EventKind};
+use crate::settings::Mode;
 use crate::token::MessageId;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// What is kept of an event in aggregate mode: the day, what was opened or followed, and the verdict.
+pub(super) fn without_person(event: &Event) -> Event {
+    Event {
+        at_ms: event.at_ms - event.at_ms.rem_euclid(DAY_MS),
+        id: event.id,
+        kind: event.kind,
+        verdict: event.verdict,
+        rule: event.rule.clone(),
+        country: None,
+        agent_family: None,
+        os_family: None,
+        device_family: None,
+        network_hash: None,
+    }
+}
 
 /// What a group of events adds to one message's counters.
 #[derive(Debug, Default)]
@@ -20,8 +43,17 @@ struct Added {
 /// Adds the events in order. The caller commits.
 pub(super) fn record(connection: &Connection, events: &[Event]) -> rusqlite::Result<()> {
     let mut added: HashMap<MessageId, Added> = HashMap::new();
+    let mut modes: HashMap<(MessageId, u16, EventKind), Mode> = HashMap::new();
     for event in events {
-        insert(connection, event)?;
+        let copy = (event.id.message, event.id.recipient, event.kind);
+        let mode = match modes.get(&copy) {
+            Some(mode) => *mode,
+            None => *modes.entry(copy).or_insert(mode_of(connection, event)?),
+        };
+        match mode {
+            Mode::Individual => insert(connection, event)?,
+            Mode::Off | Mode::Aggregate => insert(connection, &without_person(event))?,
+        }
         let counters = added.entry(event.id.message).or_default();
         match (event.kind, event.verdict.counts()) {
             (EventKind::Open, true) => counters.opens += 1,
@@ -34,6 +66,19 @@ pub(super) fn record(connection: &Connection, events: &[Event]) -> rusqlite::Res
         count(connection, *message, counters)?;
     }
     Ok(())
+}
+
+/// The mode the event's copy was sent under.
+fn mode_of(connection: &Connection, event: &Event) -> rusqlite::Result<Mode> {
+    let sql = match event.kind {
+        EventKind::Open => "SELECT opens FROM recipient WHERE message = ?1 AND copy_index = ?2 LIMIT 1",
+        EventKind::Click => "SELECT links FROM recipient WHERE message = ?1 AND copy_index = ?2 LIMIT 1",
+    };
+    let mode = connection
+        .prepare_cached(sql)?
+        .query_row(params![Column(event.id.message), event.id.recipient], |row| row.get::<_, Column<Mode>>(0))
+        .optional()?;
+    Ok(mode.map_or(Mode::Aggregate, |mode| mode.0))
 }
 
 fn insert(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
