@@ -115,6 +115,11 @@ impl<'i> File<'i> {
         items.iter().enumerate().map(section).collect()
     }
 
+    /// Whether a section of this name is written, rightly or wrongly.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.root.contains_key(name)
+    }
+
     /// Whether a key that was asked for is written, by its shown name.
     pub(super) fn is_written(&self, key: &str) -> bool {
         self.notes.borrow().lines.contains_key(key)
@@ -326,6 +331,7 @@ impl Unknown {
         let path = if self.section.is_empty() { self.key.clone() } else { format!("{}.{}", self.section, self.key) };
         let wrong = match NOT_AVAILABLE.contains(&path.as_str()) {
             true => Wrong::KeyNotAvailable,
+            false if self.shown.starts_with('[') => Wrong::UnknownSection { hint: self.hint(known) },
             false => Wrong::UnknownKey { hint: self.hint(known) },
         };
         Problem { severity: Severity::Error, line: Some(self.line), key: self.shown.clone(), wrong }

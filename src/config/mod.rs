@@ -5,12 +5,16 @@
 //!
 //! **Invariant:** a `Config` exists only when nothing in its file is wrong, unknown or contradictory.
 
+mod certificate;
+pub mod check;
 mod contradictions;
 mod file;
+pub mod first_run;
 pub mod limits;
 pub mod listener;
 pub mod load;
 mod log;
+mod machine;
 pub mod org;
 pub mod privacy;
 pub mod problem;

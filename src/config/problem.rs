@@ -55,7 +55,13 @@ pub enum Wrong {
     /// Not TOML.
     #[error("not valid TOML: {0}; mend this first, the rest is judged after that")]
     Syntax(String),
-    /// Neither a section nor a key of ours.
+    /// No section of ours.
+    #[error("there is no such section{}", advice(.hint))]
+    UnknownSection {
+        /// What it probably should be.
+        hint: Option<String>,
+    },
+    /// No key of ours.
     #[error("there is no such key{}", advice(.hint))]
     UnknownKey {
         /// What it probably should be: `did you mean …`, `it belongs in …`.
@@ -367,7 +373,13 @@ pub enum Wrong {
         detail: String,
     },
     /// Another program, or a waxseal that runs already.
-    #[error("{addr} cannot be listened on ({detail}); is waxseal running already?")]
+    #[error("{0} is in use; unless waxseal is running already, another program has it: choose another port")]
+    AddressInUse(String),
+    /// A port below 1024.
+    #[error("{0} may not be listened on by this user; use a port above 1023, or give waxseal CAP_NET_BIND_SERVICE")]
+    PortNeedsRoot(String),
+    /// No such address on this machine, or the like.
+    #[error("{addr} cannot be listened on ({detail}); use an address of this machine")]
     CannotListen {
         /// This one.
         addr: String,
