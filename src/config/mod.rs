@@ -20,6 +20,7 @@ pub mod privacy;
 pub mod problem;
 pub mod reload;
 pub mod server;
+mod unknown;
 pub mod upstream;
 mod values;
 pub mod web;

@@ -70,6 +70,9 @@ pub enum Wrong {
     /// A key of a feature that this version does not have.
     #[error("not available in this version; remove it")]
     KeyNotAvailable,
+    /// A setting that is changed while the program runs.
+    #[error("is set in the dashboard or with `waxseal org set`, not here; remove it")]
+    LiveSetting,
     /// A value of a feature that this version does not have.
     #[error("\"{given}\" is not available in this version; use {instead}")]
     ValueNotAvailable {
