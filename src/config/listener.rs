@@ -55,7 +55,7 @@ impl ListenerConfig {
     /// Every listener that is right enough to look at, with its shown section (`listener[1]`).
     pub(super) fn read_all(file: &File<'_>) -> Vec<(String, ListenerConfig)> {
         let sections = file.sections("listener");
-        if sections.is_empty() {
+        if sections.is_empty() && !file.has("listener") {
             file.note(
                 Severity::Error,
                 "listener",
@@ -78,18 +78,19 @@ impl ListenerConfig {
         if !section.has("addr") {
             section.wrong("addr", Wrong::Missing("write IP:port, as addr = \"127.0.0.1:2525\""));
         }
-        let networks = networks.unwrap_or_default();
-        if !networks.is_empty() && !section.has("org") {
+        // Also where an entry was refused: the list is meant all the same.
+        let meant = section.has("networks") && networks.as_ref().is_none_or(|networks| !networks.is_empty());
+        if meant && !section.has("org") {
             section.wrong("org", Wrong::NetworksWithoutOrg);
         }
-        // A list whose every entry was refused is written all the same: no second complaint about the org then.
-        if org.is_some() && !section.has("networks") {
+        if section.has("org") && !meant {
             section.warn("org", Wrong::OrgWithoutNetworks);
         }
         let tls = tls.unwrap_or(ListenerTls::StartTls);
+        let networks = networks.unwrap_or_default();
         // Without TLS a login is offered on loopback only (RFC 4954 §4).
         if tls == ListenerTls::None && addr.is_some_and(|addr| !addr.ip().is_loopback()) {
-            match section.has("networks") {
+            match meant {
                 true => section.warn("tls", Wrong::OnlyNetworks),
                 false => section.wrong("tls", Wrong::NoLoginPossible),
             }
@@ -110,6 +111,10 @@ fn auth(text: &str) -> Result<(), Wrong> {
 
 fn trusted_network(text: &str) -> Result<IpNet, Wrong> {
     let net = values::network(text)?;
+    // `::ffff:0:0/96` is all of IPv4 in other clothes; written as IPv4 it is judged as IPv4.
+    if matches!(net, IpNet::V6(net) if net.network().to_ipv4_mapped().is_some()) {
+        return Err(Wrong::Network(text.to_owned()));
+    }
     let too_wide = match net {
         IpNet::V4(net) => net.prefix_len() < IPV4_PREFIX_MIN,
         IpNet::V6(net) => net.prefix_len() < IPV6_PREFIX_MIN,

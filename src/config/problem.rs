@@ -55,7 +55,13 @@ pub enum Wrong {
     /// Not TOML.
     #[error("not valid TOML: {0}; mend this first, the rest is judged after that")]
     Syntax(String),
-    /// Neither a section nor a key of ours.
+    /// No section of ours.
+    #[error("there is no such section{}", advice(.hint))]
+    UnknownSection {
+        /// What it probably should be.
+        hint: Option<String>,
+    },
+    /// No key of ours.
     #[error("there is no such key{}", advice(.hint))]
     UnknownKey {
         /// What it probably should be: `did you mean …`, `it belongs in …`.
@@ -64,6 +70,9 @@ pub enum Wrong {
     /// A key of a feature that this version does not have.
     #[error("not available in this version; remove it")]
     KeyNotAvailable,
+    /// A setting that is changed while the program runs.
+    #[error("is set in the dashboard or with `waxseal org set`, not here; remove it")]
+    LiveSetting,
     /// A value of a feature that this version does not have.
     #[error("\"{given}\" is not available in this version; use {instead}")]
     ValueNotAvailable {
@@ -238,7 +247,7 @@ pub enum Wrong {
     },
     /// Consent was not decided.
     #[error(
-        "is not set, and with upstream.mode = \"smtp\" real people are tracked; set privacy.consent = \"none\" to say that you may track them without asking (a refusal is honoured always), or set tracking.opens and tracking.links to \"off\""
+        "is not set, and with upstream.mode = \"smtp\" real people are tracked; set privacy.consent = \"none\" to say that you may track them without asking, or set tracking.opens and tracking.links to \"off\""
     )]
     ConsentNotSet,
     /// `localhost` towards the world.
@@ -367,7 +376,13 @@ pub enum Wrong {
         detail: String,
     },
     /// Another program, or a waxseal that runs already.
-    #[error("{addr} cannot be listened on ({detail}); is waxseal running already?")]
+    #[error("{0} is in use; unless waxseal is running already, another program has it: choose another port")]
+    AddressInUse(String),
+    /// A port below 1024.
+    #[error("{0} may not be listened on by this user; use a port above 1023, or give waxseal CAP_NET_BIND_SERVICE")]
+    PortNeedsRoot(String),
+    /// No such address on this machine, or the like.
+    #[error("{addr} cannot be listened on ({detail}); use an address of this machine")]
     CannotListen {
         /// This one.
         addr: String,

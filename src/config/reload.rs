@@ -13,7 +13,7 @@ pub struct Reloadable {
     pub orgs: Vec<OrgConfig>,
     /// Where the certificate is; its file is read again at every SIGHUP, changed or not.
     pub tls: TlsConfig,
-    /// Only those that take effect without a restart differ from before.
+    /// All of them; [`Config::difference`] says which wait for a restart.
     pub limits: LimitsConfig,
 }
 
@@ -98,5 +98,55 @@ fn compare<T: std::fmt::Display + ?Sized>(list: &mut Vec<String>, key: &str, old
     let (old, new) = (old.to_string(), new.to_string());
     if old != new {
         list.push(format!("{key}: {old} → {new}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn difference(old: &str, new: &str) -> Difference {
+        let parse = |text: &str| {
+            Config::parse(&format!("{text}\n[[listener]]\naddr = \"127.0.0.1:0\""), Path::new("/c")).unwrap().config
+        };
+        parse(old).difference(&parse(new))
+    }
+
+    #[test]
+    fn each_change_is_named_where_it_takes_effect() {
+        let rows: &[(&str, &str, &[&str], &[&str])] = &[
+            // Nothing changed, though it is written otherwise.
+            ("", "[tracking]\nopens = \"individual\"", &[], &[]),
+            // Live: the ceiling, TLS files, organisations, limits of what begins next.
+            ("", "[tracking]\nopens = \"off\"", &["tracking.opens: individual → off"], &[]),
+            ("", "[tls]\ncertificate = \"b\"", &["tls.certificate: /c/certs/relay.crt → /c/b"], &[]),
+            ("", "[[org]]\nname = \"a\"\ndomains = [\"a.example\"]", &["[[org]] a: new"], &[]),
+            (
+                "[[org]]\nname = \"a\"\ndomains = [\"a.example\"]",
+                "",
+                &["[[org]] a: no longer managed by the file"],
+                &[],
+            ),
+            (
+                "[[org]]\nname = \"a\"\ndomains = [\"a.example\"]",
+                "[[org]]\nname = \"a\"\ndomains = [\"b.example\"]",
+                &["[[org]] a: changed"],
+                &[],
+            ),
+            ("", "[limits]\nrecipients_max = 7", &["limits.recipients_max: 100 → 7"], &[]),
+            // A restart: sockets, queues, what is opened once.
+            ("", "[limits]\nevent_queue_max = 64", &[], &["limits.event_queue_max: 65536 → 64"]),
+            ("", "[server]\nhostname = \"a.example\"", &[], &["server.hostname: localhost → a.example"]),
+            ("", "[web]\nadmin = \"127.0.0.1:1\"", &[], &["web.admin: 127.0.0.1:8026 → 127.0.0.1:1"]),
+            ("", "[log]\nformat = \"json\"", &[], &["[log]: changed"]),
+            ("", "[geo]\ndatabase = \"g\"", &[], &["[geo]: changed"]),
+        ];
+        for (old, new, live, restart) in rows {
+            let found = difference(old, new);
+            assert_eq!(found.live, *live, "{new}");
+            assert_eq!(found.restart, *restart, "{new}");
+        }
     }
 }

@@ -45,6 +45,14 @@ impl Shown {
         Shown::bytes(login.as_bytes())
     }
 
+    /// Another server's words, which often repeat an address: each stands there as the address itself would.
+    pub(super) fn words(text: &str) -> Shown {
+        match CHOSEN.get() {
+            Some((Addresses::Full, _)) => Shown(text.to_owned()),
+            _ => Shown(words(text, |address| Shown::bytes(address.as_bytes()).0)),
+        }
+    }
+
     fn bytes(bytes: &[u8]) -> Shown {
         Shown(match CHOSEN.get() {
             Some((addresses, seed)) => show(*addresses, seed, bytes),
@@ -57,6 +65,15 @@ impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The text with every word that holds an `@` replaced; brackets and punctuation around it stay.
+fn words(text: &str, replace: impl Fn(&str) -> String) -> String {
+    let word = |word: &str| {
+        let address = word.trim_matches(|char: char| char.is_ascii_punctuation() && char != '@');
+        if word.contains('@') { word.replacen(address, &replace(address), 1) } else { word.to_owned() }
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// The text for a log line. Control characters are escaped, so that no peer writes lines of its own.
@@ -87,6 +104,21 @@ mod tests {
         ];
         for (bytes, expected) in rows {
             assert_eq!(show(Addresses::Full, &[0; 32], bytes), *expected);
+        }
+    }
+
+    #[test]
+    fn another_servers_words_lose_their_addresses() {
+        let rows = [
+            ("5.1.1 <anna@example.com>: unknown", "5.1.1 <X>: unknown"),
+            ("no anna@example.com, no bert@example.org.", "no X, no X."),
+            ("mailto:anna@example.com", "X"),
+            ("user unknown", "user unknown"),
+            ("@", "X"),
+            ("", ""),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(words(text, |_| "X".to_owned()), expected);
         }
     }
 

@@ -10,6 +10,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// What `[log]` chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,7 +69,8 @@ pub struct AlreadySet;
 /// # Errors
 /// [`AlreadySet`] at a second call, which changes nothing.
 pub fn init(options: Options, seed: [u8; 32]) -> Result<(), AlreadySet> {
-    tracing::subscriber::set_global_default(subscriber(options, io::stderr)).map_err(|_| AlreadySet)?;
+    // Also takes what libraries say through the `log` crate.
+    subscriber(options, io::stderr).try_init().map_err(|_| AlreadySet)?;
     super::address::set(options.addresses, seed);
     Ok(())
 }

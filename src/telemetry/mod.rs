@@ -2,3 +2,4 @@
 
 mod address;
 pub mod log;
+pub mod maillog;
