@@ -3,6 +3,7 @@
 //! Settings are small and read whole into a [`Snapshot`] that is swapped on change, so the mail path and the tracking
 //! site never wait for a disk to know their policy. History has one writer thread that commits in groups.
 
+pub mod logins;
 pub mod record;
 
 use std::collections::{BTreeMap, HashMap};
