@@ -3,8 +3,23 @@
 //! Settings are small and read whole into a [`Snapshot`] that is swapped on change, so the mail path and the tracking
 //! site never wait for a disk to know their policy. History has one writer thread that commits in groups.
 
+mod column;
+pub mod disk;
+mod events;
+mod format;
+pub mod history;
+mod insert;
 pub mod logins;
+pub mod memory;
+mod message;
+mod messages;
+mod readers;
 pub mod record;
+mod schema;
+pub mod settings;
+mod settle;
+mod timeline;
+mod writer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -138,6 +153,14 @@ pub enum StoreError {
         /// `settings` or `history`.
         store: &'static str,
     },
+    /// What was asked does not fit: too large, or at odds with itself. Nothing was written.
+    #[error("the {store} store refuses it: {detail}")]
+    Refused {
+        /// `settings` or `history`.
+        store: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The store is shutting down.
     #[error("the {store} store is closed")]
     Closed {
@@ -145,3 +168,6 @@ pub enum StoreError {
         store: &'static str,
     },
 }
+
+#[cfg(test)]
+mod contract_tests;
