@@ -54,7 +54,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     // root
-    ("config", &["smtp", "message", "token", "event", "settings", "policy", "rewrite"]),
+    ("config", &["smtp", "message", "token", "event", "settings", "policy", "rewrite", "telemetry"]),
     ("app", &["*"]),
     ("cli", &["*"]),
     ("main", &["cli"]),
