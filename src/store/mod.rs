@@ -10,6 +10,7 @@ mod format;
 pub mod history;
 mod insert;
 pub mod key_file;
+pub mod logins;
 pub mod memory;
 mod message;
 mod messages;
