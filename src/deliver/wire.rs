@@ -60,6 +60,21 @@ impl Wire {
         self.reader.has_unread()
     }
 
+    /// Called before anything is asked: what stands in the buffer now would be taken for the answer. A 421 may come at
+    /// any time; anything else means that the two sides are out of step.
+    ///
+    /// # Errors
+    /// The 421, or [`Why::OutOfTurn`].
+    pub(super) async fn expect_silence(&mut self, until: Instant) -> Result<(), Why> {
+        if !self.has_unread() {
+            return Ok(());
+        }
+        match self.reply(until).await? {
+            reply if reply.code == 421 => Err(Why::Reply(reply)),
+            _ => Err(Why::OutOfTurn),
+        }
+    }
+
     /// Whether an idle connection may still be used: it is open and has said nothing. No wait.
     pub(super) fn is_fresh(&mut self) -> bool {
         let mut octet = [0];
@@ -118,19 +133,20 @@ impl Wire {
         if let Some(said) = self.said_early() {
             return said;
         }
-        let mut slices = stuffed(body.chunks.iter().map(|chunk| chunk.as_ref())).peekable();
-        let mut batch: Vec<&[u8]> = Vec::with_capacity(BATCH_SLICES + 1);
-        while let Some(slice) = slices.next() {
-            batch.push(slice);
-            // The last slice is the end of DATA: it is never left to be written alone.
-            let next_is_last = slices.peek().is_some() && batch.len() >= BATCH_SLICES;
-            if next_is_last {
-                let held_back = batch.pop();
-                if let Some(stopped) = self.send_batch(&mut batch, block, until).await {
-                    return stopped;
-                }
-                batch.extend(held_back);
+        let chunks: Vec<&[u8]> = body.chunks.iter().map(AsRef::as_ref).collect();
+        let mut slices = stuffed(chunks);
+        let mut batch: Vec<&[u8]> = Vec::with_capacity(BATCH_SLICES);
+        let mut slice = slices.next();
+        while let Some(this) = slice {
+            slice = slices.next();
+            // One slice is held back for the next batch: the last one is the end of DATA, and never goes alone.
+            if slice.is_some()
+                && batch.len() + 1 >= BATCH_SLICES
+                && let Some(stopped) = self.send_batch(&mut batch, block, until).await
+            {
+                return stopped;
             }
+            batch.push(this);
         }
         match self.send_batch(&mut batch, block, until).await {
             Some(stopped) => stopped,
