@@ -193,18 +193,11 @@ impl<'a> Hand<'a> {
         Ok(answer)
     }
 
-    /// One command, one answer. Whatever stands in the buffer before the command would be taken for its answer, so it
-    /// ends the dialogue; the exception is a 421, which is an answer to everything.
+    /// One command, one answer.
     async fn ask(&mut self, stage: Stage, command: &str) -> Result<Reply, Trouble> {
         let trouble = |why| Trouble { stage, why };
         let until = sooner(self.until, self.route.options.command);
-        if self.wire.has_unread() {
-            return Err(trouble(match self.wire.reply(until).await {
-                Ok(reply) if reply.code == 421 => Why::Reply(reply),
-                Ok(_) => Why::OutOfTurn,
-                Err(why) => why,
-            }));
-        }
+        self.wire.expect_silence(until).await.map_err(trouble)?;
         if command.bytes().any(|octet| octet.is_ascii_control()) {
             return Err(trouble(Why::Unsendable));
         }

@@ -185,7 +185,9 @@ impl Transaction<'_> {
         let stage = flight.front().map_or(Stage::Mail, |(asked, _)| asked.stage());
         let octets: Vec<u8> = flight.iter().flat_map(|(_, line)| line.iter().copied()).collect();
         let until = sooner(self.deadlines.dot_sent_by, self.options.command);
-        self.connection.wire.send(&octets, until).await.map_err(|why| Broken { stage, why })
+        let broken = |why| Broken { stage, why };
+        self.connection.wire.expect_silence(until).await.map_err(broken)?;
+        self.connection.wire.send(&octets, until).await.map_err(broken)
     }
 
     async fn hear(&mut self, asked: Asked) -> Result<(), Broken> {

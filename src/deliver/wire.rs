@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
-use crate::message::{Body, Slices};
+use crate::message::Body;
 use crate::smtp::Reply;
 use crate::smtp::reply_reader::{ReplyLimits, ReplyReader};
-use crate::smtp::stuff::{Stuffed, stuffed};
+use crate::smtp::stuff::stuffed;
 
 use super::dial::{Dialed, Stream};
 use super::fate::Why;
@@ -58,6 +58,21 @@ impl Wire {
     /// Whether upstream has said something that nobody asked for.
     pub(super) fn has_unread(&self) -> bool {
         self.reader.has_unread()
+    }
+
+    /// Called before anything is asked: what stands in the buffer now would be taken for the answer. A 421 may come at
+    /// any time; anything else means that the two sides are out of step.
+    ///
+    /// # Errors
+    /// The 421, or [`Why::OutOfTurn`].
+    pub(super) async fn expect_silence(&mut self, until: Instant) -> Result<(), Why> {
+        if !self.has_unread() {
+            return Ok(());
+        }
+        match self.reply(until).await? {
+            reply if reply.code == 421 => Err(Why::Reply(reply)),
+            _ => Err(Why::OutOfTurn),
+        }
     }
 
     /// Whether an idle connection may still be used: it is open and has said nothing. No wait.
@@ -118,19 +133,20 @@ impl Wire {
         if let Some(said) = self.said_early() {
             return said;
         }
-        let mut slices = Ahead::of(body);
-        let mut batch: Vec<&[u8]> = Vec::with_capacity(BATCH_SLICES + 1);
-        while let Some(slice) = slices.take() {
-            batch.push(slice);
-            // The last slice is the end of DATA: it is never left to be written alone.
-            let next_is_last = slices.next.is_some() && batch.len() >= BATCH_SLICES;
-            if next_is_last {
-                let held_back = batch.pop();
-                if let Some(stopped) = self.send_batch(&mut batch, block, until).await {
-                    return stopped;
-                }
-                batch.extend(held_back);
+        let chunks: Vec<&[u8]> = body.chunks.iter().map(AsRef::as_ref).collect();
+        let mut slices = stuffed(chunks);
+        let mut batch: Vec<&[u8]> = Vec::with_capacity(BATCH_SLICES);
+        let mut slice = slices.next();
+        while let Some(this) = slice {
+            slice = slices.next();
+            // One slice is held back for the next batch: the last one is the end of DATA, and never goes alone.
+            if slice.is_some()
+                && batch.len() + 1 >= BATCH_SLICES
+                && let Some(stopped) = self.send_batch(&mut batch, block, until).await
+            {
+                return stopped;
             }
+            batch.push(this);
         }
         match self.send_batch(&mut batch, block, until).await {
             Some(stopped) => stopped,
@@ -215,27 +231,6 @@ impl Wire {
             },
             Err(error) => Progress::Failed(Why::Lost(error.kind().to_string())),
         }
-    }
-}
-
-/// The wire form of a body, one slice ahead. A named type (and no `Peekable`), so that the future which holds it over its
-/// writes is `Send`.
-struct Ahead<'a> {
-    rest: Stuffed<'a, Slices<'a>>,
-    next: Option<&'a [u8]>,
-}
-
-impl<'a> Ahead<'a> {
-    fn of(body: &'a Body) -> Ahead<'a> {
-        let mut rest = stuffed(body.slices());
-        let next = rest.next();
-        Ahead { rest, next }
-    }
-
-    fn take(&mut self) -> Option<&'a [u8]> {
-        let now = self.next.take();
-        self.next = self.rest.next();
-        now
     }
 }
 

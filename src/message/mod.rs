@@ -28,11 +28,6 @@ impl Body {
         self.chunks.iter().map(Bytes::len).sum()
     }
 
-    /// The chunks as plain slices. A named type, so that a future may hold it across an await and still be `Send`.
-    pub fn slices(&self) -> Slices<'_> {
-        Slices(self.chunks.iter())
-    }
-
     /// The octets in one piece (copies unless there is a single chunk).
     pub fn to_bytes(&self) -> Bytes {
         match self.chunks.as_slice() {
@@ -45,16 +40,5 @@ impl Body {
 impl From<Bytes> for Body {
     fn from(whole: Bytes) -> Body {
         Body { chunks: if whole.is_empty() { Vec::new() } else { vec![whole] } }
-    }
-}
-
-/// The chunks of a [`Body`], in order.
-#[derive(Debug, Clone)]
-pub struct Slices<'a>(std::slice::Iter<'a, Bytes>);
-
-impl<'a> Iterator for Slices<'a> {
-    type Item = &'a [u8];
-    fn next(&mut self) -> Option<&'a [u8]> {
-        self.0.next().map(Bytes::as_ref)
     }
 }
