@@ -1,5 +1,7 @@
 //! The text in a tracked URL: a sealed letter, opened with a key and no look-up (DESIGN 4.4).
 
+pub mod destination;
+
 use std::fmt;
 
 /// What a token is for. Part of the sealed letter's associated data: a pixel token is no click token.

@@ -1,0 +1,1 @@
+//! May this submitter send with this reverse path and this From header?
