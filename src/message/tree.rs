@@ -313,6 +313,7 @@ impl Part {
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "a test cuts text it wrote itself")]
 mod tests {
     use super::*;
 
