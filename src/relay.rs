@@ -156,12 +156,12 @@ const INLINE_BYTES_MAX: usize = 64 * 1024;
 
 fn no_randomness() -> Reply {
     tracing::error!("the system gives no random numbers: mail cannot be taken");
-    Reply::local_trouble()
+    Reply::internal_error()
 }
 
 fn preparation_died() -> Reply {
     tracing::error!("the rewriter died on a mail; the client keeps it");
-    Reply::local_trouble()
+    Reply::internal_error()
 }
 
 impl Backend for Relay {

@@ -30,7 +30,7 @@ pub(super) fn admit(parts: &Parts, options: &Options, submission: &Submission) -
     let (org, addresses, user_choice) = whose(&snapshot, &submission.submitter)?;
     let mail = &submission.mail;
     let allowed = sender::Allowed { domains: &org.domains, addresses };
-    sender::header(&allowed, &mail.raw).map_err(|why| Reply::header_from_not_yours(&why.to_string()))?;
+    sender::header(allowed, &mail.raw).map_err(|why| Reply::header_not_yours(&why.to_string()))?;
     let received = trace::received_count(&mail.raw);
     if received > options.received_headers_max {
         maillog::loop_stopped(&mail.envelope, received);
@@ -49,14 +49,14 @@ pub(super) fn may_send_from(parts: &Parts, submitter: &Submitter, path: &Reverse
     let snapshot = parts.settings.snapshot();
     let (org, addresses, _) = whose(&snapshot, submitter)?;
     let allowed = sender::Allowed { domains: &org.domains, addresses };
-    sender::envelope(&allowed, path).map_err(|_| Reply::sender_not_yours())
+    sender::reverse_path(allowed, path).map_err(|_| Reply::sender_not_yours())
 }
 
 /// The org, the login's own addresses, and its own choice. A login deleted since it logged in may send nothing more.
 fn whose<'s>(snapshot: &'s Snapshot, submitter: &Submitter) -> Result<(&'s Org, &'s [String], Choice), Reply> {
     let org = snapshot.orgs.get(&submitter.org).ok_or_else(|| {
         tracing::error!(org = %submitter.org, "mail for an organisation that does not exist");
-        Reply::local_trouble()
+        Reply::internal_error()
     })?;
     let Some(login) = &submitter.login else { return Ok((org, &[], Choice::default())) };
     let user = snapshot.users.get(login).ok_or_else(Reply::sender_not_yours)?;
