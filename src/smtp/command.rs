@@ -222,10 +222,13 @@ fn path_and_rest<'a>(
 mod tests {
     use super::*;
 
+    type Divided<'a> = Result<(Verb, &'a [u8]), CommandError>;
+    type PathOrCode<'a> = Result<&'a [u8], u16>;
+
     #[test]
     fn lines_divide_after_the_verb() {
         #[rustfmt::skip]
-        let rows: &[(&[u8], Result<(Verb, &[u8]), CommandError>)] = &[
+        let rows: &[(&[u8], Divided<'_>)] = &[
             (b"NOOP", Ok((Verb::Noop, b""))),
             (b"noop  anything ", Ok((Verb::Noop, b"anything"))),
             (b"mail FROM:<a@b>", Ok((Verb::Mail, b"FROM:<a@b>"))),
@@ -247,7 +250,7 @@ mod tests {
     #[test]
     fn mail_arguments() {
         #[rustfmt::skip]
-        let rows: &[(&[u8], Result<&[u8], u16>)] = &[
+        let rows: &[(&[u8], PathOrCode<'_>)] = &[
             (b"FROM:<>", Ok(b"")),
             (b"from:<a@x.test> SIZE=1", Ok(b"a@x.test")),
             (b"FROM: <a@x.test>", Ok(b"a@x.test")),
