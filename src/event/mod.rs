@@ -1,5 +1,8 @@
 //! What happened to a mail (an open, a click) and who probably did it.
 
+pub mod classify;
+pub mod network;
+
 use crate::token::TokenId;
 
 /// Open or click.
@@ -18,6 +21,11 @@ impl EventKind {
             EventKind::Open => "open",
             EventKind::Click => "click",
         }
+    }
+
+    /// Reads [`EventKind::as_str`] back.
+    pub fn parse(text: &str) -> Option<EventKind> {
+        [EventKind::Open, EventKind::Click].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -45,6 +53,21 @@ impl Verdict {
             Verdict::Machine => "machine",
             Verdict::Own => "self",
             Verdict::Unknown => "unknown",
+        }
+    }
+
+    /// Reads [`Verdict::as_str`] back.
+    pub fn parse(text: &str) -> Option<Verdict> {
+        [Verdict::Person, Verdict::Proxy, Verdict::Machine, Verdict::Own, Verdict::Unknown]
+            .into_iter()
+            .find(|verdict| verdict.as_str() == text)
+    }
+
+    /// Whether it belongs in the headline figures: a machine's and the sender's own do not.
+    pub fn counts(self) -> bool {
+        match self {
+            Verdict::Person | Verdict::Proxy | Verdict::Unknown => true,
+            Verdict::Machine | Verdict::Own => false,
         }
     }
 }

@@ -7,8 +7,10 @@ mod facts;
 mod line;
 pub mod path;
 pub mod reply;
+pub mod reply_reader;
 pub mod sasl;
 pub mod session;
+pub mod stuff;
 pub mod transaction;
 
 pub use path::{ForwardPath, Mailbox, ReversePath};

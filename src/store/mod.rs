@@ -3,7 +3,24 @@
 //! Settings are small and read whole into a [`Snapshot`] that is swapped on change, so the mail path and the tracking
 //! site never wait for a disk to know their policy. History has one writer thread that commits in groups.
 
+mod column;
+pub mod disk;
+mod events;
+mod format;
+pub mod history;
+mod insert;
+pub mod key_file;
+pub mod logins;
+pub mod memory;
+mod message;
+mod messages;
+mod readers;
 pub mod record;
+mod schema;
+pub mod settings;
+mod settle;
+mod timeline;
+mod writer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,6 +29,13 @@ use crate::event::Event;
 use crate::settings::{Org, OrgName, User};
 use crate::token::MessageId;
 use record::{Delivery, MessageFilter, MessageRecord, MessageSummary, TimelineEntry};
+
+/// The key file in the data folder: what must be backed up.
+pub const KEYS_FILE: &str = "keys.toml";
+/// The settings store's folder in the data folder.
+pub const SETTINGS_FOLDER: &str = "settings";
+/// The history store's database in the data folder.
+pub const HISTORY_FILE: &str = "history.sqlite";
 
 /// A boxed future, as trait objects need it.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -137,6 +161,14 @@ pub enum StoreError {
         /// `settings` or `history`.
         store: &'static str,
     },
+    /// What was asked does not fit: too large, or at odds with itself. Nothing was written.
+    #[error("the {store} store refuses it: {detail}")]
+    Refused {
+        /// `settings` or `history`.
+        store: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The store is shutting down.
     #[error("the {store} store is closed")]
     Closed {
@@ -144,3 +176,6 @@ pub enum StoreError {
         store: &'static str,
     },
 }
+
+#[cfg(test)]
+mod contract_tests;

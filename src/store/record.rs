@@ -104,6 +104,12 @@ impl DeliveryState {
             DeliveryState::Unknown => "unknown",
         }
     }
+
+    /// Reads [`DeliveryState::as_str`] back.
+    pub fn parse(text: &str) -> Option<DeliveryState> {
+        use DeliveryState::{Accepted, Deferred, Pending, Refused, Unknown};
+        [Pending, Accepted, Refused, Deferred, Unknown].into_iter().find(|state| state.as_str() == text)
+    }
 }
 
 /// A line of the message list.
@@ -125,9 +131,9 @@ pub struct MessageSummary {
     pub recipients: u32,
     /// How many recipients upstream accepted.
     pub accepted: u32,
-    /// How many opens are recorded.
+    /// How many opens are recorded, those judged machine or self aside.
     pub opens: u64,
-    /// How many clicks are recorded.
+    /// How many clicks are recorded, those judged machine or self aside.
     pub clicks: u64,
     /// Whether anything was rewritten.
     pub tracked: bool,

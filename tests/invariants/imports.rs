@@ -16,6 +16,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // shell
     ("telemetry", &["message", "token", "event", "settings", "smtp"]),
     ("geo", &["telemetry"]),
+    ("spool", &["smtp", "message", "token"]),
     ("store", &["message", "event", "settings", "token", "telemetry"]),
     ("deliver", &["smtp", "message", "telemetry"]),
     (
@@ -54,7 +55,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     // root
-    ("config", &["smtp", "message", "token", "event", "settings", "policy", "rewrite"]),
+    ("config", &["smtp", "message", "token", "event", "settings", "policy", "rewrite", "telemetry"]),
     ("app", &["*"]),
     ("cli", &["*"]),
     ("main", &["cli"]),

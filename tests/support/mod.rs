@@ -1,1 +1,3 @@
 //! What tests share: a running relay, a scripted upstream, temporary folders.
+
+pub(crate) mod upstream;

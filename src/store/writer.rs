@@ -1,0 +1,124 @@
+//! The history's one writer: a thread that commits in groups.
+//!
+//! **Invariant:** an answer is given after the commit that holds its item, never before. All that wait share one
+//! commit (one fsync carries one item or sixty-four at the same price); each item has a savepoint, so a bad one fails
+//! alone.
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::column::{STORE, store_error};
+use super::record::{Delivery, MessageRecord};
+use super::{Inserted, StoreError, events, insert, settle};
+use crate::event::Event;
+use crate::token::MessageId;
+
+/// The most items in one commit.
+const GROUP_MAX: usize = 256;
+
+/// Where an answer goes.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// One write that waits.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A message record. Not begun when nobody waits for it any more: its mail went out as it came.
+    Insert(Box<MessageRecord>, Answer<Inserted>),
+    /// States of recipients.
+    Settle(MessageId, Vec<(u16, Delivery)>, Answer<()>),
+    /// Events.
+    Record(Vec<Event>, Answer<()>),
+}
+
+/// Works until every sender is gone and the queue is empty.
+pub(super) fn run(mut connection: Connection, mut queue: mpsc::Receiver<Work>) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut group = vec![first];
+        while group.len() < GROUP_MAX
+            && let Ok(next) = queue.try_recv()
+        {
+            group.push(next);
+        }
+        commit(&mut connection, group);
+    }
+    if let Err((_, error)) = connection.close() {
+        tracing::error!(%error, "the history store did not close cleanly; it recovers when it is opened");
+    }
+}
+
+/// What one item came to, waiting for the commit.
+enum Outcome {
+    Inserted(Answer<Inserted>, Result<Inserted, StoreError>),
+    Done(Answer<()>, Result<(), StoreError>),
+}
+
+fn commit(connection: &mut Connection, group: Vec<Work>) {
+    let begun = connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| store_error("begin", &e));
+    let outcomes: Vec<Outcome> = group.into_iter().filter_map(|work| attempt(connection, &begun, work)).collect();
+    let committed = begun.and_then(|()| connection.execute_batch("COMMIT").map_err(|e| store_error("commit", &e)));
+    if let Err(error) = &committed {
+        tracing::error!(%error, items = outcomes.len(), "the history store cannot write");
+        if !connection.is_autocommit()
+            && let Err(error) = connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "the history store cannot roll back");
+        }
+    }
+    for outcome in outcomes {
+        answer(outcome, &committed);
+    }
+}
+
+/// Does one item inside its savepoint; `None` when nobody wants it any more.
+fn attempt(connection: &Connection, begun: &Result<(), StoreError>, work: Work) -> Option<Outcome> {
+    match work {
+        Work::Insert(_, answer) if answer.is_closed() => None,
+        Work::Insert(record, answer) => {
+            let result = begun.clone().and_then(|()| apart(connection, "message", |c| insert::insert(c, &record)));
+            Some(Outcome::Inserted(answer, result))
+        }
+        Work::Settle(id, outcomes, answer) => {
+            let result =
+                begun.clone().and_then(|()| apart(connection, "recipient", |c| settle::settle(c, id, &outcomes)));
+            Some(Outcome::Done(answer, result))
+        }
+        Work::Record(events, answer) => {
+            let result = begun.clone().and_then(|()| apart(connection, "event", |c| events::record(c, &events)));
+            Some(Outcome::Done(answer, result))
+        }
+    }
+}
+
+fn apart<T>(
+    connection: &Connection,
+    table: &'static str,
+    write: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T, StoreError> {
+    let failed = |e: rusqlite::Error| store_error(table, &e);
+    let run =
+        |sql: &str| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(failed);
+    if connection.is_autocommit() {
+        // A full disk can end the whole transaction; what follows it must not commit on its own.
+        let detail = "the group was rolled back".to_owned();
+        return Err(StoreError::Disk { store: STORE, detail });
+    }
+    run("SAVEPOINT item")?;
+    match write(connection) {
+        Ok(value) => run("RELEASE item").map(|_| value),
+        Err(error) => {
+            run("ROLLBACK TO item")?;
+            run("RELEASE item")?;
+            Err(failed(error))
+        }
+    }
+}
+
+fn answer(outcome: Outcome, committed: &Result<(), StoreError>) {
+    let heard = match outcome {
+        Outcome::Inserted(to, result) => to.send(committed.clone().and(result)).is_ok(),
+        Outcome::Done(to, result) => to.send(committed.clone().and(result)).is_ok(),
+    };
+    if !heard {
+        tracing::debug!("a write to the history was decided after its caller had left");
+    }
+}
