@@ -47,6 +47,10 @@ impl Certificate {
     pub(super) fn load(&self) -> ServerTls {
         ServerTls::load(&self.folder.path().join("c.pem"), &self.folder.path().join("k.pem")).unwrap()
     }
+
+    pub(super) fn reload(&self, tls: &ServerTls) {
+        tls.reload(&self.folder.path().join("c.pem"), &self.folder.path().join("k.pem")).unwrap();
+    }
 }
 
 fn trusting(certificate: rustls::pki_types::CertificateDer<'static>) -> tokio_rustls::TlsConnector {

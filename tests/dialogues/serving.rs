@@ -106,10 +106,22 @@ async fn a_new_certificate_is_for_new_connections() {
     assert!(before.answer(b"").await.starts_with("220"));
 
     let renewed = Certificate::renew(certificate.folder.path());
-    running.shared.tls.as_ref().unwrap().reload().unwrap();
+    certificate.reload(running.shared.tls.as_ref().unwrap());
     assert!(before.answer(b"NOOP\r\n").await.starts_with("250"), "a connection outlives the reload");
     assert!(dial(running.addr).await.try_tls(&certificate.connector).await.is_err(), "the old one is gone");
     let mut after = dial(running.addr).await;
     after.try_tls(&renewed).await.unwrap();
     assert!(after.answer(b"").await.starts_with("220"));
+}
+
+#[tokio::test]
+async fn new_limits_are_for_new_connections() {
+    let running = start(trusted(), None, |_| {}).await;
+    let mut before = dial(running.addr).await;
+    assert!(before.answer(b"").await.starts_with("220"));
+    running.shared.change_options(Options::new(Facts { small: true, ..trusted() }.options()));
+    assert!(before.answer(b"EHLO c.test\r\n").await.contains("SIZE 26214400"));
+    let mut after = dial(running.addr).await;
+    assert!(after.answer(b"").await.starts_with("220"));
+    assert!(after.answer(b"EHLO c.test\r\n").await.contains("SIZE 100|"));
 }
