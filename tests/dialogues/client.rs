@@ -21,24 +21,46 @@ const PATIENCE: Duration = Duration::from_secs(5);
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// A certificate for `localhost`, made once.
+/// A certificate for `localhost`, and a client that trusts this one only.
 pub(super) struct Certificate {
     pub(super) folder: tempfile::TempDir,
-    connector: tokio_rustls::TlsConnector,
+    pub(super) connector: tokio_rustls::TlsConnector,
 }
 
-pub(super) static CERTIFICATE: LazyLock<Certificate> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    std::fs::write(folder.path().join("c.pem"), made.cert.pem()).unwrap();
-    std::fs::write(folder.path().join("k.pem"), made.signing_key.serialize_pem()).unwrap();
+static CERTIFICATE: LazyLock<Certificate> = LazyLock::new(Certificate::new);
+
+impl Certificate {
+    pub(super) fn new() -> Certificate {
+        let folder = tempfile::tempdir().unwrap();
+        let connector = Certificate::renew(folder.path());
+        Certificate { folder, connector }
+    }
+
+    /// Writes another certificate and its key over those in the folder.
+    pub(super) fn renew(folder: &std::path::Path) -> tokio_rustls::TlsConnector {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(folder.join("c.pem"), made.cert.pem()).unwrap();
+        std::fs::write(folder.join("k.pem"), made.signing_key.serialize_pem()).unwrap();
+        trusting(made.cert.der().clone())
+    }
+
+    pub(super) fn load(&self) -> ServerTls {
+        ServerTls::load(&self.folder.path().join("c.pem"), &self.folder.path().join("k.pem")).unwrap()
+    }
+
+    pub(super) fn reload(&self, tls: &ServerTls) {
+        tls.reload(&self.folder.path().join("c.pem"), &self.folder.path().join("k.pem")).unwrap();
+    }
+}
+
+fn trusting(certificate: rustls::pki_types::CertificateDer<'static>) -> tokio_rustls::TlsConnector {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
+    roots.add(certificate).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.with_root_certificates(roots).with_no_client_auth();
-    Certificate { folder, connector: Arc::new(config).into() }
-});
+    Arc::new(config).into()
+}
 
 /// A server for one connection.
 pub(super) struct Server {
@@ -60,15 +82,23 @@ pub(super) async fn connect(facts: Facts) -> Server {
 }
 
 pub(super) async fn connect_with(facts: Facts, change: impl FnOnce(&mut Options)) -> Server {
+    connect_saying(facts, b"", change).await
+}
+
+/// A client that does not wait for the banner.
+pub(super) async fn connect_early(facts: Facts, octets: &[u8]) -> Server {
+    connect_saying(facts, octets, |_| {}).await
+}
+
+async fn connect_saying(facts: Facts, early: &[u8], change: impl FnOnce(&mut Options)) -> Server {
     let mut options = Options::new(facts.options());
     change(&mut options);
     let backend = Arc::new(Recorder::default());
-    let folder = CERTIFICATE.folder.path();
-    let tls = ServerTls::load(&folder.join("c.pem"), &folder.join("k.pem")).unwrap();
-    let shared = Arc::new(Shared::new(options, backend.clone(), Some(Arc::new(tls))));
+    let shared = Arc::new(Shared::new(options, backend.clone(), Some(Arc::new(CERTIFICATE.load()))));
     let (stop, shutdown) = watch::channel(false);
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let stream = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+    let mut stream = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+    stream.write_all(early).await.unwrap();
     let (theirs, _) = socket.accept().await.unwrap();
     let (rules, peer) = rules(facts);
     let serving = Arc::clone(&shared);
@@ -80,7 +110,7 @@ pub(super) async fn connect_with(facts: Facts, change: impl FnOnce(&mut Options)
     Server { backend, shared, stop, done, client }
 }
 
-fn rules(facts: Facts) -> (Rules, IpAddr) {
+pub(super) fn rules(facts: Facts) -> (Rules, IpAddr) {
     let peer: IpAddr = if facts.remote { [192, 0, 2, 9].into() } else { Ipv4Addr::LOCALHOST.into() };
     let tls = match (facts.implicit, facts.starttls) {
         (true, _) => TlsMode::Implicit,
@@ -108,12 +138,16 @@ impl Client {
     }
 
     pub(super) async fn start_tls(&mut self) {
+        self.try_tls(&CERTIFICATE.connector).await.expect("a handshake");
+    }
+
+    pub(super) async fn try_tls(&mut self, connector: &tokio_rustls::TlsConnector) -> std::io::Result<()> {
         let stream = self.stream.take().unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        let handshake = CERTIFICATE.connector.connect(name, stream);
-        let stream = timeout(PATIENCE, handshake).await.expect("a handshake in time").expect("a handshake");
+        let stream = timeout(PATIENCE, connector.connect(name, stream)).await.expect("a handshake in time")?;
         assert_eq!(self.read, b"", "nothing is left over from before TLS");
         self.stream = Some(Box::new(stream));
+        Ok(())
     }
 
     /// Ends our side only.

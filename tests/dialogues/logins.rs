@@ -1,8 +1,8 @@
-//! What needs a real connection: logins under TLS, certificates that change, limits, deadlines, leaving.
+//! What needs a real connection: logins under TLS, deadlines, room for mail, leaving.
 
 use std::time::{Duration, Instant};
 
-use super::client::{self, CERTIFICATE};
+use super::client;
 use super::script::Facts;
 
 const MAIL: &[u8] = b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@ok.test>\r\nDATA\r\n";
@@ -37,21 +37,6 @@ async fn a_login_under_tls_is_on_the_record() {
     let taken = server.backend.taken.lock().unwrap()[0].clone();
     assert_eq!(taken.submitter.login.as_deref(), Some("alice"));
     assert_eq!((taken.protocol, taken.helo.as_str()), ("ESMTPSA", "after.test"));
-}
-
-#[tokio::test]
-async fn a_new_certificate_is_for_new_connections() {
-    let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
-    for name in ["c.pem", "k.pem"] {
-        std::fs::copy(CERTIFICATE.folder.path().join(name), folder.path().join(name)).unwrap();
-    }
-    let mut server = client::connect(Facts { implicit: true, ..trusted() }).await;
-    assert!(server.client.answer(b"").await.starts_with("220"));
-    let tls = server.shared.tls.as_ref().unwrap();
-    tls.reload().unwrap();
-    assert!(server.client.answer(b"NOOP\r\n").await.starts_with("250"), "a connection outlives a reload");
-    assert!(waxseal::listener::ServerTls::load(&certificate, &key).is_ok());
 }
 
 #[tokio::test]
@@ -187,4 +172,11 @@ async fn at_shutdown_a_mail_under_way_gets_its_reply() {
     assert!(busy.client.answer(b"last\r\n.\r\n").await.starts_with("250"));
     assert!(busy.client.answer(b"").await.starts_with("421 4.3.2"));
     assert_eq!(busy.client.reply().await, None);
+}
+
+#[tokio::test]
+async fn a_client_that_talks_before_the_banner_is_sent_away() {
+    let mut server = client::connect_early(trusted(), b"EHLO c.test\r\n").await;
+    assert!(server.client.answer(b"").await.starts_with("554 5.5.0"));
+    assert_eq!(server.client.reply().await, None);
 }

@@ -24,6 +24,7 @@ mod inbox;
 mod logins;
 mod pure;
 mod script;
+mod serving;
 mod sockets;
 mod vectors;
 
