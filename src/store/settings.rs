@@ -18,6 +18,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
@@ -39,6 +40,9 @@ const STORE: &str = "settings";
 const FORMAT_KEY: &[u8] = b"format";
 const FORMAT: u8 = 1;
 
+/// How long opening waits for another process, which may be about to end, to let go of the store.
+pub const LOCK_WAIT: Duration = Duration::from_secs(5);
+
 /// What the store needs to know.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -46,11 +50,13 @@ pub struct Options {
     pub free_bytes_min: u64,
     /// See [`QUEUE_MAX`].
     pub queue_max: usize,
+    /// See [`LOCK_WAIT`].
+    pub lock_wait: Duration,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { free_bytes_min: FREE_BYTES_MIN, queue_max: QUEUE_MAX }
+        Options { free_bytes_min: FREE_BYTES_MIN, queue_max: QUEUE_MAX, lock_wait: LOCK_WAIT }
     }
 }
 
@@ -180,12 +186,33 @@ fn open_db(disk: &mut impl Disk, folder: &Path, options: &Options) -> Result<sle
         );
         return Err(StoreError::Disk { store: STORE, detail });
     }
-    let config = sled::Config::new().path(PathBuf::from(folder)).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    let db = config.open().map_err(sled_error)?;
+    let db = open_sled(folder, options.lock_wait)?;
     claim_format(&db)?;
     db.flush().map_err(sled_error)?;
     disk.sync_opened(folder).map_err(disk_error)?;
     Ok(db)
+}
+
+fn open_sled(folder: &Path, lock_wait: Duration) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new().path(PathBuf::from(folder)).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+    let begun = Instant::now();
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if is_lock(&error) && begun.elapsed() < lock_wait => {
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+            Err(sled::Error::Io(error)) if is_lock(&error) => {
+                let detail = format!("{} is in use: is another waxseal running?", folder.display());
+                return Err(StoreError::Disk { store: STORE, detail });
+            }
+            opened => return opened.map_err(sled_error),
+        }
+    }
+}
+
+/// sled wraps the lock's own error in one of its making, so only the words tell.
+fn is_lock(error: &std::io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
 }
 
 fn claim_format(db: &sled::Db) -> Result<(), StoreError> {
@@ -458,6 +485,8 @@ mod tests {
     fn a_second_process_is_kept_out() {
         let folder = tempfile::tempdir().unwrap();
         let _first = open(folder.path()).unwrap();
-        assert!(matches!(open(folder.path()), Err(StoreError::Disk { .. })));
+        let options = Options { lock_wait: Duration::from_millis(50), ..Options::default() };
+        let error = SledSettings::open(folder.path(), &options).unwrap_err().to_string();
+        assert!(error.contains("another waxseal"), "{error}");
     }
 }
