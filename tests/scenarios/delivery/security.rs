@@ -4,7 +4,8 @@ use waxseal::deliver::tls::{Roots, TlsClient};
 use waxseal::deliver::{Credentials, Security};
 
 use super::{ample, deliver, mail, patient, said, secured};
-use crate::support::upstream::{Act, At, Script, ScriptedUpstream, TestCertificate};
+use crate::support::certificate::TestCertificate;
+use crate::support::upstream::{Act, At, Script, ScriptedUpstream};
 
 const QUEUED: [&str; 1] = ["accepted: 250 2.0.0 queued as Q1"];
 
