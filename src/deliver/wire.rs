@@ -80,7 +80,7 @@ impl Wire {
         let mut octet = [0];
         let mut buffer = ReadBuf::new(&mut octet);
         let mut context = Context::from_waker(Waker::noop());
-        !self.has_unread() && Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer).is_pending()
+        Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer).is_pending()
     }
 
     /// Sends commands. While upstream takes none, its replies are read, so that two full buffers cannot wait for each
@@ -288,6 +288,45 @@ mod tests {
 
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Breaks at the first write, with words to be read.
+    struct Refuser(&'static [u8]);
+
+    impl AsyncRead for Refuser {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            buffer.put_slice(std::mem::take(&mut self.0));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Refuser {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_upstream_said_before_the_pipe_broke_is_heard() {
+        let minute = Duration::from_secs(60);
+        for (words, code) in [(&b"552 5.3.4 too much\r\n"[..], Some(552)), (b"", None), (b"552 cut o", None)] {
+            let mut wire = Wire::new(Dialed { stream: Box::new(Refuser(words)), local: true });
+            let body = Body::from(Bytes::from_static(b"A: b\r\n"));
+            let heard = match wire.send_message(&body, minute, Instant::now() + minute).await {
+                Sent::Interrupted(reply) => Some(reply.code),
+                Sent::Failed(Why::Lost(_)) => None,
+                Sent::Failed(_) | Sent::Whole => panic!("neither heard nor lost"),
+            };
+            assert_eq!(heard, code, "{words:?}");
         }
     }
 
