@@ -38,6 +38,7 @@ use crate::store::settings::{self, SledSettings};
 use crate::store::{self, HistoryStore, SettingsStore, key_file};
 use crate::token::Keyring;
 use crate::{admin, web};
+pub use ports::example_command;
 
 /// The spool's folder in the data folder.
 pub const SPOOL_FOLDER: &str = "spool";
@@ -94,7 +95,7 @@ impl App {
         let doors = doors(&config).await?;
         let tracking_socket = bind(config.web.tracking, "web.tracking").await?;
         let admin_socket = bind(config.web.admin, "web.admin").await?;
-        let first_password = admin::first_run::ensure_admin(&parts.settings, &parts.logins).await?;
+        let first_password = admin::first_run::ensure_admin(parts.settings.as_ref(), &parts.logins).await?;
         let (stop_listeners, listeners_stop) = watch::channel(false);
         let (stop_queue, queue_stop) = watch::channel(false);
         let (stop_sites, sites_stop) = watch::channel(false);
@@ -102,14 +103,14 @@ impl App {
         let (tracking, admin) = (tracking_socket.local_addr()?, admin_socket.local_addr()?);
         let mut accepting = JoinSet::new();
         for door in doors {
-            accepting.spawn(listener::accept::serve(door, Arc::clone(&shared), listeners_stop.clone()));
+            accepting.spawn(listener::serve(door, Arc::clone(&shared), listeners_stop.clone()));
         }
         let queue = parts.queue.clone();
         let pumping = tokio::spawn(async move { queue.run(queue_stop).await });
         let mut serving = JoinSet::new();
         serve_tracking(&mut serving, &config, &parts, tracking_socket, sites_stop.clone());
         ports::serve_admin(&mut serving, &config, &parts, admin_socket, sites_stop)?;
-        let first_password = first_password.map(|password| password.as_str().to_owned());
+        let first_password = first_password.map(|password| password.reveal().to_owned());
         Ok(App {
             config,
             open: parts,
@@ -181,10 +182,12 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
     let data_dir = &config.server.data_dir;
     private_folder(data_dir)?;
     let spool = Spool::open(&data_dir.join(SPOOL_FOLDER), Arc::new(DiskFiles))?;
+    // Keys before stores: stores without a key file mean a lost key file, which must not be made anew.
+    let keyring = open_keys(config)?;
     let (settings, history) = open_stores(data_dir).await?;
     let ceiling = Arc::new(ArcSwap::from_pointee(config.tracking));
     orgs::overlay(settings.as_ref(), &config.orgs).await?;
-    let keyring = Arc::new(ArcSwap::from_pointee(open_keys(config, settings.as_ref())?));
+    let keyring = Arc::new(ArcSwap::from_pointee(with_org_sites(config, keyring, settings.as_ref())?));
     let logins = LoginOptions { hashing_concurrency_max: config.limits.hashing_concurrency_max, ..LoginOptions::default() };
     let logins = Arc::new(Logins::new(Arc::clone(&settings), logins)?);
     let inbox = upstream::inbox(config)?;
@@ -234,9 +237,14 @@ async fn open_stores(data_dir: &Path) -> anyhow::Result<(Arc<dyn SettingsStore>,
     Ok((Arc::new(settings), Arc::new(history)))
 }
 
-fn open_keys(config: &Config, settings: &dyn SettingsStore) -> anyhow::Result<Keyring> {
+fn open_keys(config: &Config) -> anyhow::Result<Keyring> {
     let path = config.server.data_dir.join(store::KEYS_FILE);
-    let mut keyring = key_file::open(&path, &config.web.public_url.to_string(), Timestamp::now())?;
+    Ok(key_file::open(&path, &config.web.public_url.to_string(), Timestamp::now())?)
+}
+
+/// A site for every organisation that has a tracking host of its own.
+fn with_org_sites(config: &Config, mut keyring: Keyring, settings: &dyn SettingsStore) -> anyhow::Result<Keyring> {
+    let path = config.server.data_dir.join(store::KEYS_FILE);
     for org in settings.snapshot().orgs.values() {
         if let Some(url) = &org.tracking_url {
             keyring = key_file::ensure_site(&path, &keyring, url, &org.former_urls)?;

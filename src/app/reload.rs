@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::{App, listener_options, open_keys, orgs};
+use super::{App, listener_options, open_keys, orgs, with_org_sites};
 use crate::config::Config;
 
 pub(super) async fn reload(app: &mut App, new: Config) -> anyhow::Result<Vec<String>> {
     let difference = app.config.difference(&new);
     orgs::overlay(app.open.settings.as_ref(), &new.orgs).await?;
-    app.open.keyring.store(Arc::new(open_keys(&with_public_url_of(&app.config, &new), app.open.settings.as_ref())?));
+    // With the public_url of the start: a new one waits for a restart.
+    let keyring = open_keys(&app.config)?;
+    app.open.keyring.store(Arc::new(with_org_sites(&app.config, keyring, app.open.settings.as_ref())?));
     app.open.ceiling.store(Arc::new(new.tracking));
     app.shared.change_options(listener_options(&new));
     if let Some(tls) = &app.shared.tls {
-        tls.reload_from(&new.tls.certificate, &new.tls.private_key)
+        tls.reload(&new.tls.certificate, &new.tls.private_key)
             .context("the certificate could not be read again; the old one stays in use")?;
     }
     let mut lines: Vec<String> = difference.live.iter().map(|line| format!("changed {line}")).collect();
@@ -24,12 +26,4 @@ pub(super) async fn reload(app: &mut App, new: Config) -> anyhow::Result<Vec<Str
     app.config.tls = new.tls;
     app.config.limits = new.limits;
     Ok(lines)
-}
-
-/// `public_url` waits for a restart, so the keys must not learn of it before.
-fn with_public_url_of(old: &Config, new: &Config) -> Config {
-    let mut config = new.clone();
-    config.web = old.web.clone();
-    config.server = old.server.clone();
-    config
 }

@@ -23,6 +23,7 @@ use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::HeaderMap;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -124,6 +125,11 @@ struct Site {
     recorder: Recorder,
     counters: Arc<Counters>,
     trusted_proxies: Vec<IpNet>,
+}
+
+/// The client's address: the peer's, or what a trusted proxy says of it (`X-Forwarded-For`, read right to left).
+pub fn client_address(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {
+    client::address(peer, trusted, headers)
 }
 
 /// Serves until `shutdown` turns true (or its sender goes); then lets answers under way end, puts the queued events on
