@@ -119,7 +119,10 @@ fn nginx(folder: &Path, length: Duration) -> Option<(f64, f64)> {
     while std::net::TcpStream::connect(addr).is_err() {
         std::thread::yield_now();
     }
-    let workers = children(&server);
+    let mut workers = children(&server);
+    while workers.len() < 2 {
+        workers = children(&server);
+    }
     let cpu = || workers.iter().map(|id| cpu_secs(*id)).sum::<f64>();
     let before = cpu();
     let (requests, rate) = load(addr, paths(Kind::Pixel), length);
