@@ -1,6 +1,6 @@
 //! A bounded queue to one thread that judges the rest of an event and puts events on record, a group at a time.
 //!
-//! **Invariant:** [`Recorder::note`] never waits. An event is counted as recorded only when its group is durable; one
+//! **Invariant:** `Recorder::note` never waits. An event is counted as recorded only when its group is durable; one
 //! that is not recorded is counted as lost. While the disk fails, the group at hand is tried again and the queue fills;
 //! beyond its bound events are lost, and counted. The address lives no longer than the queue.
 
