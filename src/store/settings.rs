@@ -5,7 +5,7 @@
 //! | key | value |
 //! |---|---|
 //! | `format` | one byte, the layout of this table: 1 |
-//! | `org/` name | version byte, JSON ([`super::format`]) |
+//! | `org/` name | version byte, JSON (`format.rs`) |
 //! | `user/` login | version byte, JSON |
 //! | `override/` message id, 16 hex digits `/` link index, 4 hex digits | version byte, JSON |
 //!
@@ -342,7 +342,8 @@ fn disk_error(error: std::io::Error) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::io::{self, BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::super::format::tests::{org, user};
@@ -472,7 +473,7 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().unwrap();
             drop(open(folder.path()).unwrap());
-            let db = sled::open(folder.path()).unwrap();
+            let db = open_sled(folder.path(), LOCK_WAIT).unwrap();
             db.insert(key, value).unwrap();
             db.flush().unwrap();
             drop(db);
@@ -488,5 +489,52 @@ mod tests {
         let options = Options { lock_wait: Duration::from_millis(50), ..Options::default() };
         let error = SledSettings::open(folder.path(), &options).unwrap_err().to_string();
         assert!(error.contains("another waxseal"), "{error}");
+    }
+
+    /// Names the folder in which [`changes_until_killed`] works.
+    const CRASH_FOLDER: &str = "WAXSEAL_TEST_SETTINGS_CRASH_FOLDER";
+
+    #[tokio::test]
+    #[ignore = "run by what_was_acknowledged_survives_sigkill, in a process of its own"]
+    async fn changes_until_killed() {
+        let store = open(Path::new(&std::env::var_os(CRASH_FOLDER).unwrap())).unwrap();
+        for link in 0..u16::MAX {
+            // Two entries in one change: both or neither.
+            let both = [MessageId(1), MessageId(2)];
+            let changes = both.map(|message| Change::PutOverride(message, link, Override::Withdrawn)).to_vec();
+            store.change(changes).await.unwrap();
+            println!("acknowledged {link}");
+        }
+    }
+
+    #[test]
+    fn what_was_acknowledged_survives_sigkill() {
+        for acknowledged_min in [1, 30] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--ignored", "--exact", "store::settings::tests::changes_until_killed", "--nocapture"])
+                .env(CRASH_FOLDER, folder.path())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut acknowledged = 0;
+            for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+                if line.unwrap().starts_with("acknowledged ") {
+                    acknowledged += 1;
+                    if acknowledged == acknowledged_min {
+                        child.kill().unwrap();
+                    }
+                }
+            }
+            child.wait().unwrap();
+            assert!(acknowledged >= acknowledged_min, "the child ended by itself");
+            let found = open(folder.path()).unwrap().snapshot();
+            for link in 0..acknowledged {
+                for message in [MessageId(1), MessageId(2)] {
+                    assert!(found.overrides.contains_key(&(message, link)), "{message} {link}");
+                }
+            }
+            assert_eq!(found.overrides.len() % 2, 0, "a change is there whole or not at all");
+        }
     }
 }
