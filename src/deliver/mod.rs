@@ -8,6 +8,7 @@
 //! 2yz to that recipient's RCPT; whatever happened after the dot left and was no such answer is `Unknown`.
 
 pub mod backoff;
+pub mod bounce;
 pub mod capabilities;
 mod command;
 pub mod dial;
