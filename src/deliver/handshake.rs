@@ -26,14 +26,9 @@ pub enum Security {
     /// Never TLS.
     None,
     /// TLS when upstream offers STARTTLS, plaintext when not; a handshake that fails is a temporary failure, not a
-    /// reason to go on in plaintext. With [`super::tls::Roots::Anyone`] the certificate is not verified; then, and in
-    /// plaintext, no login is sent.
-    Opportunistic {
-        /// The client side.
-        tls: TlsClient,
-        /// Whether `tls` verifies.
-        verified: bool,
-    },
+    /// reason to go on in plaintext. Meant for [`super::tls::Roots::Anyone`], under which no login is sent; with
+    /// roots that verify, a login goes where TLS is offered and nowhere else.
+    Opportunistic(TlsClient),
     /// STARTTLS or nothing.
     StartTls(TlsClient),
     /// TLS from the first octet.
@@ -72,14 +67,14 @@ impl Route<'_> {
         let dialed = self.dialed(until).await?;
         let local = dialed.local;
         let (wire, secret) = match self.security {
-            Security::Implicit(tls) => (self.secured(tls, dialed, until).await?, true),
+            Security::Implicit(tls) => (self.secured(tls, dialed, until).await?, local || tls.is_verified()),
             _ => (Wire::new(dialed), local || matches!(self.security, Security::None)),
         };
         let mut hand = Hand { route: self, wire, until, secret };
         hand.greeted().await?;
         let mut capabilities = hand.hello().await?;
-        if let Some((tls, verified)) = self.starttls(&capabilities)? {
-            (hand, capabilities) = hand.upgraded(tls, local || verified).await?;
+        if let Some(tls) = self.starttls(&capabilities)? {
+            (hand, capabilities) = hand.upgraded(tls, local || tls.is_verified()).await?;
         }
         if let Some(credentials) = self.credentials {
             hand.login(&capabilities, credentials).await?;
@@ -104,12 +99,12 @@ impl Route<'_> {
         }
     }
 
-    /// Whether STARTTLS comes next, and whether what follows is verified.
-    fn starttls(&self, capabilities: &Capabilities) -> Result<Option<(&TlsClient, bool)>, Trouble> {
+    /// Whether STARTTLS comes next.
+    fn starttls(&self, capabilities: &Capabilities) -> Result<Option<&TlsClient>, Trouble> {
         match self.security {
             Security::None | Security::Implicit(_) => Ok(None),
-            Security::Opportunistic { tls, verified } => Ok(capabilities.starttls.then_some((tls, *verified))),
-            Security::StartTls(tls) if capabilities.starttls => Ok(Some((tls, true))),
+            Security::Opportunistic(tls) => Ok(capabilities.starttls.then_some(tls)),
+            Security::StartTls(tls) if capabilities.starttls => Ok(Some(tls)),
             Security::StartTls(_) => Err(Trouble { stage: Stage::Tls, why: Why::NotOffered("STARTTLS") }),
         }
     }

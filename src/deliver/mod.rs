@@ -9,6 +9,7 @@
 
 pub mod backoff;
 pub mod breaker;
+pub mod bounce;
 pub mod capabilities;
 mod command;
 pub mod courier;

@@ -20,6 +20,7 @@ use super::dial::Stream;
 pub struct TlsClient {
     connector: TlsConnector,
     name: ServerName<'static>,
+    verified: bool,
 }
 
 /// Whose certificates are believed.
@@ -65,7 +66,13 @@ impl TlsClient {
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
-        Ok(TlsClient { connector: TlsConnector::from(Arc::new(config)), name })
+        let verified = *roots != Roots::Anyone;
+        Ok(TlsClient { connector: TlsConnector::from(Arc::new(config)), name, verified })
+    }
+
+    /// Whether the peer has to prove who it is; only then may a password follow.
+    pub fn is_verified(&self) -> bool {
+        self.verified
     }
 
     /// The handshake. The caller bounds the wait.

@@ -1,9 +1,10 @@
 //! TLS and logins: what must be secret is, or nothing is sent.
 
+use bytes::Bytes;
 use waxseal::deliver::tls::{Roots, TlsClient};
-use waxseal::deliver::{Credentials, Security};
+use waxseal::deliver::{Credentials, Outbound, Security};
 
-use super::{ample, deliver, mail, patient, said, secured};
+use super::{ample, deliver, envelope, mail, patient, said, secured};
 use crate::support::certificate::TestCertificate;
 use crate::support::upstream::{Act, At, Script, ScriptedUpstream};
 
@@ -50,6 +51,33 @@ async fn a_kept_tls_connection_is_checked_and_used_again() {
         assert_eq!(deliver(&upstream, mail(&["b@y.test"])).await, QUEUED);
     }
     assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn inside_tls_all_is_as_outside() {
+    let certificate = TestCertificate::new(&["localhost"]);
+    let tls = || Security::StartTls(trusting(&certificate));
+    // a large mail arrives whole
+    let content = b"A line of some length, again and again.\r\n.\r\n".repeat(100_000);
+    let server = ScriptedUpstream::start(Script::new().starttls(&certificate)).await;
+    let upstream = secured(&server, tls(), None, patient());
+    let large = || Outbound::new(envelope(&["b@y.test"]), Bytes::from(content.clone()).into());
+    assert_eq!(deliver(&upstream, large()).await, QUEUED);
+    assert!(server.accepted()[0].content == content);
+    // a refusal in the middle of one is heard
+    let refuse = [Act::Default, Act::say("552 5.3.4 too much"), Act::Hang];
+    server.change(Script::new().starttls(&certificate).on(At::Content, refuse));
+    assert_eq!(deliver(&upstream, large()).await, ["refused at data: 552 5.3.4 too much"]);
+    // a connection closed at rest costs nothing
+    server.change(Script::new().starttls(&certificate).on_nth(At::Dot, 1, [Act::Default, Act::Close]));
+    assert_eq!(deliver(&upstream, mail(&["b@y.test"])).await, QUEUED);
+    tokio::time::sleep(super::SHORT).await;
+    assert_eq!(deliver(&upstream, mail(&["b@y.test"])).await, QUEUED);
+    assert_eq!(server.connections(), 3);
+    // lost after the dot is unknown
+    server.change(Script::new().starttls(&certificate).on_nth(At::Dot, 1, [Act::Reset]));
+    let fates = deliver(&upstream, mail(&["b@y.test"])).await;
+    assert!(fates[0].starts_with("unknown: perhaps delivered: connection lost"), "{fates:?}");
 }
 
 #[tokio::test]
@@ -158,8 +186,7 @@ async fn logins() {
 #[tokio::test]
 async fn opportunistic_tls() {
     let unknown = TestCertificate::new(&["other.example"]);
-    let anyone =
-        || Security::Opportunistic { tls: TlsClient::new("localhost", &Roots::Anyone).unwrap(), verified: false };
+    let anyone = || Security::Opportunistic(TlsClient::new("localhost", &Roots::Anyone).unwrap());
     // offered: used, whoever the certificate is from; not offered: plaintext
     let (fates, server) = try_with(Script::new().starttls(&unknown), anyone(), None).await;
     assert_eq!((fates.as_slice(), server.accepted()[0].tls), (QUEUED.map(str::to_owned).as_slice(), true));
@@ -186,16 +213,17 @@ async fn a_login_never_leaves_where_others_can_read() {
     }
     let certificate = TestCertificate::new(&["localhost"]);
     let anyone = || TlsClient::new("localhost", &Roots::Anyone).unwrap();
-    let opportunistic = |tls, verified| Security::Opportunistic { tls, verified };
     let offered = || with_login(Script::new().starttls(&certificate), "PLAIN");
     let plain = || with_login(Script::new(), "PLAIN");
     let not_secret = "deferred: the login would have gone over an unprotected connection at auth";
     let table = [
-        (plain(), opportunistic(anyone(), false), not_secret),
-        (plain(), opportunistic(trusting(&certificate), true), not_secret),
-        (offered(), opportunistic(anyone(), false), not_secret),
-        (offered(), opportunistic(trusting(&certificate), true), QUEUED[0]),
+        (plain(), Security::Opportunistic(anyone()), not_secret),
+        (plain(), Security::Opportunistic(trusting(&certificate)), not_secret),
+        (offered(), Security::Opportunistic(anyone()), not_secret),
+        (offered(), Security::Opportunistic(trusting(&certificate)), QUEUED[0]),
         (offered(), Security::StartTls(trusting(&certificate)), QUEUED[0]),
+        (offered(), Security::StartTls(anyone()), not_secret),
+        (with_login(Script::new().implicit_tls(&certificate), "PLAIN"), Security::Implicit(anyone()), not_secret),
         // said in so many words by the operator
         (plain(), Security::None, QUEUED[0]),
     ];
