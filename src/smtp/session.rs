@@ -177,6 +177,7 @@ pub struct Session<W> {
     state: State,
     lines: Lines,
     lines_taken: u64,
+    last_verb: Option<Verb>,
     errors: u32,
     auth_failures: u32,
 }
@@ -184,9 +185,17 @@ pub struct Session<W> {
 impl<W: Clone> Session<W> {
     /// A conversation before its banner. First input: [`Input::Continue`], or [`Input::Bytes`] if the client was early.
     pub fn new(options: Arc<Options>, facts: Facts<W>) -> Session<W> {
-        let state = State::Greeting;
-        let lines = Lines::default();
-        Session { options, facts, transaction: None, state, lines, lines_taken: 0, errors: 0, auth_failures: 0 }
+        Session {
+            options,
+            facts,
+            transaction: None,
+            state: State::Greeting,
+            lines: Lines::default(),
+            lines_taken: 0,
+            last_verb: None,
+            errors: 0,
+            auth_failures: 0,
+        }
     }
 
     /// Takes one input. An input that answers nothing that was asked closes the session.
@@ -249,6 +258,11 @@ impl<W: Clone> Session<W> {
         self.lines_taken
     }
 
+    /// What the client asked for last, while that has no final answer of the backend's.
+    pub fn last_verb(&self) -> Option<Verb> {
+        self.last_verb
+    }
+
     /// No mail is under way, so closing now loses nothing.
     pub fn is_between_mails(&self) -> bool {
         self.transaction.is_none() && matches!(self.state, State::Greeting | State::Command | State::Sasl(_))
@@ -302,10 +316,12 @@ impl<W: Clone> Session<W> {
     }
 
     fn command(&mut self, line: &[u8]) -> Action<W> {
+        self.last_verb = None;
         let line = match command::divide(line) {
             Ok(line) => line,
             Err(error) => return self.refuse(error.into()),
         };
+        self.last_verb = Some(line.verb);
         // RFC 2920 §3.1, RFC 3207 §4: whatever came with such a command was sent by someone who did not wait for its reply,
         // an attacker in front of TLS or a browser with a body.
         if line.verb.ends_a_group() && !self.lines.is_empty() {
@@ -442,6 +458,7 @@ impl<W: Clone> Session<W> {
     }
 
     fn delivered(&mut self, reply: Reply) -> Action<W> {
+        self.last_verb = None;
         if reply.is_positive() {
             self.errors = 0;
         }
