@@ -3,6 +3,7 @@
 //! **Invariants:** every wait has a deadline. A message is read only as far as the byte budget has room for it. The
 //! backend takes a mail in a task that owns it, so that a client that leaves cannot stop it half-way.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,14 +14,18 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tracing::Instrument as _;
 
-use super::capacity::Room;
-use super::transport::{READ_BYTES, Transport};
-use super::{Backend, ClientGone, LoginOutcome, Options, Rules, Shared, Submission, TlsMode, stopped};
-use crate::message::Mail;
+use super::transport::Transport;
+use super::{ClientGone, LoginOutcome, Options, Rules, Shared, TlsMode, stopped};
 use crate::settings::Submitter;
+use crate::smtp::command::Verb;
 use crate::smtp::sasl::Credentials;
-use crate::smtp::session::{Action, Facts, Incoming, Input, LoginAnswer, Session, Tls, Wait};
+use crate::smtp::session::{Action, Facts, Input, LoginAnswer, Session, Tls, Wait};
 use crate::smtp::{Reply, ReversePath};
+use crate::telemetry::maillog;
+use room::Body;
+
+mod handover;
+mod room;
 
 /// Numbers the sessions of this process, for the log.
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
@@ -34,12 +39,7 @@ where
     let span = tracing::info_span!("session", session.id = id, peer.addr = %peer);
     let conn = Conn::new(stream, peer, rules, shared, shutdown);
     let implicit = rules.tls == TlsMode::Implicit;
-    async move {
-        let end = conn.run(implicit).await;
-        tracing::debug!(%end, "session ended");
-    }
-    .instrument(span)
-    .await;
+    conn.run(implicit).instrument(span).await;
 }
 
 /// Why a conversation ended.
@@ -47,10 +47,12 @@ where
 enum End {
     #[error("closed by us")]
     Closed,
-    #[error("the client hung up: {0}")]
+    #[error("the connection was lost: {0}")]
     Lost(#[from] io::Error),
     #[error("TLS handshake failed: {0}")]
     Handshake(io::Error),
+    #[error("the client hung up")]
+    HungUp,
     #[error("the client did not read our replies")]
     NotRead,
     #[error("the backend gave no answer in time")]
@@ -69,23 +71,14 @@ struct Conn<S> {
     session_end: Instant,
     line_since: (u64, Instant),
     body: Body,
-}
-
-/// Of the message that is being read.
-struct Body {
-    room: Option<Room>,
-    /// There was no more room: what follows is thrown away.
-    abandoned: bool,
-    window_end: Instant,
-    window_bytes: u64,
+    /// Of the last mail, until the client is known to have seen its answer.
+    unanswered: Option<ClientGone>,
 }
 
 /// Replies are sent when so many octets have gathered, at the latest.
 const OUT_BYTES_MAX: usize = 16 * 1024;
 /// A reply buffer larger than this is given back.
 const OUT_KEPT_BYTES_MAX: usize = 1024;
-/// How much a client may pipeline behind a final dot while it waits for our answer.
-const HELD_BYTES_MAX: usize = 64 * 1024;
 /// How long and how much is read from a client after the last reply, so that our closing does not tear the reply down.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
@@ -112,20 +105,32 @@ where
             options,
             shutdown,
             line_since: (0, now),
-            body: Body { room: None, abandoned: false, window_end: now, window_bytes: 0 },
+            body: Body::none(now),
+            unanswered: None,
         }
     }
 
-    async fn run(mut self, implicit_tls: bool) -> End {
-        if implicit_tls && let Err(end) = self.handshake().await {
-            return end;
+    async fn run(mut self, implicit_tls: bool) {
+        let end = match self.converse(implicit_tls).await {
+            Err(end) => end,
+            Ok(never) => match never {},
+        };
+        if matches!(end, End::Lost(_) | End::NotRead) {
+            self.client_left();
+        }
+        if matches!(end, End::Lost(_) | End::HungUp) {
+            maillog::hung_up(self.session.last_verb().map_or("the start", Verb::name));
+        }
+        tracing::debug!(%end, "session ended");
+    }
+
+    async fn converse(&mut self, implicit_tls: bool) -> Result<Infallible, End> {
+        if implicit_tls {
+            self.handshake().await?;
         }
         let mut action = self.greet().await;
         loop {
-            action = match self.act(action).await {
-                Ok(next) => next,
-                Err(end) => return end,
-            };
+            action = self.act(action).await?;
         }
     }
 
@@ -185,9 +190,11 @@ where
         }
         let deadline = self.deadline();
         let may_stop = self.session.is_between_mails();
-        let (session, window_bytes) = (&mut self.session, &mut self.body.window_bytes);
+        let (session, unanswered) = (&mut self.session, &mut self.unanswered);
+        let window_bytes = &mut self.body.window_bytes;
         let feed = |octets: &[u8]| {
             *window_bytes += octets.len() as u64;
+            *unanswered = None; // whoever speaks on, or ends in order, has seen the answer
             if octets.is_empty() { session.step(Input::Eof) } else { session.step(Input::Bytes(octets)) }
         };
         tokio::select! {
@@ -216,20 +223,14 @@ where
         deadline.min(self.session_end)
     }
 
-    fn out_of_time(&mut self) -> Action<Submitter> {
-        let options = &self.options;
-        let enough = options.data_bytes_per_sec_min.saturating_mul(options.data_window.as_secs());
-        let in_body = self.session.wait() == Wait::Body;
-        if in_body && self.body.window_bytes >= enough && Instant::now() < self.session_end {
-            self.body.window_bytes = 0;
-            self.body.window_end = Instant::now() + options.data_window;
-            return Action::Read;
-        }
-        Action::Close(Some(Reply::timed_out()))
-    }
-
+    /// Adds a reply. What is refused before there is a mail is for the mail log; the rest is noise there.
     fn push(&mut self, reply: &Reply) {
-        tracing::trace!(code = reply.code, "reply");
+        if !reply.is_positive()
+            && reply.code >= 400
+            && let Some(verb @ (Verb::Mail | Verb::Rcpt | Verb::Data)) = self.session.last_verb()
+        {
+            maillog::refused(verb.name(), reply);
+        }
         self.out.extend_from_slice(&reply.to_bytes());
     }
 
@@ -278,83 +279,9 @@ where
         Input::Sender(self.shared.backend.may_send_from(submitter, path))
     }
 
-    /// Before 354: room for what the client says it will send, or for one read.
-    async fn open_body(&mut self, declared: Option<u64>) -> Input<'static, Submitter> {
-        let options = &self.options;
-        let declared = declared.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
-        let bytes = declared.min(options.session.message_bytes_max) + READ_BYTES;
-        let room = self.shared.capacity.room(bytes, options.room_wait_max).await;
-        let window_end = Instant::now() + options.data_window;
-        self.body = Body { room, abandoned: false, window_end, window_bytes: 0 };
-        if self.body.room.is_none() {
-            tracing::warn!("no room for another message in flight");
-        }
-        Input::Room(self.body.room.is_some())
-    }
-
-    /// Before each read of a message: room for one read more. Grows by doubling.
-    async fn more_room(&mut self) -> bool {
-        let kept = self.session.body_bytes();
-        let have = self.body.room.as_ref().map_or(0, Room::bytes);
-        if self.body.abandoned || kept + READ_BYTES <= have {
-            return true;
-        }
-        let started = Instant::now();
-        let options = &self.options;
-        let wanted = (have * 2).min(options.session.message_bytes_max + READ_BYTES).max(kept + READ_BYTES);
-        let more = self.shared.capacity.room(wanted - have, options.room_wait_max).await;
-        self.body.window_end += started.elapsed(); // it was we who paused
-        match (&mut self.body.room, more) {
-            (Some(room), Some(more)) => room.add(more),
-            (_, more) => {
-                tracing::warn!("no room for the rest of a message in flight");
-                self.body.abandoned = more.is_none();
-                self.body.room = more;
-            }
-        }
-        !self.body.abandoned
-    }
-
-    /// Hands the mail to the backend and waits for its word, with an eye on the client.
-    async fn deliver(&mut self, incoming: Incoming<Submitter>) -> Result<Reply, End> {
-        let client_gone = ClientGone::default();
-        let (submission, bytes) = submission(incoming, self.peer, client_gone.clone());
-        let mut room = self.body.room.take();
-        if let Some(room) = &mut room {
-            room.shrink_to(bytes);
-        }
-        let backend = Arc::clone(&self.shared.backend);
-        let mut task = tokio::spawn(accept(backend, submission, room).in_current_span());
-        let deadline = Instant::now() + self.options.accept_max;
-        let mut watching = true;
-        loop {
-            let session = &mut self.session;
-            tokio::select! {
-                answer = timeout_at(deadline, &mut task) => return match answer {
-                    Ok(Ok(reply)) => Ok(reply),
-                    Ok(Err(error)) => {
-                        tracing::error!(%error, "taking a mail ended in a panic");
-                        Ok(Reply::internal_error())
-                    }
-                    Err(_) => Err(End::NoAnswer),
-                },
-                read = self.transport.read_with(|octets| { session.hold(octets); octets.len() }), if watching => {
-                    // A client that has pipelined QUIT and shut its side down still waits for our replies.
-                    match read {
-                        Ok(0) if self.session.held_bytes() == 0 => client_gone.mark(),
-                        Ok(_) => {}
-                        Err(_) => client_gone.mark(),
-                    }
-                    let ended = matches!(read, Ok(0) | Err(_));
-                    watching = !ended && self.session.held_bytes() < HELD_BYTES_MAX;
-                }
-            }
-        }
-    }
-
     /// Sends the last words and closes; reads on for a moment, or unread octets would tear the reply down (RFC 1122 §4.2.2.13).
     async fn close(&mut self, reply: Option<Reply>) -> End {
-        let Some(reply) = reply else { return End::Closed };
+        let Some(reply) = reply else { return End::HungUp };
         self.push(&reply);
         if let Err(end) = self.flush().await {
             return end;
@@ -376,18 +303,4 @@ where
             Ok(Ok(())) | Err(_) => End::Closed,
         }
     }
-}
-
-fn submission(incoming: Incoming<Submitter>, peer: IpAddr, client_gone: ClientGone) -> (Submission, usize) {
-    let Incoming { transaction, raw, bare_newlines, who, helo, protocol } = incoming;
-    let bytes = raw.len();
-    let mail = Mail { envelope: transaction.into(), raw };
-    (Submission { mail, submitter: who, peer, helo, protocol, bare_newlines, client_gone }, bytes)
-}
-
-/// Owns the mail and its room in memory until the backend has answered.
-async fn accept(backend: Arc<dyn Backend>, submission: Submission, room: Option<Room>) -> Reply {
-    let reply = backend.accept(submission).await;
-    drop(room);
-    reply
 }

@@ -76,6 +76,9 @@ pub struct Submission {
 }
 
 /// Is the client still there? Cheap to ask, to clone and to keep. Once gone, gone.
+///
+/// Kept beyond the mail it goes on telling: it also turns true when the answer to the final dot could not be written, or
+/// the connection broke before the client said anything after it.
 #[derive(Debug, Clone, Default)]
 pub struct ClientGone(Arc<AtomicBool>);
 

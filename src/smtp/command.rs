@@ -43,6 +43,11 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// As it is written; the first of its names where it has several.
+    pub fn name(self) -> &'static str {
+        VERBS.iter().find(|(_, verb)| *verb == self).map_or("", |(name, _)| name)
+    }
+
     /// The client must await the reply to this one before it sends anything (RFC 2920 §3.1, RFC 3207, RFC 4954).
     pub fn ends_a_group(self) -> bool {
         matches!(self, Verb::Helo | Verb::Ehlo | Verb::Data | Verb::StartTls | Verb::Auth)
@@ -95,31 +100,31 @@ impl From<CommandError> for Reply {
     }
 }
 
-const VERBS: &[(&[u8], Verb)] = &[
-    (b"MAIL", Verb::Mail),
-    (b"RCPT", Verb::Rcpt),
-    (b"DATA", Verb::Data),
-    (b"EHLO", Verb::Ehlo),
-    (b"HELO", Verb::Helo),
-    (b"AUTH", Verb::Auth),
-    (b"STARTTLS", Verb::StartTls),
-    (b"RSET", Verb::Rset),
-    (b"NOOP", Verb::Noop),
-    (b"QUIT", Verb::Quit),
-    (b"VRFY", Verb::Vrfy),
-    (b"EXPN", Verb::Expn),
-    (b"HELP", Verb::Help),
-    (b"BDAT", Verb::Bdat),
-    (b"GET", Verb::Http),
-    (b"HEAD", Verb::Http),
-    (b"POST", Verb::Http),
-    (b"PUT", Verb::Http),
-    (b"PATCH", Verb::Http),
-    (b"DELETE", Verb::Http),
-    (b"OPTIONS", Verb::Http),
-    (b"CONNECT", Verb::Http),
-    (b"TRACE", Verb::Http),
-    (b"PRI", Verb::Http),
+const VERBS: &[(&str, Verb)] = &[
+    ("MAIL", Verb::Mail),
+    ("RCPT", Verb::Rcpt),
+    ("DATA", Verb::Data),
+    ("EHLO", Verb::Ehlo),
+    ("HELO", Verb::Helo),
+    ("AUTH", Verb::Auth),
+    ("STARTTLS", Verb::StartTls),
+    ("RSET", Verb::Rset),
+    ("NOOP", Verb::Noop),
+    ("QUIT", Verb::Quit),
+    ("VRFY", Verb::Vrfy),
+    ("EXPN", Verb::Expn),
+    ("HELP", Verb::Help),
+    ("BDAT", Verb::Bdat),
+    ("GET", Verb::Http),
+    ("HEAD", Verb::Http),
+    ("POST", Verb::Http),
+    ("PUT", Verb::Http),
+    ("PATCH", Verb::Http),
+    ("DELETE", Verb::Http),
+    ("OPTIONS", Verb::Http),
+    ("CONNECT", Verb::Http),
+    ("TRACE", Verb::Http),
+    ("PRI", Verb::Http),
 ];
 
 /// Divides one line (without its CRLF) after the verb.
@@ -135,7 +140,7 @@ pub fn divide(line: &[u8]) -> Result<Line<'_>, CommandError> {
     }
     let word = line.iter().position(|octet| *octet == b' ').unwrap_or(line.len());
     let (word, rest) = line.split_at_checked(word).unwrap_or((line, b""));
-    let verb = VERBS.iter().find(|(name, _)| word.eq_ignore_ascii_case(name));
+    let verb = VERBS.iter().find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes()));
     let (_, verb) = verb.ok_or(CommandError::Unrecognized)?;
     Ok(Line { verb: *verb, arguments: rest.trim_ascii() })
 }

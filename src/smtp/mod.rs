@@ -4,12 +4,14 @@ pub mod command;
 pub mod data;
 pub mod extension;
 mod facts;
+pub mod limits;
 mod line;
 pub mod path;
 pub mod reply;
 pub mod reply_reader;
 pub mod sasl;
 pub mod session;
+mod step;
 pub mod stuff;
 pub mod transaction;
 

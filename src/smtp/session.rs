@@ -7,152 +7,17 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::command::{self, Verb};
-use super::data::{BareNewlines, DataError, Progress, Receiver};
+use super::data::{DataError, Progress, Receiver};
 use super::facts::Hello;
 use super::line::{Lines, Next as NextLine};
-use super::path::ReversePath;
 use super::reply::Reply;
-use super::sasl::{self, Credentials, Exchange, SaslError};
+use super::sasl::{self, Exchange, SaslError};
 use super::transaction::Transaction;
 
 pub use super::facts::{Facts, Tls};
-
-/// Limits and choices of all sessions of a listener.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// What we call ourselves.
-    pub hostname: String,
-    /// The largest message, in octets after unstuffing.
-    pub message_bytes_max: usize,
-    /// Recipients of one transaction.
-    pub recipients_max: usize,
-    /// A command line with its CRLF.
-    pub line_bytes_max: usize,
-    /// How much more of a line that is too long is read before the connection closes.
-    pub discard_bytes_max: usize,
-    /// Refused commands, until a mail is accepted.
-    pub command_errors_max: u32,
-    /// Wrong passwords.
-    pub auth_failures_max: u32,
-    /// Bare CR and LF in a message.
-    pub bare_newlines: BareNewlines,
-    /// DSN (RFC 3461) is carried through to the end, so it may be offered.
-    pub dsn: bool,
-}
-
-/// 25 MiB: what large mailbox providers take.
-pub const MESSAGE_BYTES_MAX: usize = 25 * 1024 * 1024;
-/// RFC 5321 §4.5.3.1.8 asks for at least 100.
-pub const RECIPIENTS_MAX: usize = 100;
-/// RFC 5321 §4.5.3.1.4 asks for 512; paths with parameters (RFC 3461) and AUTH need more.
-pub const LINE_BYTES_MAX: usize = 4096;
-/// Enough for a clumsy client to reach its line end, too little to be worth an attack.
-pub const DISCARD_BYTES_MAX: usize = 64 * 1024;
-/// As Postfix' hard error limit.
-pub const COMMAND_ERRORS_MAX: u32 = 20;
-/// A person mistypes twice; a sixth try is a program's.
-pub const AUTH_FAILURES_MAX: u32 = 5;
-
-impl Options {
-    /// The defaults, for this host name.
-    pub fn new(hostname: impl Into<String>) -> Options {
-        Options {
-            hostname: hostname.into(),
-            message_bytes_max: MESSAGE_BYTES_MAX,
-            recipients_max: RECIPIENTS_MAX,
-            line_bytes_max: LINE_BYTES_MAX,
-            discard_bytes_max: DISCARD_BYTES_MAX,
-            command_errors_max: COMMAND_ERRORS_MAX,
-            auth_failures_max: AUTH_FAILURES_MAX,
-            bare_newlines: BareNewlines::Normalize,
-            dsn: false,
-        }
-    }
-}
-
-/// What the shell feeds.
-#[derive(Debug)]
-pub enum Input<'a, W> {
-    /// The last reply is on its way; go on.
-    Continue,
-    /// The client sent these.
-    Bytes(&'a [u8]),
-    /// The client will send no more.
-    Eof,
-    /// TLS is in force ([`Action::StartTls`]).
-    TlsStarted,
-    /// The answer to [`Action::CheckLogin`].
-    Login(LoginAnswer<W>),
-    /// The answer to [`Action::CheckSender`]; the error is the reply.
-    Sender(Result<(), Reply>),
-    /// The answer to [`Action::MakeRoom`]; `false` while a message is read abandons it.
-    Room(bool),
-    /// The answer to [`Action::Deliver`]: the reply to the final dot.
-    Delivered(Reply),
-}
-
-/// How a login was judged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoginAnswer<W> {
-    /// Let in.
-    Welcome(W),
-    /// Wrong.
-    Refused,
-    /// Cannot be judged now.
-    Unavailable,
-}
-
-/// What the shell does next.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action<W> {
-    /// Send what replies have gathered, then read: [`Input::Bytes`] or [`Input::Eof`].
-    Read,
-    /// Add a reply, then [`Input::Continue`].
-    Reply(Reply),
-    /// Send this reply and what has gathered, then do the TLS handshake by value: [`Input::TlsStarted`].
-    StartTls(Reply),
-    /// Judge these: [`Input::Login`].
-    CheckLogin(Credentials),
-    /// May this submitter use this reverse path? [`Input::Sender`].
-    CheckSender(W, ReversePath),
-    /// Set memory aside for a message that says it has so many octets: [`Input::Room`].
-    MakeRoom(Option<u64>),
-    /// Take this mail: [`Input::Delivered`].
-    Deliver(Box<Incoming<W>>),
-    /// Send this, if any, and close.
-    Close(Option<Reply>),
-}
-
-/// A mail, complete, with the facts of its session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Incoming<W> {
-    /// MAIL and RCPT.
-    pub transaction: Transaction,
-    /// The octets, CRLF line ends only.
-    pub raw: Bytes,
-    /// How many bare CR or LF were normalised.
-    pub bare_newlines: u64,
-    /// On whose behalf.
-    pub who: W,
-    /// What EHLO said, printable.
-    pub helo: String,
-    /// For `Received: … with`.
-    pub protocol: &'static str,
-}
-
-/// What the client is waited for; the shell knows how long each may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// The next command; nothing of it is here.
-    Idle,
-    /// The rest of a command line that has begun, or the response to a challenge.
-    Line,
-    /// The message.
-    Body,
-}
+pub use super::limits::Options;
+pub use super::step::{Action, Incoming, Input, LoginAnswer, Wait};
 
 #[derive(Debug)]
 enum State {
@@ -177,6 +42,7 @@ pub struct Session<W> {
     state: State,
     lines: Lines,
     lines_taken: u64,
+    last_verb: Option<Verb>,
     errors: u32,
     auth_failures: u32,
 }
@@ -184,9 +50,17 @@ pub struct Session<W> {
 impl<W: Clone> Session<W> {
     /// A conversation before its banner. First input: [`Input::Continue`], or [`Input::Bytes`] if the client was early.
     pub fn new(options: Arc<Options>, facts: Facts<W>) -> Session<W> {
-        let state = State::Greeting;
-        let lines = Lines::default();
-        Session { options, facts, transaction: None, state, lines, lines_taken: 0, errors: 0, auth_failures: 0 }
+        Session {
+            options,
+            facts,
+            transaction: None,
+            state: State::Greeting,
+            lines: Lines::default(),
+            lines_taken: 0,
+            last_verb: None,
+            errors: 0,
+            auth_failures: 0,
+        }
     }
 
     /// Takes one input. An input that answers nothing that was asked closes the session.
@@ -249,6 +123,11 @@ impl<W: Clone> Session<W> {
         self.lines_taken
     }
 
+    /// What the client asked for last, while that has no final answer of the backend's.
+    pub fn last_verb(&self) -> Option<Verb> {
+        self.last_verb
+    }
+
     /// No mail is under way, so closing now loses nothing.
     pub fn is_between_mails(&self) -> bool {
         self.transaction.is_none() && matches!(self.state, State::Greeting | State::Command | State::Sasl(_))
@@ -302,10 +181,12 @@ impl<W: Clone> Session<W> {
     }
 
     fn command(&mut self, line: &[u8]) -> Action<W> {
+        self.last_verb = None;
         let line = match command::divide(line) {
             Ok(line) => line,
             Err(error) => return self.refuse(error.into()),
         };
+        self.last_verb = Some(line.verb);
         // RFC 2920 §3.1, RFC 3207 §4: whatever came with such a command was sent by someone who did not wait for its reply,
         // an attacker in front of TLS or a browser with a body.
         if line.verb.ends_a_group() && !self.lines.is_empty() {
@@ -442,6 +323,7 @@ impl<W: Clone> Session<W> {
     }
 
     fn delivered(&mut self, reply: Reply) -> Action<W> {
+        self.last_verb = None;
         if reply.is_positive() {
             self.errors = 0;
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use waxseal::listener::{Backend, BoxFuture, LoginOutcome, Submission};
+use waxseal::listener::{Backend, BoxFuture, ClientGone, LoginOutcome, Submission};
 use waxseal::message::Envelope;
 use waxseal::settings::Submitter;
 use waxseal::smtp::reply::Enhanced;
@@ -25,8 +25,8 @@ pub(super) struct Taken {
 #[derive(Default)]
 pub(super) struct Recorder {
     pub(super) taken: Mutex<Vec<Taken>>,
-    /// Did the client of each mail to `slow@` leave before it was answered?
-    pub(super) gone: Mutex<Vec<bool>>,
+    /// Had the client of each mail to `slow@` left before it was answered? And the handle, to ask again.
+    pub(super) gone: Mutex<Vec<(bool, ClientGone)>>,
 }
 
 pub(super) fn network_submitter() -> Submitter {
@@ -88,7 +88,7 @@ impl Backend for Recorder {
             let (from, to) = addresses(&mail.envelope);
             if to.iter().any(|address| address.starts_with("slow@")) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                self.gone.lock().unwrap().push(client_gone.is_gone());
+                self.gone.lock().unwrap().push((client_gone.is_gone(), client_gone));
             }
             let raw = mail.raw.to_vec();
             self.taken.lock().unwrap().push(Taken { from, to, raw, submitter, protocol, helo, bare_newlines });

@@ -90,24 +90,37 @@ pub(super) async fn connect_early(facts: Facts, octets: &[u8]) -> Server {
     connect_saying(facts, octets, |_| {}).await
 }
 
+/// Over a pipe in memory: when the client drops it, the server cannot write.
+pub(super) fn connect_in_memory(facts: Facts) -> Server {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    run(facts, Options::new(facts.options()), theirs, ours)
+}
+
 async fn connect_saying(facts: Facts, early: &[u8], change: impl FnOnce(&mut Options)) -> Server {
     let mut options = Options::new(facts.options());
     change(&mut options);
-    let backend = Arc::new(Recorder::default());
-    let shared = Arc::new(Shared::new(options, backend.clone(), Some(Arc::new(CERTIFICATE.load()))));
-    let (stop, shutdown) = watch::channel(false);
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let mut stream = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
     stream.write_all(early).await.unwrap();
     let (theirs, _) = socket.accept().await.unwrap();
+    let mut server = run(facts, options, theirs, stream);
+    if facts.implicit {
+        server.client.start_tls().await;
+    }
+    server
+}
+
+fn run<S>(facts: Facts, options: Options, theirs: S, ours: S) -> Server
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let backend = Arc::new(Recorder::default());
+    let shared = Arc::new(Shared::new(options, backend.clone(), Some(Arc::new(CERTIFICATE.load()))));
+    let (stop, shutdown) = watch::channel(false);
     let (rules, peer) = rules(facts);
     let serving = Arc::clone(&shared);
     let done = tokio::spawn(async move { conn::converse(theirs, peer, &rules, serving, shutdown).await });
-    let mut client = Client { stream: Some(Box::new(stream)), read: Vec::new() };
-    if facts.implicit {
-        client.start_tls().await;
-    }
-    Server { backend, shared, stop, done, client }
+    Server { backend, shared, stop, done, client: Client::over(ours) }
 }
 
 pub(super) fn rules(facts: Facts) -> (Rules, IpAddr) {

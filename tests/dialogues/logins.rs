@@ -39,21 +39,42 @@ async fn a_login_under_tls_is_on_the_record() {
     assert_eq!((taken.protocol, taken.helo.as_str()), ("ESMTPSA", "after.test"));
 }
 
+const SLOW: &[u8] = b"MAIL FROM:<a@x.test>\r\nRCPT TO:<slow@ok.test>\r\nDATA\r\n";
+
 #[tokio::test]
 async fn a_client_that_hangs_up_is_noticed_and_does_not_stop_the_mail() {
-    for (pipelined, gone) in [(&b".\r\n"[..], true), (b".\r\nQUIT\r\n", false)] {
+    // gone while the mail is taken; gone once its answer could not be delivered
+    let rows: &[(&[u8], bool)] = &[(b".\r\n", true), (b".\r\nQUIT\r\n", false)];
+    for (octets, gone) in rows {
         let mut server = client::connect(trusted()).await;
-        let slow = b"MAIL FROM:<a@x.test>\r\nRCPT TO:<slow@ok.test>\r\nDATA\r\n";
-        assert!(to_data(&mut server, slow).await.starts_with("354"));
-        server.client.send(pipelined).await;
+        assert!(to_data(&mut server, SLOW).await.starts_with("354"));
+        server.client.send(octets).await;
         server.client.shut_down().await;
         server.done.await.unwrap();
         assert_eq!(server.backend.taken.lock().unwrap().len(), 1, "the mail was taken all the same");
-        assert_eq!(*server.backend.gone.lock().unwrap(), [gone], "{}", pipelined.escape_ascii());
+        let seen = server.backend.gone.lock().unwrap().remove(0);
+        assert_eq!((seen.0, seen.1.is_gone()), (*gone, *gone), "{}", octets.escape_ascii());
         if !gone {
             let replies = [server.client.reply().await, server.client.reply().await].map(|reply| reply.unwrap());
             assert!(replies[0][0].starts_with("250") && replies[1][0].starts_with("221"), "{replies:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_could_not_be_written_is_on_the_record() {
+    for hears in [true, false] {
+        let mut server = client::connect_in_memory(trusted());
+        assert!(to_data(&mut server, SLOW).await.starts_with("354"));
+        server.client.send(b".\r\nNOOP\r\n").await;
+        if hears {
+            assert!(server.client.reply().await.unwrap()[0].starts_with("250"));
+            server.client.answer(b"QUIT\r\n").await;
+        }
+        drop(server.client);
+        server.done.await.unwrap();
+        let seen = server.backend.gone.lock().unwrap().remove(0);
+        assert_eq!((seen.0, seen.1.is_gone()), (false, !hears));
     }
 }
 
@@ -119,7 +140,7 @@ async fn a_handshake_that_does_not_begin_ends() {
 async fn a_body_that_flows_outlasts_the_window() {
     let mut server = client::connect_with(trusted(), |options| {
         options.data_window = Duration::from_secs(1);
-        options.data_bytes_per_sec_min = 500;
+        options.data_bytes_per_sec_min = 1;
     })
     .await;
     assert!(to_data(&mut server, MAIL).await.starts_with("354"));
