@@ -123,7 +123,9 @@ fn own(tree: &Tree, number: usize) -> Option<Guard> {
         _ => None,
     };
     let leaf = !part.media.kind.starts_with("multipart/");
-    let attached = (leaf && part.media.named) || part.disposition == Disposition::Attached;
+    // A file name makes a part an attachment, but not the one thing a message consists of.
+    let named = number > 0 && ((leaf && part.media.named) || part.disposition == Disposition::Named);
+    let attached = named || part.disposition == Disposition::Attached;
     guard
         .or_else(|| part.malformed_header.then_some(Guard::MalformedHeader))
         .or_else(|| attached.then_some(Guard::Attached))
@@ -166,6 +168,9 @@ mod tests {
             // a bounce is not mail to track
             ("Content-Type: multipart/report; boundary=b\n\n--b\n\nx\n--b--\n", Some(Guard::Report)),
             ("Content-Type: message/rfc822\n\nSubject: x\n\ny", Some(Guard::Forwarded)),
+            // the message itself is shown, file name or not
+            ("Content-Type: text/html; name=a.html\nContent-Disposition: inline; filename=a.html\n\n", None),
+            ("Content-Type: text/html\nContent-Disposition: attachment\n\n", Some(Guard::Attached)),
             // a name in the body is no header
             ("A: b\n\nDKIM-Signature: v=1\n", None),
         ];

@@ -14,7 +14,7 @@ pub struct Media {
     pub boundary: Option<Vec<u8>>,
     /// The `charset` parameter.
     pub charset: Charset,
-    /// The part has a file name: it is an attachment whatever else it says.
+    /// The part has a file name.
     pub named: bool,
     /// `format=flowed` (RFC 3676).
     pub flowed: bool,
@@ -25,7 +25,7 @@ pub struct Media {
 /// The charset parameter of a text part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Charset {
-    /// Not given.
+    /// Not given, or empty.
     Absent,
     /// Given, in lower case.
     Label(String),
@@ -62,7 +62,9 @@ impl Encoding {
 pub enum Disposition {
     /// Shown: absent, or `inline` without a file name.
     Shown,
-    /// `attachment`, an unknown word (RFC 2183 §2.8), or a file name.
+    /// `inline` with a file name: shown where it is all there is, an attachment elsewhere.
+    Named,
+    /// `attachment`, or an unknown word (RFC 2183 §2.8).
     Attached,
 }
 
@@ -115,7 +117,8 @@ pub fn disposition(raw: &[u8], header: &[Field]) -> Disposition {
     let (word, parameters) = parameters(&text);
     let named = parameters.iter().any(|(name, _)| base_name(name) == "filename");
     match word.to_ascii_lowercase().as_slice() {
-        b"inline" | b"" if !named => Disposition::Shown,
+        b"inline" | b"" if named => Disposition::Named,
+        b"inline" | b"" => Disposition::Shown,
         _ => Disposition::Attached,
     }
 }
@@ -184,7 +187,10 @@ fn charset(parameters: &[(String, Vec<u8>)]) -> Charset {
         Some((name, value)) if more.is_none() && (name == "charset" || name == "charset*") => {
             let value = if name == "charset*" { value.rsplit(|b| *b == b'\'').next().unwrap_or(value) } else { value };
             let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:+()".contains(b);
-            if value.is_empty() || !value.iter().all(plain) {
+            if value.is_empty() {
+                return Charset::Absent;
+            }
+            if !value.iter().all(plain) {
                 return Charset::Unclear;
             }
             Charset::Label(String::from_utf8_lossy(value).to_ascii_lowercase())
@@ -317,9 +323,11 @@ mod tests {
             // RFC 2231 charset; a boundary in pieces is nobody's boundary
             ("Content-Type: text/html; charset*=us-ascii'en'utf-8", "text/html", label("utf-8"), None),
             ("Content-Type: multipart/mixed; boundary*0=a; boundary*1=b", "multipart/mixed", Charset::Absent, None),
-            // unclear: twice, empty, an extra equals sign, a quote that never ends, two fields
+            // empty is as good as absent
+            ("Content-Type: text/html; charset=\"\"", "text/html", Charset::Absent, None),
+            ("Content-Type: text/html; charset=", "text/html", Charset::Absent, None),
+            // unclear: twice, an extra equals sign, a quote that never ends, two fields
             ("Content-Type: text/html; charset=a; charset=b", "text/html", Charset::Unclear, None),
-            ("Content-Type: text/html; charset=\"\"", "text/html", Charset::Unclear, None),
             ("Content-Type: text/html; charset=charset=us-ascii", "text/html", Charset::Unclear, None),
             ("Content-Type: text/html; charset=\"utf-8", "", Charset::Unclear, None),
             ("Content-Type: text/html\r\nContent-Type: text/html", "", Charset::Unclear, None),
@@ -370,8 +378,8 @@ mod tests {
             ("X: y", Disposition::Shown),
             ("Content-Disposition: inline", Disposition::Shown),
             ("Content-Disposition: INLINE; x=y", Disposition::Shown),
-            ("Content-Disposition: inline; filename=a.html", Disposition::Attached),
-            ("Content-Disposition: inline; filename*=utf-8''a", Disposition::Attached),
+            ("Content-Disposition: inline; filename=a.html", Disposition::Named),
+            ("Content-Disposition: inline; filename*=utf-8''a", Disposition::Named),
             ("Content-Disposition: attachment", Disposition::Attached),
             ("Content-Disposition: form-data", Disposition::Attached),
             ("Content-Disposition: inline\r\nContent-Disposition: inline", Disposition::Attached),

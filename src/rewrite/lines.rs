@@ -14,123 +14,159 @@ use super::segment::Segments;
 pub(super) const LINE_BYTES_MAX: usize = 998;
 
 /// Fits edits (in order, not overlapping) into the lines of `content`. Returns those that fit, some with a line break,
-/// and the links that had to stay.
+/// and the links that had to stay. Linear: every stretch between two edits is looked at a fixed number of times.
 pub(super) fn fit(content: &[u8], edits: Vec<Edit>, slots: &[Slot], eol: &[u8]) -> (Vec<Edit>, Vec<usize>) {
+    let measured = measure(content, &edits, slots);
     let mut fitted = Vec::with_capacity(edits.len());
     let mut stay = Vec::new();
-    let mut rest = edits.into_iter().peekable();
-    while let Some(first) = rest.next() {
-        let line = line_of(content, first.range.clone());
-        let mut end = line.end;
-        let mut on_line = vec![first];
-        while let Some(edit) = rest.next_if(|edit| edit.range.start <= end) {
-            end = end.max(line_of(content, edit.range.clone()).end);
-            on_line.push(edit);
+    let mut line = Line { content, at: 0, bytes: 0 };
+    for (edit, measured) in edits.into_iter().zip(measured) {
+        line.go_to(edit.range.start);
+        let plain = line.bytes + measured.put + measured.tail <= LINE_BYTES_MAX;
+        match measured.can {
+            Can::Shrink => {}
+            Can::Break | Can::Plain if plain => {}
+            Can::Break => {
+                line.bytes = edit.white_space.as_ref().map_or(0, |space| edit.range.start - space.end);
+                line.put(edit.range.end, measured.put);
+                if edit.white_space.is_none() {
+                    line.bytes = 0;
+                }
+                fitted.push(with_break(content, edit, eol));
+                continue;
+            }
+            Can::Plain | Can::Stay => {
+                stay.extend(edit.link);
+                continue;
+            }
         }
-        let stretch = Stretch { content, slots, eol, range: line.start..end };
-        match stretch.fit(on_line) {
-            Ok(edits) => fitted.extend(edits),
-            Err(dropped) => stay.extend(dropped.iter().filter_map(|edit| edit.link)),
-        }
+        line.put(edit.range.end, measured.put);
+        fitted.push(edit);
     }
     (fitted, stay)
 }
 
-/// From the start of the line the range begins on to the end of the line it ends on, without that line end.
-fn line_of(content: &[u8], range: Range<usize>) -> Range<usize> {
-    let before = content.get(..range.start).unwrap_or_default();
-    let after = content.get(range.end..).unwrap_or_default();
-    let start = memrchr(b'\n', before).map_or(0, |at| at + 1);
-    start..memchr(b'\n', after).map_or(content.len(), |at| range.end + at)
+/// What can be done with an edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Can {
+    /// It makes no line longer.
+    Shrink,
+    /// It fits once there is a line break before it (around it, for the pixel).
+    Break,
+    /// It has no place for a break; it may fit as it is.
+    Plain,
+    /// Not even a break helps.
+    Stay,
 }
 
-/// Neighbouring lines that edits join.
-struct Stretch<'a> {
+struct Measured {
+    can: Can,
+    /// Octets put in.
+    put: usize,
+    /// Octets after it that must stay on its line; 0 where the sender's line was too long already.
+    tail: usize,
+}
+
+/// Measures the edits from the last to the first: how long a line gets depends on where a later edit can break it.
+fn measure(content: &[u8], edits: &[Edit], slots: &[Slot]) -> Vec<Measured> {
+    let starts = line_starts(content, edits);
+    let mut measured = Vec::with_capacity(edits.len());
+    let mut next = Next { start: content.len(), line_end: content.len(), breaks_at: content.len(), more: 0 };
+    for (edit, line_start) in edits.iter().zip(starts).rev() {
+        let gap = content.get(edit.range.end..next.start).unwrap_or_default();
+        let newline = memchr(b'\n', gap).map(|at| edit.range.end + at);
+        let line_end = newline.unwrap_or(next.line_end);
+        let rest = newline.map_or(next.breaks_at.saturating_sub(edit.range.end) + next.more, |at| at - edit.range.end);
+        let put = pieces_len(&edit.put, slots);
+        let tail = if line_end - line_start > LINE_BYTES_MAX { 0 } else { rest };
+        let can = can(edit, put, tail);
+        next = match (can, &edit.white_space) {
+            (Can::Break, Some(space)) => Next { breaks_at: space.start, more: 0, start: edit.range.start, line_end },
+            (Can::Break, None) => Next { breaks_at: edit.range.start, more: 0, start: edit.range.start, line_end },
+            // It stays on the line whatever becomes of it, at its longest.
+            _ => Next {
+                breaks_at: edit.range.start,
+                more: put.max(edit.range.len()) + rest,
+                start: edit.range.start,
+                line_end,
+            },
+        };
+        measured.push(Measured { can, put, tail });
+    }
+    measured.reverse();
+    measured
+}
+
+/// What stands after the edit being measured.
+struct Next {
+    /// The next edit.
+    start: usize,
+    /// End of the line that edit ends on.
+    line_end: usize,
+    /// Up to where the text must stay on one line, and how much more after that.
+    breaks_at: usize,
+    more: usize,
+}
+
+fn can(edit: &Edit, put: usize, tail: usize) -> Can {
+    if put <= edit.range.len() {
+        return Can::Shrink;
+    }
+    match &edit.white_space {
+        Some(space) if edit.range.start - space.end + put + tail <= LINE_BYTES_MAX => Can::Break,
+        None if edit.range.is_empty() && edit.link.is_none() && put <= LINE_BYTES_MAX => Can::Break,
+        None => Can::Plain,
+        Some(_) => Can::Stay,
+    }
+}
+
+/// Where the line that each edit starts on begins.
+fn line_starts(content: &[u8], edits: &[Edit]) -> Vec<usize> {
+    let (mut from, mut start) = (0, 0);
+    let start_of = |edit: &Edit| {
+        let before = content.get(from..edit.range.start).unwrap_or_default();
+        start = memrchr(b'\n', before).map_or(start, |at| from + at + 1);
+        from = edit.range.start;
+        start
+    };
+    edits.iter().map(start_of).collect()
+}
+
+/// The edit with the white space before it turned into a line break; the pixel on a line of its own.
+fn with_break(content: &[u8], mut edit: Edit, eol: &[u8]) -> Edit {
+    let eol = || Piece::Text(eol.to_vec());
+    match edit.white_space.take() {
+        Some(space) => {
+            let kept = content.get(space.end..edit.range.start).unwrap_or_default();
+            let before = vec![eol(), Piece::Text(kept.to_vec())];
+            edit.otherwise = edit.otherwise.map(|put| [before.clone(), put].concat());
+            edit.put = [before, edit.put].concat();
+            edit.range.start = space.start;
+        }
+        None => edit.put = [vec![eol()], edit.put, vec![eol()]].concat(),
+    }
+    edit
+}
+
+/// The line being written: how long it is so far.
+struct Line<'a> {
     content: &'a [u8],
-    slots: &'a [Slot],
-    eol: &'a [u8],
-    range: Range<usize>,
+    at: usize,
+    bytes: usize,
 }
 
-impl Stretch<'_> {
-    /// The edits as they fit, or all of them back.
-    fn fit(&self, edits: Vec<Edit>) -> Result<Vec<Edit>, Vec<Edit>> {
-        if self.longest(&edits) <= LINE_BYTES_MAX {
-            return Ok(edits);
-        }
-        let broken: Vec<Edit> = edits.iter().map(|edit| self.with_break(edit)).collect();
-        let ours = self.longest_of_ours(&broken);
-        let already = self.longest(&[]) > LINE_BYTES_MAX;
-        if ours <= LINE_BYTES_MAX && (already || self.longest(&broken) <= LINE_BYTES_MAX) {
-            Ok(broken)
-        } else {
-            Err(edits)
-        }
+impl Line<'_> {
+    /// Text that stays, up to `to`.
+    fn go_to(&mut self, to: usize) {
+        let text = self.content.get(self.at..to).unwrap_or_default();
+        self.bytes = memrchr(b'\n', text).map_or(self.bytes + text.len(), |at| text.len() - at - 1);
+        self.at = to;
     }
 
-    /// The edit with the white space before it turned into a line break; the pixel on a line of its own.
-    fn with_break(&self, edit: &Edit) -> Edit {
-        let mut edit = edit.clone();
-        let eol = || Piece::Text(self.eol.to_vec());
-        match edit.white_space.take() {
-            Some(space) => {
-                let kept = self.content.get(space.end..edit.range.start).unwrap_or_default();
-                let start = vec![eol(), Piece::Text(kept.to_vec())];
-                edit.otherwise = edit.otherwise.map(|put| [start.clone(), put].concat());
-                edit.put = [start, edit.put].concat();
-                edit.range.start = space.start;
-            }
-            None if edit.range.is_empty() => edit.put = [vec![eol()], edit.put, vec![eol()]].concat(),
-            None => {}
-        }
-        edit
-    }
-
-    /// Longest line of the stretch with all edits made.
-    fn longest(&self, edits: &[Edit]) -> usize {
-        self.measure(edits).0
-    }
-
-    /// Longest line measured up to the end of what we put on it.
-    fn longest_of_ours(&self, edits: &[Edit]) -> usize {
-        self.measure(edits).1
-    }
-
-    fn measure(&self, edits: &[Edit]) -> (usize, usize) {
-        let mut ruler = Ruler::default();
-        let mut at = self.range.start;
-        for edit in edits {
-            ruler.text(self.content.get(at..edit.range.start).unwrap_or_default());
-            for piece in &edit.put {
-                match piece {
-                    Piece::Text(text) => ruler.text(text),
-                    Piece::Token(_) => ruler.column += pieces_len(std::slice::from_ref(piece), self.slots),
-                }
-                ruler.ours = ruler.ours.max(ruler.column);
-            }
-            at = edit.range.end;
-        }
-        ruler.text(self.content.get(at..self.range.end).unwrap_or_default());
-        (ruler.longest.max(ruler.column), ruler.ours)
-    }
-}
-
-#[derive(Default)]
-struct Ruler {
-    column: usize,
-    longest: usize,
-    ours: usize,
-}
-
-impl Ruler {
-    fn text(&mut self, text: &[u8]) {
-        for (n, line) in text.split(|b| *b == b'\n').enumerate() {
-            if n > 0 {
-                self.longest = self.longest.max(self.column);
-                self.column = 0;
-            }
-            self.column += line.strip_suffix(b"\r").unwrap_or(line).len();
-        }
+    /// Octets put in instead of the text up to `to`.
+    fn put(&mut self, to: usize, bytes: usize) {
+        self.bytes += bytes;
+        self.at = to;
     }
 }
 
@@ -152,8 +188,10 @@ pub(super) fn encode(body: &Range<usize>, edits: &[Edit], variant: Variant, slot
 }
 
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "a test cuts text it wrote itself")]
 mod tests {
     use super::super::edit::When;
+    use super::super::segment::Segment;
     use super::*;
 
     /// Fits one link edit that replaces `[…]` in the text by `put` octets; white space before `href` may break.
@@ -197,5 +235,41 @@ mod tests {
         let sender = format!("<a href=[u]>{}", "y".repeat(1200));
         assert!(fit_one(&sender, 200).is_ok());
         assert_eq!(fit_one(&sender, 1200), Err(()));
+    }
+
+    #[test]
+    fn many_links_share_a_long_line() {
+        for (links, text) in [(1, 10), (3, 200), (12, 40), (30, 5), (9, 95)] {
+            let mut content = String::from("x\n");
+            let mut edits = Vec::new();
+            for n in 0..links {
+                content.push_str(&"y".repeat(text));
+                content.push_str("<a href=\"");
+                let from = content.len();
+                content.push_str("u\">");
+                let put = vec![Piece::Text(vec![b'0' + (n % 10) as u8; 180])];
+                edits.push(Edit {
+                    link: Some(n),
+                    white_space: Some(from - 7..from - 6),
+                    ..Edit::plain(from..from + 1, When::Always, put)
+                });
+            }
+            content.push_str("</a>\nz");
+            let long_already = content.lines().any(|line| line.len() > LINE_BYTES_MAX);
+            let (fitted, stay) = fit(content.as_bytes(), edits, &[], b"\n");
+            assert!(stay.is_empty() && fitted.len() == links, "{links} {text}: {stay:?}");
+            let mut out = Segments::default();
+            encode(&(0..content.len()), &fitted, Variant::NONE, &[], &mut out);
+            let written: String = out
+                .into_list()
+                .into_iter()
+                .map(|segment| match segment {
+                    Segment::Source(range) => content[range].to_owned(),
+                    Segment::Text(text) => String::from_utf8(text).unwrap(),
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            assert!(long_already || written.lines().all(|line| line.len() <= LINE_BYTES_MAX), "{links} {text}");
+        }
     }
 }

@@ -131,7 +131,11 @@ impl Collector<'_> {
                 None => self.pixel = PixelOutcome::NoPlace { part: number },
             }
         }
-        self.finish(decoded, content.len(), edits)
+        let edits = self.finish(decoded, content.len(), edits)?;
+        if pixel && !edits.iter().any(|edit| edit.when == When::Opens) {
+            self.pixel = PixelOutcome::NoPlace { part: number };
+        }
+        Ok(edits)
     }
 
     fn text(&mut self, number: usize, decoded: &Decoded, reading: Reading) -> Result<Vec<Edit>, PartLeft> {
@@ -167,13 +171,6 @@ impl Collector<'_> {
             if let Some(outcome) = self.links.get_mut(link) {
                 outcome.decision = LinkDecision::LineLength;
             }
-        }
-        let placed = edits.iter().any(|edit| edit.when == When::Opens);
-        if let PixelOutcome::Placed { part, .. } = self.pixel
-            && !placed
-            && self.parts.len() <= part
-        {
-            self.pixel = PixelOutcome::NoPlace { part };
         }
         Ok(edits)
     }
