@@ -246,6 +246,9 @@ async fn the_timeline_filters_and_follows() {
             (TimelineFilter { org: Some("beta".parse().unwrap()), ..all.clone() }, vec![2]),
             (TimelineFilter { login: Some("ann".to_owned()), ..all.clone() }, vec![1, 3]),
             (TimelineFilter { after_sequence: 2, limit: 1, ..all.clone() }, vec![3]),
+            (TimelineFilter { newest: true, ..all.clone() }, vec![1, 2, 3, 4]),
+            (TimelineFilter { newest: true, limit: 2, ..all.clone() }, vec![3, 4]),
+            (TimelineFilter { newest: true, limit: 1, message: Some(MessageId(1)), ..all.clone() }, vec![3]),
             (TimelineFilter { after_sequence: 4, ..all }, vec![]),
         ] {
             let found: Vec<i64> = store.timeline(filter.clone()).await.unwrap().iter().map(|e| e.sequence).collect();

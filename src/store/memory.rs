@@ -125,13 +125,18 @@ impl HistoryStore for MemoryHistory {
         Box::pin(async move {
             let kept = self.kept();
             let entries = (1..).zip(&kept.events).map(|(sequence, event)| entry(sequence, event, &kept.messages));
-            Ok(entries
+            let mut found: Vec<TimelineEntry> = entries
                 .filter(|e| e.sequence > filter.after_sequence)
                 .filter(|e| filter.message.is_none_or(|id| id == e.event.id.message))
                 .filter(|e| filter.org.is_none() || filter.org == e.org)
                 .filter(|e| filter.login.is_none() || filter.login == e.login)
-                .take(filter.limit.clamp(1, timeline::LIMIT_MAX) as usize)
-                .collect())
+                .collect();
+            let limit = filter.limit.clamp(1, timeline::LIMIT_MAX) as usize;
+            if filter.newest {
+                drop(found.drain(..found.len().saturating_sub(limit)));
+            }
+            found.truncate(limit);
+            Ok(found)
         })
     }
 }

@@ -109,6 +109,8 @@ pub struct TimelineFilter {
     pub login: Option<String>,
     /// Only entries with a greater sequence.
     pub after_sequence: i64,
+    /// When there are more than `limit`: the last of them instead of the first. Oldest first all the same.
+    pub newest: bool,
     /// At most this many, 1..=1000.
     pub limit: u32,
 }

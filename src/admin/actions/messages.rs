@@ -96,8 +96,8 @@ pub struct EventQuery {
     pub org: Option<OrgName>,
     /// Only this login's.
     pub login: Option<String>,
-    /// Only events recorded after this one.
-    pub after_sequence: i64,
+    /// Only events recorded after this one; `None`: the newest there are.
+    pub after_sequence: Option<i64>,
     /// At most this many; [`EVENTS_PER_ANSWER_MAX`] is the most.
     pub limit: u32,
 }
@@ -162,7 +162,8 @@ impl Actions {
             message: query.message,
             org,
             login,
-            after_sequence: query.after_sequence,
+            after_sequence: query.after_sequence.unwrap_or(0),
+            newest: query.after_sequence.is_none(),
             limit: query.limit.clamp(1, EVENTS_PER_ANSWER_MAX),
         };
         Ok(self.history.timeline(filter).await?)

@@ -51,8 +51,8 @@ pub(super) struct EventsAsked {
     message: Option<String>,
     org: Option<String>,
     login: Option<String>,
-    #[serde(default)]
-    after: i64,
+    /// Only after this one; without it the newest.
+    after: Option<i64>,
     limit: Option<u32>,
     /// Waits so long for the first event.
     #[serde(default)]
@@ -69,7 +69,7 @@ pub(super) async fn events(State(api): State<Api>, Query(asked): Query<EventsAsk
     };
     let wait = Duration::from_secs(asked.wait_secs).min(EVENT_WAIT_MAX);
     let found = api.actions.next_events(&api.viewer, query, wait).await?;
-    let after = found.last().map_or(asked.after, |entry| entry.sequence);
+    let after = found.last().map_or(asked.after.unwrap_or(0), |entry| entry.sequence);
     Ok(Json(Events { events: found.into_iter().map(Event::from).collect(), after }))
 }
 

@@ -60,6 +60,7 @@ struct Line {
     at: Moment,
     /// `sent`, `open`, `click`, or a delivery state: the colour of its dot.
     kind: &'static str,
+    before: &'static str,
     who: String,
     what: &'static str,
     link: String,
@@ -176,16 +177,23 @@ fn card(view: &MessageView, recipient: &RecipientRecord) -> RecipientCard {
     }
 }
 
-fn so_far(view: &MessageView, recipient: &RecipientRecord, mode: Mode, words: &KindWords) -> String {
-    let mine = |e: &&TimelineEntry| e.event.kind == words.kind && e.event.id.recipient == recipient.copy_index;
+fn so_far(view: &MessageView, recipient: &RecipientRecord, mode: Mode, kind: &KindWords) -> String {
+    let mine = |e: &&TimelineEntry| e.event.kind == kind.kind && e.event.id.recipient == recipient.copy_index;
     match mode {
-        Mode::Off => words.off.to_owned(),
-        Mode::Aggregate => format!("{} counted together", words.nouns),
-        Mode::Individual if is_shared(&view.record, recipient.copy_index) => format!("{} of a shared copy", words.nouns),
-        Mode::Individual => match view.timeline.iter().filter(mine).count() {
-            0 => words.none.to_owned(),
-            number => format!("{} {}", words.verb, words::times(number)),
-        },
+        Mode::Off => kind.off.to_owned(),
+        Mode::Aggregate => format!("{} counted together", kind.nouns),
+        Mode::Individual if is_shared(&view.record, recipient.copy_index) => format!("{} of a shared copy", kind.nouns),
+        Mode::Individual => {
+            let (people, machines): (Vec<_>, Vec<_>) = view.timeline.iter().filter(mine).partition(|e| e.event.verdict.counts());
+            let by_people = match people.len() {
+                0 => kind.none.to_owned(),
+                number => format!("{} {}", kind.verb, words::times(number)),
+            };
+            match machines.len() {
+                0 => by_people,
+                number => format!("{by_people} ({} by machines)", words::times(number)),
+            }
+        }
     }
 }
 
@@ -200,6 +208,7 @@ fn timeline(view: &MessageView) -> Vec<Line> {
         at_ms: record.accepted_at_ms,
         at: words::moment(record.accepted_at_ms),
         kind: "sent",
+        before: "",
         who: words::one_line(&record.header_from),
         what: "sent it",
         link: String::new(),
@@ -216,20 +225,21 @@ fn timeline(view: &MessageView) -> Vec<Line> {
 
 fn delivery_line(recipient: &RecipientRecord) -> Line {
     let delivery = &recipient.delivery;
-    let what = match delivery.state {
-        DeliveryState::Pending => "is waited for",
-        DeliveryState::Accepted => "was delivered to the mail server",
-        DeliveryState::Refused => "was refused by the mail server",
-        DeliveryState::Deferred => "could not be delivered yet",
-        DeliveryState::Unknown => "was perhaps delivered",
+    let before = match delivery.state {
+        DeliveryState::Pending => "On its way to",
+        DeliveryState::Accepted => "Delivered to",
+        DeliveryState::Refused => "Refused for",
+        DeliveryState::Deferred => "Not delivered yet to",
+        DeliveryState::Unknown => "Perhaps delivered to",
     };
     let said = (delivery.state != DeliveryState::Accepted && !delivery.reply.is_empty()).then(|| words::one_line(&delivery.reply));
     Line {
         at_ms: delivery.at_ms,
         at: words::moment(delivery.at_ms),
         kind: delivery.state.as_str(),
+        before,
         who: words::one_line(&recipient.address),
-        what,
+        what: "",
         link: String::new(),
         details: said.into_iter().collect(),
     }
@@ -254,12 +264,12 @@ fn event_line(record: &MessageRecord, entry: &TimelineEntry) -> Line {
         EventKind::Click => ("click", "followed a link"),
     };
     let link = words::one_line(entry.destination.as_deref().unwrap_or_default());
-    Line { at_ms: event.at_ms, at: words::moment(event.at_ms), kind, who, what, link, details }
+    Line { at_ms: event.at_ms, at: words::moment(event.at_ms), kind, before: "", who, what, link, details }
 }
 
 fn links(view: &MessageView) -> Vec<LinkRow> {
     let clicks = |index: u16| {
-        let same = |e: &&TimelineEntry| e.event.kind == EventKind::Click && e.event.id.link == index;
+        let same = |e: &&TimelineEntry| e.event.kind == EventKind::Click && e.event.id.link == index && e.event.verdict.counts();
         view.timeline.iter().filter(same).count() as u64
     };
     let row = |link: &crate::store::record::LinkRecord| LinkRow {

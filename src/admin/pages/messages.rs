@@ -8,12 +8,11 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::words::{self, Moment};
-use super::{Frame, error::PageError, html};
+use super::{Frame, error::PageError, html, place};
 use crate::admin::actions::messages::{MessagePage, MessageQuery, MessageRow};
 use crate::admin::visitor::Visitor;
 use crate::admin::{Refusal, Site};
 use crate::settings::OrgName;
-use crate::token::MessageId;
 
 /// Rows of one page.
 const ROWS: u32 = 50;
@@ -62,7 +61,7 @@ pub(super) async fn page(
         None | Some("") => None,
         Some(name) => Some(name.parse().map_err(|_| Refusal::NotFound { what: "such organisation".to_owned() })?),
     };
-    let before = asked.before.as_deref().and_then(parse_place);
+    let before = asked.before.as_deref().and_then(place::read);
     let query = MessageQuery { org: org.clone(), login: None, before, limit: ROWS };
     let MessagePage { rows, next } = site.actions.messages(&visitor.viewer, query).await?;
     let names: Vec<String> =
@@ -72,7 +71,7 @@ pub(super) async fn page(
     Ok(html(&Messages {
         frame: Frame::of(&site, &visitor, "Messages", "/"),
         rows: rows.into_iter().map(row).collect(),
-        older: next.map(|place| format!("/?org={asked_org}&before={}", print_place(place))),
+        older: next.map(|at| format!("/?org={asked_org}&before={}", place::print(at))),
         orgs: names.into_iter().filter(|_| many).map(|name| (name.clone(), name == asked_org)).collect(),
         every_org: org.is_none(),
         first_page: before.is_none(),
@@ -98,15 +97,4 @@ fn row(row: MessageRow) -> Row {
         clicks: row.clicks,
         tracked: row.tracked,
     }
-}
-
-/// The place a page begins after: `<milliseconds>-<message id>`.
-pub(in crate::admin) fn print_place((at_ms, id): (i64, MessageId)) -> String {
-    format!("{at_ms}-{id}")
-}
-
-/// Reads [`print_place`] back.
-pub(in crate::admin) fn parse_place(text: &str) -> Option<(i64, MessageId)> {
-    let (at_ms, id) = text.rsplit_once('-')?;
-    Some((at_ms.parse().ok()?, id.parse().ok()?))
 }

@@ -11,6 +11,7 @@ pub(super) mod login;
 mod message;
 mod messages;
 mod orgs;
+pub(super) mod place;
 mod users;
 mod words;
 
