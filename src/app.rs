@@ -188,7 +188,8 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
     let ceiling = Arc::new(ArcSwap::from_pointee(config.tracking));
     orgs::overlay(settings.as_ref(), &config.orgs).await?;
     let keyring = Arc::new(ArcSwap::from_pointee(with_org_sites(config, keyring, settings.as_ref())?));
-    let logins = LoginOptions { hashing_concurrency_max: config.limits.hashing_concurrency_max, ..LoginOptions::default() };
+    let logins =
+        LoginOptions { hashing_concurrency_max: config.limits.hashing_concurrency_max, ..LoginOptions::default() };
     let logins = Arc::new(Logins::new(Arc::clone(&settings), logins)?);
     let inbox = upstream::inbox(config)?;
     let courier = Arc::new(upstream::courier(config, inbox.as_ref())?);
@@ -221,7 +222,11 @@ fn private_folder(folder: &Path) -> anyhow::Result<()> {
     made.with_context(|| format!("cannot make the data folder {}", folder.display()))?;
     let mode = std::fs::metadata(folder)?.permissions().mode();
     if mode & 0o077 != 0 {
-        bail!("others can reach {} (mode {:o}): chmod 700 it, for keys and mail are in it", folder.display(), mode & 0o777);
+        bail!(
+            "others can reach {} (mode {:o}): chmod 700 it, for keys and mail are in it",
+            folder.display(),
+            mode & 0o777
+        );
     }
     Ok(())
 }
@@ -268,7 +273,11 @@ async fn open_queue(
     };
     if !found.due.is_empty() || !found.set_aside.is_empty() {
         let (waiting, corrupt) = (found.due.len(), found.set_aside.len());
-        tracing::info!(waiting, corrupt, "the spool holds {waiting} mails to go on with; {corrupt} were moved to corrupt/");
+        tracing::info!(
+            waiting,
+            corrupt,
+            "the spool holds {waiting} mails to go on with; {corrupt} were moved to corrupt/"
+        );
     }
     let parts = queue::Parts {
         spool,
@@ -346,6 +355,7 @@ fn listener_options(config: &Config) -> listener::Options {
     session.line_bytes_max = limits.command_line_bytes_max;
     session.command_errors_max = limits.command_errors_max;
     session.auth_failures_max = limits.auth_failures_max;
+    session.dsn = true;
     session.bare_newlines = match limits.bare_newlines {
         BareNewlines::Normalize => crate::smtp::data::BareNewlines::Normalize,
         BareNewlines::Reject => crate::smtp::data::BareNewlines::Reject,

@@ -1,8 +1,8 @@
 //! Subcommands.
 
-pub mod serve;
 pub mod check;
 pub mod rewrite;
+pub mod serve;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

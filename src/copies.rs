@@ -219,6 +219,22 @@ impl Renderer for Composer {
         Ok(groups.into_iter().zip(bodies).collect())
     }
 
+    fn plain_recipe(&self, recipients: usize) -> String {
+        let nothing = Tracking { opens: Mode::Off, links: Mode::Off, text_links: false };
+        let recipe = Recipe {
+            tracked: false,
+            recorded: false,
+            site: String::new(),
+            key_id: 0,
+            received: String::new(),
+            leave_visible_urls: true,
+            leave_quotes: true,
+            excluded_hosts: Vec::new(),
+            recipients: vec![Portion::new(0, nothing); recipients],
+        };
+        serde_json::to_string(&recipe).unwrap_or_default()
+    }
+
     fn history_indexes(&self, record: &Record) -> Option<Vec<u16>> {
         let recipe: Recipe = serde_json::from_str(&record.recipe).ok()?;
         recipe.recorded.then(|| recipe.recipients.iter().map(|portion| portion.index).collect())

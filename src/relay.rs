@@ -143,7 +143,9 @@ impl Relay {
         let (composer, raw) = (Arc::clone(&self.parts.composer), submission.mail.raw.clone());
         let prepared = if raw.len() > INLINE_BYTES_MAX {
             let recipe = recipe.clone();
-            tokio::task::spawn_blocking(move || composer.prepare(&raw, &recipe)).await.map_err(|_| preparation_died())?
+            tokio::task::spawn_blocking(move || composer.prepare(&raw, &recipe))
+                .await
+                .map_err(|_| preparation_died())?
         } else {
             composer.prepare(&raw, &recipe)
         };

@@ -14,9 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{Open, admin_socket};
-use crate::admin::{
-    self, Actions, InboxEntry, InboxReader, KeyEntry, Keys, PortError, TestMail, TestMailRequest,
-};
+use crate::admin::{self, Actions, InboxEntry, InboxReader, KeyEntry, Keys, PortError, TestMail, TestMailRequest};
 use crate::config::{Config, UpstreamConfig};
 use crate::deliver::own;
 use crate::inbox::{Entry, EntryId, Inbox};

@@ -45,25 +45,30 @@ pub(super) fn courier(config: &Config, inbox: Option<&Inbox>) -> anyhow::Result<
 }
 
 fn smtp_upstream(smtp: &SmtpUpstream, options: deliver::Options) -> anyhow::Result<Upstream> {
-    let client = |roots: &Roots| {
-        TlsClient::new(&smtp.host, roots).map_err(|why| anyhow::anyhow!("upstream.tls: {why}"))
-    };
+    let client =
+        |roots: &Roots| TlsClient::new(&smtp.host, roots).map_err(|why| anyhow::anyhow!("upstream.tls: {why}"));
     let verified = smtp.ca_file.clone().map_or(Roots::System, Roots::File);
     let security = match smtp.tls {
         UpstreamTls::StartTls => Security::StartTls(client(&verified)?),
         UpstreamTls::Implicit => Security::Implicit(client(&verified)?),
-        UpstreamTls::Opportunistic => Security::Opportunistic { tls: client(&Roots::Anyone)?, verified: false },
+        UpstreamTls::Opportunistic => Security::Opportunistic(client(&opportunistic_roots(smtp, verified))?),
         UpstreamTls::None => Security::None,
     };
     let credentials = match &smtp.auth {
         UpstreamAuth::None => None,
         UpstreamAuth::Login { username, password_file } => {
-            let password = load::password(password_file).map_err(|why| anyhow::anyhow!("upstream.password_file: {why}"))?;
+            let password =
+                load::password(password_file).map_err(|why| anyhow::anyhow!("upstream.password_file: {why}"))?;
             Some(Credentials { username: username.clone(), password })
         }
     };
     let dial = TcpDial::new(smtp.host.clone(), smtp.port, options.connect);
     Ok(Upstream::new(dial, security, credentials, options))
+}
+
+/// With a login the certificate is verified even here: a password is worth an attack.
+fn opportunistic_roots(smtp: &SmtpUpstream, verified: Roots) -> Roots {
+    if smtp.auth == UpstreamAuth::None { Roots::Anyone } else { verified }
 }
 
 fn client_options(config: &Config) -> deliver::Options {

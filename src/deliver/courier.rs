@@ -48,6 +48,11 @@ impl Courier {
         &self.host
     }
 
+    /// Whether upstream sends delivery status notifications itself.
+    pub fn offers_dsn(&self) -> bool {
+        self.upstream.offers_dsn()
+    }
+
     /// The facts [`predict::straight_to_spool`] asks for.
     pub fn forecast(&self, copies: usize, size_bytes: u64) -> predict::Facts {
         let now_ms = self.now_ms();

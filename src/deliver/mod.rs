@@ -1,15 +1,15 @@
-//! One attempt upstream, and the verdict per recipient.
+//! One attempt upstream: connections, strict replies, a fate for every recipient.
 //!
 //! [`pool::Upstream::deliver`] is the way in: it takes an [`Outbound`] (envelope, facts, body to come) and gives one
 //! [`Fate`] per recipient, in order. Connections are dialled, secured and kept by this module; what the fates mean for
-//! the client is [`verdict`]'s, when to try again is [`backoff`]'s, both pure.
+//! the client is [`decision`]'s, when to try again is [`backoff`]'s, both pure.
 //!
 //! **Invariant:** a recipient's fate is `Accepted` only when upstream answered 2yz to a final dot that followed its own
 //! 2yz to that recipient's RCPT; whatever happened after the dot left and was no such answer is `Unknown`.
 
 pub mod backoff;
-pub mod breaker;
 pub mod bounce;
+pub mod breaker;
 pub mod capabilities;
 mod command;
 pub mod courier;
@@ -25,7 +25,6 @@ pub mod pool;
 pub mod predict;
 pub mod tls;
 mod upstream;
-pub mod verdict;
 mod wire;
 
 use std::time::Duration;
@@ -36,7 +35,6 @@ pub use fate::{Fate, Stage, Trouble, Why};
 pub use handshake::{Credentials, Security};
 pub use outbound::{Deadlines, Facts, Outbound};
 pub use pool::Upstream;
-pub use verdict::{Outcome, Verdict};
 
 /// A boxed future, as trait objects need it.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -3,6 +3,7 @@
 //! **Invariant:** a connection comes back only after a transaction that ended in step. One that died while it lay idle
 //! costs the next mail nothing but a new connection; once a dot has left nothing is tried twice.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct Upstream {
     options: Options,
     permits: Arc<Semaphore>,
     idle: Arc<Idle>,
+    /// Whether the last new connection offered DSN.
+    offers_dsn: AtomicBool,
 }
 
 /// Connections at rest, the one used last at the end.
@@ -50,7 +53,20 @@ impl Upstream {
     /// No connection is made yet.
     pub fn new(dial: impl Dial, security: Security, credentials: Option<Credentials>, options: Options) -> Upstream {
         let permits = Arc::new(Semaphore::new(options.connections_max.max(1)));
-        Upstream { dial: Box::new(dial), security, credentials, options, permits, idle: Arc::default() }
+        Upstream {
+            dial: Box::new(dial),
+            security,
+            credentials,
+            options,
+            permits,
+            idle: Arc::default(),
+            offers_dsn: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether upstream sends delivery status notifications itself (RFC 3461), as its last new connection said.
+    pub fn offers_dsn(&self) -> bool {
+        self.offers_dsn.load(Ordering::Relaxed)
     }
 
     /// Whom we forward to, for logs.
@@ -139,6 +155,7 @@ impl Upstream {
             Ok(ready) => Connection::new(ready),
             Err(trouble) => return Ok(all_deferred(outbound, trouble)),
         };
+        self.offers_dsn.store(connection.capabilities().dsn, Ordering::Relaxed);
         match connection.send(outbound, &self.options, deadlines).await {
             Ok(Attempt::Settled(fates)) => Ok(self.put_back(connection, fates)),
             Ok(Attempt::Stale) => {

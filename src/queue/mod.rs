@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 
+use crate::deliver::bounce::Kind;
 use crate::deliver::courier::Courier;
 use crate::deliver::{BoxFuture, Fate};
-use crate::message::Body;
+use crate::message::{Body, Mail};
 use crate::spool::{Record, Spool, SpoolError, State};
 use crate::store::HistoryStore;
 use crate::token::MessageId;
@@ -28,6 +29,9 @@ pub trait Renderer: Send + Sync {
     /// # Errors
     /// The recipe cannot be read: the record belongs into `corrupt/`.
     fn copies(&self, record: &Record, positions: &[usize]) -> Result<Vec<(Vec<usize>, Body)>, String>;
+
+    /// The recipe of a mail of our own that is sent as it is.
+    fn plain_recipe(&self, recipients: usize) -> String;
 
     /// Each recipient's index in history, in the envelope's order; `None` when history knows nothing of this message.
     fn history_indexes(&self, record: &Record) -> Option<Vec<u16>>;
@@ -132,10 +136,29 @@ impl Queue {
 
     /// Takes over a record that is on disk.
     pub fn adopt(&self, id: MessageId, state: &State) {
-        if let Some(due_ms) = state.next_due_ms() {
-            self.inner.slots().insert(id, Slot::due(due_ms));
-            self.inner.wake.notify_one();
-        }
+        self.inner.adopt(id, state);
+    }
+
+    /// Tells the sender that these recipients' copies were handed to a server that sends no reports (NOTIFY=SUCCESS,
+    /// RFC 3461 §6.2). A report that cannot be written is logged: the mail itself has arrived.
+    pub async fn report_relayed(
+        &self,
+        id: MessageId,
+        org: &str,
+        mail: &Mail,
+        accepted_at_ms: i64,
+        fates: Vec<(usize, Fate)>,
+    ) {
+        let subject = report::Subject {
+            id,
+            org,
+            login: None,
+            envelope: &mail.envelope,
+            raw: &mail.raw,
+            accepted_at_ms,
+            own_report: false,
+        };
+        drop(report::send(&self.inner, Kind::Relayed, &subject, &fates).await);
     }
 
     /// The times this queue keeps to.
@@ -211,6 +234,13 @@ impl Slot {
 }
 
 impl Inner {
+    fn adopt(&self, id: MessageId, state: &State) {
+        // With nothing due the record only waits for attempts that still run; they settle it.
+        let due_ms = state.next_due_ms().unwrap_or(i64::MAX);
+        self.slots().insert(id, Slot::due(due_ms));
+        self.wake.notify_one();
+    }
+
     fn slots(&self) -> MutexGuard<'_, HashMap<MessageId, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }

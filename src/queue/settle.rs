@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::due::{self, Attempted};
 use super::{Inner, Slot, report};
 use crate::deliver::Fate;
+use crate::deliver::bounce::Kind;
 use crate::spool::{RecipientState, Record, SpoolError, Stage, State};
 use crate::store::record::{Delivery, DeliveryState};
 use crate::token::MessageId;
@@ -34,8 +35,8 @@ pub(super) async fn update(
             Ok((record, state))
         })
         .await?;
-    if let (Some(due_ms), Some(slot)) = (changed.1.next_due_ms(), inner.slots().get_mut(&id)) {
-        slot.due_ms = due_ms;
+    if let Some(slot) = inner.slots().get_mut(&id) {
+        slot.due_ms = changed.1.next_due_ms().unwrap_or(i64::MAX);
     }
     inner.wake.notify_one();
     Ok(Some(changed))
@@ -47,6 +48,7 @@ pub(super) async fn settle(inner: Arc<Inner>, id: MessageId, positions: Vec<usiz
     match update(&inner, id, apply).await {
         Ok(Some((record, state))) => {
             tell_history(&inner, &record, &state, &positions).await;
+            report_relayed(&inner, &record, &state, &positions).await;
             conclude(&inner, record, state).await;
         }
         Ok(None) => {}
@@ -54,6 +56,16 @@ pub(super) async fn settle(inner: Arc<Inner>, id: MessageId, positions: Vec<usiz
             tracing::error!(spool.id = %id, %error, "the state of queued mail {id} could not be written: it may be sent twice");
         }
     }
+}
+
+/// For recipients who asked to hear of success, where upstream will not say it.
+async fn report_relayed(inner: &Arc<Inner>, record: &Record, state: &State, positions: &[usize]) {
+    if inner.parts.courier.offers_dsn() || record.own_report {
+        return;
+    }
+    let delivered = |p: &usize| state.recipients.get(*p).is_some_and(|r| r.stage == Stage::Delivered);
+    let told: Vec<usize> = positions.iter().copied().filter(|p| delivered(p)).collect();
+    drop(report::send(inner, Kind::Relayed, &report::Subject::of(record), &report::recalled(state, &told)).await);
 }
 
 fn apply(inner: &Inner, positions: Vec<usize>, fates: Vec<Fate>) -> Change {
@@ -113,7 +125,7 @@ async fn tell_history(inner: &Arc<Inner>, record: &Record, state: &State, positi
 }
 
 /// How a spooled recipient stands, in history's words.
-pub fn delivery(recipient: &RecipientState, now_ms: i64) -> Delivery {
+fn delivery(recipient: &RecipientState, now_ms: i64) -> Delivery {
     let state = match recipient.stage {
         Stage::Delivered => DeliveryState::Accepted,
         Stage::BounceOwed | Stage::Failed => DeliveryState::Refused,

@@ -89,7 +89,8 @@ async fn canaries(
         if of_copy.iter().any(|s| matches!(s, Standing::Done(Fate::Accepted { .. }))) {
             return true;
         }
-        let only_recipients = |s: &&Standing| matches!(s, Standing::Done(Fate::Refused { stage: Stage::Rcpt | Stage::Dot, .. }));
+        let only_recipients =
+            |s: &&Standing| matches!(s, Standing::Done(Fate::Refused { stage: Stage::Rcpt | Stage::Dot, .. }));
         if !of_copy.iter().all(only_recipients) {
             // No connection, a 4xx, no answer: the others would fare no better. They go to the spool untried.
             return false;

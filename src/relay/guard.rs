@@ -16,9 +16,9 @@ use crate::settings::Submitter;
 use crate::smtp::ReversePath;
 
 /// How long a client goes on trying before a person sends again on purpose.
-pub const KEPT_FOR: Duration = Duration::from_secs(30 * 60);
+const KEPT_FOR: Duration = Duration::from_secs(30 * 60);
 /// Entries at one time; above it mail goes unguarded, as it does everywhere else.
-pub const ENTRIES_MAX: usize = 10_000;
+const ENTRIES_MAX: usize = 10_000;
 
 /// Identity of a submission.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -98,7 +98,13 @@ impl Guard {
     }
 
     /// Ends a submission. `keep` when its answer came late, could not be written, or was a 451 although somebody has the mail.
-    pub(crate) fn release(&self, mut claim: Claim, taken_care_of: impl IntoIterator<Item = Vec<u8>>, keep: bool, now: Instant) {
+    pub(crate) fn release(
+        &self,
+        mut claim: Claim,
+        taken_care_of: impl IntoIterator<Item = Vec<u8>>,
+        keep: bool,
+        now: Instant,
+    ) {
         claim.done.extend(taken_care_of);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if keep && !claim.done.is_empty() {
@@ -108,12 +114,6 @@ impl Guard {
         } else {
             entries.remove(&claim.key);
         }
-    }
-
-    /// Forgets what is too old. Called now and then.
-    pub(crate) fn sweep(&self, now: Instant) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|_, entry| entry.is_wanted(now));
     }
 }
 

@@ -76,6 +76,7 @@ async fn conclude(relay: &Relay, job: Job, standings: Standings, claim: Option<C
     if let Some(claim) = claim {
         relay.guard.release(claim, taken, keep_guard, std::time::Instant::now());
     }
+    report_relayed(relay, &job, &standings.all).await;
     hand_over(relay, &job, standings.in_flight);
     reply
 }
@@ -255,6 +256,24 @@ fn hand_over(relay: &Relay, job: &Job, in_flight: Vec<InFlight>) {
             queue.settle(id, positions, fates).await;
         });
     }
+}
+
+/// For recipients who asked to hear of success, where upstream will not say it.
+async fn report_relayed(relay: &Relay, job: &Job, standings: &[Standing]) {
+    let asked = |p: usize| {
+        let recipient = job.submission.mail.envelope.recipients.get(p);
+        recipient.is_some_and(|r| r.params.notify.is_some_and(|notify| notify.success))
+    };
+    let accepted = standings.iter().enumerate().filter_map(|(p, standing)| match standing {
+        Standing::Done(fate @ Fate::Accepted { .. }) if asked(p) => Some((p, fate.clone())),
+        _ => None,
+    });
+    let accepted: Vec<(usize, Fate)> = accepted.collect();
+    if accepted.is_empty() || relay.parts.courier.offers_dsn() {
+        return;
+    }
+    let (org, mail) = (job.submission.submitter.org.as_str(), &job.submission.mail);
+    relay.parts.queue.report_relayed(job.id, org, mail, job.accepted_at_ms, accepted).await;
 }
 
 fn log(relay: &Relay, job: &Job, standings: &[Standing], reply: &Reply) {

@@ -200,9 +200,14 @@ impl State {
         serde_json::from_slice(json).map_err(|e| FormatError::Header(e.to_string()))
     }
 
-    /// When this message is due next: the earliest `next_try_ms` of a recipient not yet settled.
+    /// When this message is due next: the earliest `next_try_ms` of a recipient that waits for something to be done.
+    /// One whose reply is awaited waits for nothing: its attempt settles it.
     pub fn next_due_ms(&self) -> Option<i64> {
-        self.recipients.iter().filter(|r| !r.stage.is_settled()).map(|r| r.next_try_ms).min()
+        self.recipients
+            .iter()
+            .filter(|r| !r.stage.is_settled() && r.stage != Stage::InFlight)
+            .map(|r| r.next_try_ms)
+            .min()
     }
 }
 
@@ -397,6 +402,8 @@ mod tests {
         let mut state = State::waiting(3, 50);
         state.recipients[1].next_try_ms = 10;
         assert_eq!(state.next_due_ms(), Some(10));
+        state.recipients[1].stage = Stage::InFlight;
+        assert_eq!(state.next_due_ms(), Some(50));
         state.recipients[1].stage = Stage::Delivered;
         assert_eq!(state.next_due_ms(), Some(50));
         state.recipients[0].stage = Stage::Failed;

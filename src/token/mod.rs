@@ -1,11 +1,11 @@
 //! The text in a tracked URL: a sealed letter, opened with a key and no look-up (DESIGN 4.4).
 
+pub mod destination;
 mod key_text;
 pub mod keyring;
 pub mod open;
 pub mod origin;
 pub mod seal;
-pub mod destination;
 
 use std::fmt;
 

@@ -19,6 +19,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("spool", &["smtp", "message", "token"]),
     ("store", &["message", "event", "settings", "token", "telemetry"]),
     ("deliver", &["smtp", "message", "telemetry"]),
+    ("queue", &["smtp", "message", "token", "spool", "store", "deliver", "telemetry"]),
+    ("copies", &["message", "token", "settings", "policy", "rewrite", "spool", "store", "queue"]),
     (
         "relay",
         &[

@@ -87,7 +87,8 @@ fn smtplib(relay: &Running, tls: Tls, mail: &Path) -> Command {
 fn nodemailer(relay: &Running, tls: Tls, mail: &Path) -> Command {
     let (port, kind) = ports(relay, tls, "starttls", "implicit");
     let mut c = script("node", "nodemailer_send.js", &[&port, kind, &relay.certificate().display().to_string()], mail);
-    let peers = std::env::var("WAXSEAL_PEERS").expect("WAXSEAL_PEERS names the folder that tests/peers/install.sh filled");
+    let peers =
+        std::env::var("WAXSEAL_PEERS").expect("WAXSEAL_PEERS names the folder that tests/peers/install.sh filled");
     c.env("NODE_PATH", Path::new(&peers).join("node_modules"));
     c
 }

@@ -73,7 +73,8 @@ impl Postfix {
 
     /// `postfix start`, `stop`, `reload`.
     pub(crate) fn control(&self, verb: &str) {
-        let out = Command::new("postfix").arg("-c").arg(self.etc()).arg(verb).output().expect("Postfix is not installed");
+        let out =
+            Command::new("postfix").arg("-c").arg(self.etc()).arg(verb).output().expect("Postfix is not installed");
         assert!(out.status.success() || verb == "stop", "postfix {verb}: {}", String::from_utf8_lossy(&out.stderr));
     }
 

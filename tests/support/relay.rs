@@ -42,7 +42,7 @@ impl Running {
         let path = folder.path().join("config.toml");
         std::fs::write(&path, config(&upstream, more)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        let config = Config::parse(&text, folder.path()).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let config = Config::parse(&text, folder.path()).unwrap_or_else(|problems| panic!("{problems:?}")).config;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let app = runtime.block_on(App::start(config)).unwrap();
         Running {
@@ -139,7 +139,6 @@ data_dir = "data"
 [[listener]]
 addr = "127.0.0.1:0"
 tls = "starttls"
-auth = "required"
 networks = ["127.0.0.0/8"]
 org = "default"
 [[listener]]
