@@ -9,7 +9,6 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::os::unix::net::UnixStream as Probe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::UnixListener;
 
@@ -19,59 +18,50 @@ use super::{Actions, Options, api, http};
 /// Name of the socket in the data folder.
 pub const SOCKET_NAME: &str = "admin.sock";
 
-/// A request may wait for an event so much longer than others.
-const WAITING: Duration = Duration::from_secs(10);
-
-/// A bound admin socket. Its file goes when it is dropped.
-#[derive(Debug)]
-pub struct AdminSocket {
-    listener: UnixListener,
-    file: SocketFile,
-}
-
-/// The file of a socket, told by its inode from one that has taken its name since.
+/// The file of a socket, told by inode and birth from one that has taken its name since. It goes when this is dropped.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
-    inode: u64,
+    born: (u64, i64, i64),
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
+        let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| born(&found) == self.born);
         if ours && let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(%error, "the admin socket's file stays behind: {error}");
         }
     }
 }
 
-/// Binds the socket at `path`, mode 0600; a socket left by a dead server is replaced.
+/// Serves the API on a socket at `path`, mode 0600, until `shutdown` resolves. A socket left by a dead server is replaced.
 ///
 /// # Errors
 /// `AddrInUse` when a server answers there or the path is no socket; else what the system says.
-pub fn bind(path: &Path) -> io::Result<AdminSocket> {
-    remove_stale(path)?;
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    let inode = fs::symlink_metadata(path)?.ino();
-    Ok(AdminSocket { listener, file: SocketFile { path: path.to_owned(), inode } })
-}
-
-/// Serves the API on the socket until `shutdown` resolves.
-///
-/// # Errors
-/// The listener failed for good.
 pub async fn serve(
-    socket: AdminSocket,
+    path: &Path,
     actions: Arc<Actions>,
     options: &Options,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let AdminSocket { listener, file } = socket;
-    let options = Options { request_max: options.request_max + api::EVENT_WAIT_MAX + WAITING, ..options.clone() };
+    let (listener, file) = bind(path)?;
+    let options = Options { request_max: options.request_max + api::EVENT_WAIT_MAX, ..options.clone() };
     let served = http::serve(http::Unix(listener), api::router(actions, Viewer::Operator), &options, shutdown).await;
     drop(file);
     served
+}
+
+fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    remove_stale(path)?;
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    let born = born(&fs::symlink_metadata(path)?);
+    Ok((listener, SocketFile { path: path.to_owned(), born }))
+}
+
+/// Inodes are given out again at once, so the time of the last change of the inode goes with it.
+fn born(found: &fs::Metadata) -> (u64, i64, i64) {
+    (found.ino(), found.ctime(), found.ctime_nsec())
 }
 
 fn remove_stale(path: &Path) -> io::Result<()> {
@@ -95,7 +85,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn kind(result: io::Result<AdminSocket>) -> Option<io::ErrorKind> {
+    fn kind(result: io::Result<(UnixListener, SocketFile)>) -> Option<io::ErrorKind> {
         result.err().map(|error| error.kind())
     }
 
@@ -107,7 +97,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(kind(bind(&path)), Some(io::ErrorKind::AddrInUse), "somebody answers");
         // a killed server leaves the file and nobody behind it
-        let AdminSocket { listener, file } = alive;
+        let (listener, file) = alive;
         drop(listener);
         let replaced = bind(&path).unwrap();
         // the dead server's guard does not take away the file of the living one

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use anyhow::Context;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -58,8 +57,12 @@ pub(super) fn serve_admin(
             tracing::error!(%error, "the dashboard ended");
         }
     });
-    let _ = socket_stop;
-    let _ = admin_socket(config);
+    let path = admin_socket(config);
+    serving.spawn(async move {
+        if let Err(error) = admin::socket::serve(&path, actions, &options, socket_stop).await {
+            tracing::error!(%error, path = %path.display(), "the admin socket ended: the command line cannot reach this server");
+        }
+    });
     Ok(())
 }
 

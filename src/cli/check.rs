@@ -1,12 +1,13 @@
-//! `waxseal check`: every problem of the configuration and the machine around it, at once.
+//! `waxseal check`
 
 use std::path::Path;
+use std::process::ExitCode;
 
-use crate::config::check;
+use crate::config;
 
-/// Prints the report; true when nothing is wrong.
-pub fn check(path: Option<&Path>) -> bool {
-    let report = check::run(path);
-    println!("{report}");
-    report.is_ok()
+/// Prints every problem of the configuration; fails when `serve` would not start.
+pub(super) fn check(config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let report = config::check::run(config);
+    super::table::print(&report.to_string())?;
+    Ok(if report.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,24 +1,15 @@
 //! `waxseal rewrite`: the real rewriter on one message, offline. Nothing is stored; the keys are for show.
 
 use std::io::{self, Read, Write};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use bytes::Bytes;
 
+use super::{OnOff, RewriteArgs};
 use crate::rewrite::offline;
-use crate::settings::Tracking;
+use crate::settings::{Mode, Tracking};
 use crate::token::{Keyring, MessageId, RootKey, Secret, Site, SiteId, TokenId, encoded_len};
-
-/// What is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Show {
-    /// The message as it would leave.
-    Message,
-    /// Every part and link with its decision and reason.
-    Plan,
-    /// The lines that change.
-    Diff,
-}
 
 /// Where links of the offline rewriter would lead.
 const SITE_URL: &str = "https://track.example";
@@ -29,7 +20,7 @@ const INPUT_BYTES_MAX: u64 = 1 << 30;
 ///
 /// # Errors
 /// Standard input or output fails.
-pub fn rewrite(tracking: Tracking, show: Show) -> anyhow::Result<()> {
+pub(super) fn rewrite(args: &RewriteArgs) -> anyhow::Result<ExitCode> {
     let mut raw = Vec::new();
     io::stdin().lock().take(INPUT_BYTES_MAX).read_to_end(&mut raw).context("cannot read the message")?;
     let raw = Bytes::from(raw);
@@ -38,14 +29,22 @@ pub fn rewrite(tracking: Tracking, show: Show) -> anyhow::Result<()> {
     let sealer = keyring.sealer(site, 0).context("no demo key")?;
     let id = |link| TokenId { message: MessageId(0), recipient: 0, link };
     let mint = |slot: &crate::rewrite::Slot| sealer.seal(slot.kind, id(slot.link), slot.payload.as_bytes());
-    let rewritten = offline(&raw, tracking, SITE_URL, &encoded_len, mint);
+    let rewritten = offline(&raw, tracking(args), SITE_URL, &encoded_len, mint);
     let mut out = io::stdout().lock();
-    match show {
-        Show::Message => rewritten.body.chunks.iter().try_for_each(|chunk| out.write_all(chunk)),
-        Show::Plan => rewritten.outcome.lines().iter().try_for_each(|line| writeln!(out, "{line}")),
-        Show::Diff => diff(&mut out, &raw, &rewritten.body.to_bytes()),
-    }
-    .context("cannot write")
+    let written = if args.plan {
+        rewritten.outcome.lines().iter().try_for_each(|line| writeln!(out, "{line}"))
+    } else if args.diff {
+        diff(&mut out, &raw, &rewritten.body.to_bytes())
+    } else {
+        rewritten.body.chunks.iter().try_for_each(|chunk| out.write_all(chunk))
+    };
+    written?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tracking(args: &RewriteArgs) -> Tracking {
+    let mode = |on| if on == OnOff::On { Mode::Individual } else { Mode::Off };
+    Tracking { opens: mode(args.opens), links: mode(args.links), text_links: args.text_links == OnOff::On }
 }
 
 /// A key that everybody knows: its links open nowhere.

@@ -1,6 +1,7 @@
 //! `waxseal serve`: the relay, the tracking site and the dashboard, until SIGTERM or SIGINT; SIGHUP reads the config again.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,7 +15,7 @@ use crate::telemetry::log;
 ///
 /// # Errors
 /// What stands in the way, in words for the operator.
-pub fn serve(path: Option<&Path>) -> anyhow::Result<()> {
+pub(super) fn serve(path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (source, parsed) = read(path)?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).context("the system gives no random numbers")?;
@@ -23,7 +24,8 @@ pub fn serve(path: Option<&Path>) -> anyhow::Result<()> {
         tracing::warn!("{}", warning.in_file(&source.name));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(path, parsed.config))
+    runtime.block_on(run(path, parsed.config))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run(path: Option<&Path>, config: Config) -> anyhow::Result<()> {
