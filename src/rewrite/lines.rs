@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use memchr::{memchr, memrchr};
 
 use super::edit::{Edit, Piece, Slot, Variant, pieces_len};
@@ -134,11 +135,11 @@ fn line_starts(content: &[u8], edits: &[Edit]) -> Vec<usize> {
 
 /// The edit with the white space before it turned into a line break; the pixel on a line of its own.
 fn with_break(content: &[u8], mut edit: Edit, eol: &[u8]) -> Edit {
-    let eol = || Piece::Text(eol.to_vec());
+    let eol = || Piece::Text(Bytes::copy_from_slice(eol));
     match edit.white_space.take() {
         Some(space) => {
             let kept = content.get(space.end..edit.range.start).unwrap_or_default();
-            let before = vec![eol(), Piece::Text(kept.to_vec())];
+            let before = vec![eol(), Piece::Text(Bytes::copy_from_slice(kept))];
             edit.otherwise = edit.otherwise.map(|put| [before.clone(), put].concat());
             edit.put = [before, edit.put].concat();
             edit.range.start = space.start;
@@ -201,7 +202,7 @@ mod tests {
         let edit = Edit {
             link: Some(0),
             white_space: Some(name - 1..name),
-            ..Edit::plain(from..to, When::Always, vec![Piece::Text(vec![b'x'; put])])
+            ..Edit::plain(from..to, When::Always, vec![Piece::Text(vec![b'x'; put].into())])
         };
         let (fitted, stay) = fit(content.as_bytes(), vec![edit], &[], b"\r\n");
         if !stay.is_empty() {
@@ -212,7 +213,7 @@ mod tests {
             .put
             .iter()
             .flat_map(|piece| match piece {
-                Piece::Text(text) => text.clone(),
+                Piece::Text(text) => text.to_vec(),
                 Piece::Token(_) => Vec::new(),
             })
             .collect();
@@ -247,7 +248,7 @@ mod tests {
                 content.push_str("<a href=\"");
                 let from = content.len();
                 content.push_str("u\">");
-                let put = vec![Piece::Text(vec![b'0' + (n % 10) as u8; 180])];
+                let put = vec![Piece::Text(vec![b'0' + (n % 10) as u8; 180].into())];
                 edits.push(Edit {
                     link: Some(n),
                     white_space: Some(from - 7..from - 6),
