@@ -72,23 +72,31 @@ struct Measured {
 fn measure(content: &[u8], edits: &[Edit], slots: &[Slot]) -> Vec<Measured> {
     let starts = line_starts(content, edits);
     let mut measured = Vec::with_capacity(edits.len());
-    let mut next = Next { start: content.len(), line_end: content.len(), breaks_at: content.len(), more: 0 };
+    let mut next =
+        Next { range: content.len()..content.len(), line_end: content.len(), breaks_at: content.len(), more: 0 };
     for (edit, line_start) in edits.iter().zip(starts).rev() {
-        let gap = content.get(edit.range.end..next.start).unwrap_or_default();
-        let newline = memchr(b'\n', gap).map(|at| edit.range.end + at);
-        let line_end = newline.unwrap_or(next.line_end);
+        let newline_in = |range: Range<usize>| {
+            let text = content.get(range.clone()).unwrap_or_default();
+            memchr(b'\n', text).map(|at| range.start + at)
+        };
+        let newline = newline_in(edit.range.end..next.range.start);
+        // A line end inside the next edit ends the sender's line, but will be gone from ours.
+        let line_end = newline.or_else(|| newline_in(next.range.clone())).unwrap_or(next.line_end);
         let rest = newline.map_or(next.breaks_at.saturating_sub(edit.range.end) + next.more, |at| at - edit.range.end);
         let put = pieces_len(&edit.put, slots);
-        let tail = if line_end - line_start > LINE_BYTES_MAX { 0 } else { rest };
+        // A line end inside this edit makes one line of two: each of them counts for what the sender wrote.
+        let inside = newline_in(edit.range.clone());
+        let longest = inside.map_or(line_end - line_start, |at| (at - line_start).max(line_end - at));
+        let tail = if longest > LINE_BYTES_MAX { 0 } else { rest };
         let can = can(edit, put, tail);
         next = match (can, &edit.white_space) {
-            (Can::Break, Some(space)) => Next { breaks_at: space.start, more: 0, start: edit.range.start, line_end },
-            (Can::Break, None) => Next { breaks_at: edit.range.start, more: 0, start: edit.range.start, line_end },
+            (Can::Break, Some(space)) => Next { breaks_at: space.start, more: 0, range: edit.range.clone(), line_end },
+            (Can::Break, None) => Next { breaks_at: edit.range.start, more: 0, range: edit.range.clone(), line_end },
             // It stays on the line whatever becomes of it, at its longest.
             _ => Next {
                 breaks_at: edit.range.start,
                 more: put.max(edit.range.len()) + rest,
-                start: edit.range.start,
+                range: edit.range.clone(),
                 line_end,
             },
         };
@@ -100,8 +108,7 @@ fn measure(content: &[u8], edits: &[Edit], slots: &[Slot]) -> Vec<Measured> {
 
 /// What stands after the edit being measured.
 struct Next {
-    /// The next edit.
-    start: usize,
+    range: Range<usize>,
     /// End of the line that edit ends on.
     line_end: usize,
     /// Up to where the text must stay on one line, and how much more after that.

@@ -68,6 +68,8 @@ impl Collector<'_> {
         let (links_before, slots_before) = (self.links.len(), self.slots.len());
         let edited = match guarded::part(tree, number) {
             Some(guard) => Err(PartLeft::Guarded(guard)),
+            // Not even its line end may be its own: the next delimiter can follow the header at once.
+            None if part.body.is_empty() => Err(PartLeft::Empty),
             None => decode(self.raw, part).and_then(|decoded| {
                 let content = decoded.content(self.raw);
                 let reading = reading(&part.media.charset, content)?;
