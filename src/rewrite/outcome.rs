@@ -58,6 +58,8 @@ pub enum PartLeft {
     Ranges,
     /// format=flowed text.
     Flowed,
+    /// There is nothing in it.
+    Empty,
 }
 
 impl fmt::Display for PartLeft {
@@ -70,6 +72,7 @@ impl fmt::Display for PartLeft {
             PartLeft::CharsetBytes => f.write_str("its bytes are not what its charset says"),
             PartLeft::Html => f.write_str("its HTML cannot be read without doubt"),
             PartLeft::Ranges => f.write_str("the places to change did not match the text"),
+            PartLeft::Empty => f.write_str("it is empty"),
             PartLeft::Flowed => f.write_str("flowed text: clients join its lines"),
         }
     }

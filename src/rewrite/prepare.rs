@@ -80,8 +80,17 @@ fn read(raw: &[u8], options: &Options<'_>) -> Result<Read, Untouched> {
     let rules = rules(raw, options);
     let pixel_part = if options.wanted.opens { pixel_part(&tree, 0) } else { None };
     let pixel = if options.wanted.opens { PixelOutcome::NoHtml } else { PixelOutcome::NotWanted };
-    let mut collector =
-        Collector { raw, options, rules: &rules, slots: Vec::new(), links: Vec::new(), parts: Vec::new(), pixel };
+    let mut collector = Collector {
+        raw,
+        options,
+        rules: &rules,
+        slots: Vec::new(),
+        last_number: 0,
+        click_start: format!("{}/c/", options.site_url).into(),
+        links: Vec::new(),
+        parts: Vec::new(),
+        pixel,
+    };
     let mut parts = Vec::new();
     for number in chosen {
         let edited = collector.part(&tree, number, pixel_part == Some(number));

@@ -310,7 +310,9 @@ mod tests {
         let decoded = decode(source.as_bytes(), 0..source.len());
         let edits: Vec<Edit> = edits
             .iter()
-            .map(|(range, put)| Edit::plain(range.clone(), When::Always, vec![Piece::Text(put.as_bytes().to_vec())]))
+            .map(|(range, put)| {
+                Edit::plain(range.clone(), When::Always, vec![Piece::Text(put.as_bytes().to_vec().into())])
+            })
             .collect();
         let mut out = Segments::default();
         decoded.encode(source.as_bytes(), &edits, Variant::NONE, &[], &mut out);

@@ -127,3 +127,26 @@ fn reasons_are_counted() {
         println!("{count:7}  {what}   ({example})");
     }
 }
+
+#[test]
+#[ignore = "needs the shared corpus (set WAXSEAL_CORPUS), python3 and html5lib"]
+fn a_second_pair_of_eyes_agrees() {
+    let mut folder = tempfile::tempdir().unwrap();
+    folder.disable_cleanup(std::env::var_os("WAXSEAL_CORPUS_KEEP").is_some());
+    for (number, (name, raw)) in corpus().into_iter().enumerate() {
+        let prepared = prepare(&raw, ALL);
+        let copy = prepared.layout(ALL).render(mint).unwrap().to_bytes();
+        let stem = format!("{number:05}-{}", name.replace('/', "-"));
+        std::fs::write(folder.path().join(format!("{stem}.in")), &raw).unwrap();
+        std::fs::write(folder.path().join(format!("{stem}.out")), &copy).unwrap();
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/second_eyes.py");
+    let seen = std::process::Command::new("python3").arg(script).arg(folder.path()).output().expect("python3");
+    println!(
+        "{}\n{}{}",
+        folder.path().display(),
+        String::from_utf8_lossy(&seen.stdout),
+        String::from_utf8_lossy(&seen.stderr)
+    );
+    assert!(seen.status.success());
+}

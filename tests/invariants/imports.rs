@@ -35,6 +35,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "deliver",
             "listener",
             "telemetry",
+            "spool", "queue", "copies",
         ],
     ),
     ("listener", &["smtp", "message", "settings", "telemetry"]),

@@ -1,4 +1,5 @@
 //! One story a file, named by what happens.
 
 mod delivery;
+mod first_light;
 mod links_outlive_the_stores;
