@@ -45,7 +45,10 @@ pub(super) async fn log_in(State(site): State<Arc<Site>>, request: Request) -> R
     let (login, next) = (fields.text("login").trim().to_owned(), safe_next(fields.optional("next")));
     let again = |status: StatusCode, words: &str| (status, LoginPage::new(next, &login, Some(words))).into_response();
     if let Err(wait) = site.limiter().try_login(address, &login, Instant::now()) {
-        return Ok(too_often(again(StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Wait a minute and try again."), wait));
+        return Ok(too_often(
+            again(StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Wait a minute and try again."),
+            wait,
+        ));
     }
     match site.actions.logins.check(&login, fields.text("password").as_bytes()).await {
         Ok(Some(user)) => {

@@ -19,7 +19,8 @@ impl OneTimePassword {
     pub fn random() -> Result<OneTimePassword, getrandom::Error> {
         let mut bytes = [0_u8; GROUPS * 4];
         getrandom::fill(&mut bytes)?;
-        let letters: Vec<char> = bytes.iter().filter_map(|b| ALPHABET.get(usize::from(b % 32))).map(|b| char::from(*b)).collect();
+        let letters: Vec<char> =
+            bytes.iter().filter_map(|b| ALPHABET.get(usize::from(b % 32))).map(|b| char::from(*b)).collect();
         let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
         Ok(OneTimePassword(groups.join("-")))
     }
@@ -46,7 +47,10 @@ mod tests {
         assert_ne!(a, b);
         let groups: Vec<&str> = a.reveal().split('-').collect();
         assert_eq!(groups.len(), GROUPS);
-        assert!(groups.iter().all(|group| group.len() == 4 && group.bytes().all(|b| ALPHABET.contains(&b))), "{groups:?}");
+        assert!(
+            groups.iter().all(|group| group.len() == 4 && group.bytes().all(|b| ALPHABET.contains(&b))),
+            "{groups:?}"
+        );
         assert_eq!(format!("{a:?}"), "OneTimePassword(…)");
     }
 }

@@ -148,7 +148,12 @@ mod tests {
             (&admin, true, false, true, false),
             (&sender, false, false, true, false),
         ] {
-            let got = (viewer.rules(&org("a")), viewer.rules(&org("b")), viewer.belongs_to(&org("a")), viewer.belongs_to(&org("b")));
+            let got = (
+                viewer.rules(&org("a")),
+                viewer.rules(&org("b")),
+                viewer.belongs_to(&org("a")),
+                viewer.belongs_to(&org("b")),
+            );
             assert_eq!(got, (rules_a, rules_b, at_a, at_b), "{viewer:?}");
         }
         // an org admin without an org rules nothing

@@ -51,7 +51,8 @@ impl Fields {
 
     /// A field of many values, one a line or between commas.
     pub(super) fn list(&self, name: &str) -> Option<Vec<String>> {
-        let split = |text: &str| text.split(['\n', ',']).map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
+        let split =
+            |text: &str| text.split(['\n', ',']).map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
         self.optional(name).map(split)
     }
 
@@ -169,7 +170,9 @@ mod tests {
     use axum::http::HeaderValue;
 
     fn headers(rows: &[(&'static str, &str)]) -> HeaderMap {
-        rows.iter().map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())).collect()
+        rows.iter()
+            .map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+            .collect()
     }
 
     #[test]
@@ -202,7 +205,10 @@ mod tests {
         let plain = cookie(&headers(&[]), &id);
         assert_eq!(plain, format!("waxseal={}; Path=/; HttpOnly; SameSite=Strict", id.as_str()));
         let https = headers(&[("x-forwarded-proto", "https")]);
-        assert_eq!(cookie(&https, &id), format!("__Host-waxseal={}; Path=/; HttpOnly; SameSite=Strict; Secure", id.as_str()));
+        assert_eq!(
+            cookie(&https, &id),
+            format!("__Host-waxseal={}; Path=/; HttpOnly; SameSite=Strict; Secure", id.as_str())
+        );
         // over https the plain cookie, which any neighbour host can set, is not looked at
         let planted = headers(&[("x-forwarded-proto", "https"), ("cookie", plain.split(';').next().unwrap())]);
         assert!(session_id(&planted).is_none());

@@ -88,7 +88,8 @@ impl Client {
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let response = sender.send_request(request.body(Full::new(body))?).await.context("the server closed the connection")?;
+        let response =
+            sender.send_request(request.body(Full::new(body))?).await.context("the server closed the connection")?;
         let status = response.status();
         let read = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         driver.abort();

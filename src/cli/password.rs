@@ -96,9 +96,7 @@ fn typed(input: impl io::BufRead) -> anyhow::Result<String> {
         match byte? {
             b'\r' | b'\n' | 0x04 => break,
             0x03 => bail!("stopped; nothing was changed"),
-            0x7f | 0x08 => {
-                while line.pop().is_some_and(|last: u8| last & 0b1100_0000 == 0b1000_0000) {}
-            }
+            0x7f | 0x08 => while line.pop().is_some_and(|last: u8| last & 0b1100_0000 == 0b1000_0000) {},
             0x15 => line.clear(),
             byte => line.push(byte),
         }

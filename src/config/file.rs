@@ -13,9 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, Severity, Wrong};
-
-/// Keys of features that this version does not have. Refused by name: a setting that does nothing would be a lie.
-const NOT_AVAILABLE: &[&str] = &["upstream.messages_per_minute", "upstream.token_command", "spool"];
+use super::unknown::Unknown;
 
 /// One parsed document and what was found while reading it.
 pub(super) struct File<'i> {
@@ -31,17 +29,10 @@ struct Notes {
     problems: Vec<Problem>,
     /// `section.key` as asked for, without numbers.
     known: BTreeSet<String>,
-    /// Keys nobody asked for: section without number, as shown, key, line.
+    /// Keys nobody asked for.
     unknown: Vec<Unknown>,
     /// Line of every key that is written, by its shown name.
     lines: BTreeMap<String, u32>,
-}
-
-struct Unknown {
-    section: &'static str,
-    shown: String,
-    key: String,
-    line: u32,
 }
 
 /// What remains when every section was read.
@@ -70,7 +61,7 @@ impl<'i> File<'i> {
             severity: Severity::Error,
             line: error.span().map(|span| line_of(&line_starts, &span)),
             key: String::new(),
-            wrong: Wrong::Syntax(error.message().to_owned()),
+            wrong: Wrong::Syntax(error.message().trim_end_matches(", expected nothing").to_owned()),
         };
         Err(errors.iter().map(problem).collect())
     }
@@ -324,40 +315,6 @@ impl<'f, 'i> Section<'f, 'i> {
     fn wrong_here(&self, wrong: Wrong) {
         self.file.push(Problem { severity: Severity::Error, line: self.line, key: self.shown.clone(), wrong });
     }
-}
-
-impl Unknown {
-    fn problem(&self, known: &BTreeSet<String>) -> Problem {
-        let path = if self.section.is_empty() { self.key.clone() } else { format!("{}.{}", self.section, self.key) };
-        let wrong = match NOT_AVAILABLE.contains(&path.as_str()) {
-            true => Wrong::KeyNotAvailable,
-            false if self.shown.starts_with('[') => Wrong::UnknownSection { hint: self.hint(known) },
-            false => Wrong::UnknownKey { hint: self.hint(known) },
-        };
-        Problem { severity: Severity::Error, line: Some(self.line), key: self.shown.clone(), wrong }
-    }
-
-    /// The nearest key of the same section, else the section that has a key of this very name.
-    fn hint(&self, known: &BTreeSet<String>) -> Option<String> {
-        let split = |path: &'_ String| match path.split_once('.') {
-            Some((section, key)) => (section.to_owned(), key.to_owned()),
-            None => (String::new(), path.clone()),
-        };
-        let all: Vec<(String, String)> = known.iter().map(split).collect();
-        let near = |(section, key): &&(String, String)| section == self.section && is_near(key, &self.key);
-        if let Some((_, key)) =
-            all.iter().filter(near).min_by_key(|(_, key)| strsim::damerau_levenshtein(key, &self.key))
-        {
-            return Some(format!("did you mean \"{key}\"?"));
-        }
-        let elsewhere = all.iter().find(|(section, key)| !section.is_empty() && *key == self.key);
-        elsewhere.map(|(section, key)| format!("{key} belongs in [{section}]"))
-    }
-}
-
-/// One slip of the fingers for every three letters, at least one and at most three.
-fn is_near(known: &str, given: &str) -> bool {
-    strsim::damerau_levenshtein(known, given) <= (known.len() / 3).clamp(1, 3)
 }
 
 fn wrong_type(expected: &'static str, found: &DeValue<'_>, example: String) -> Wrong {

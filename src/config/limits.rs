@@ -158,6 +158,8 @@ limits! {
     upstream_dot_max: Duration = "upstream_dot_secs_max", 600, 30..=1_800, Restart;
     /// How long an unused connection is kept for the next mail.
     upstream_idle_max: Duration = "upstream_idle_secs_max", 30, 0..=300, Restart;
+    /// Mails sent over one connection before a new one is made; some servers cut a connection off after a hundred.
+    upstream_mails_per_connection_max: u32 = "upstream_mails_per_connection_max", 100, 1..=10_000, Restart;
     /// How long the message record may take to be durable; after that the mail goes out untracked (DESIGN 4.4).
     record_max: Duration = "record_secs_max", 2, 1..=30, Restart;
 
@@ -174,6 +176,8 @@ limits! {
     admin_session_idle_max: Duration = "admin_session_idle_secs_max", 3_600, 60..=604_800, Restart;
     /// How long a dashboard login lasts at all: a working day.
     admin_session_max: Duration = "admin_session_secs_max", 43_200, 300..=2_592_000, Restart;
+    /// How long a stop waits for mails that are being handed on; what is cut off then is answered by nobody and sent again.
+    shutdown_max: Duration = "shutdown_secs_max", 30, 1..=900, Restart;
     /// Mails kept in the built-in inbox; the oldest go.
     inbox_messages_max: usize = "inbox_messages_max", 1_000, 1..=100_000, Restart;
 }

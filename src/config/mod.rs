@@ -20,6 +20,7 @@ pub mod privacy;
 pub mod problem;
 pub mod reload;
 pub mod server;
+mod unknown;
 pub mod upstream;
 mod values;
 pub mod web;
@@ -200,5 +201,41 @@ mod tests {
         assert_eq!(upstream.port, 587);
         assert_eq!(upstream.ca_file, Some(PathBuf::from("/etc/waxseal/certs/upstream-ca.pem")));
         assert_eq!(parsed.config.orgs[0].choice.opens, Some(Mode::Individual));
+    }
+
+    proptest::proptest! {
+        /// Any slip in a real file is answered: with a config, or with at least one error that says why not.
+        #[test]
+        fn every_file_is_answered(
+            slips in proptest::collection::vec((0usize..SHIPPED.len(), "[\\[\\]=\"#.\\n a-z0-9é-]{0,4}", 0usize..12), 1..6),
+        ) {
+            let text = slips.iter().fold(SHIPPED.replace("\n# ", "\n"), |text, (at, put, cut)| {
+                let (before, after): (String, String) =
+                    (text.chars().take(*at).collect(), text.chars().skip(at + cut).collect());
+                format!("{before}{put}{after}")
+            });
+            answered(&text);
+        }
+
+        #[test]
+        fn any_text_is_answered(text in ".{0,200}") {
+            answered(&text);
+        }
+    }
+
+    fn answered(text: &str) {
+        match Config::parse(text, Path::new("/c")) {
+            Ok(parsed) => assert!(parsed.warnings.iter().all(|problem| problem.severity == Severity::Warning)),
+            Err(problems) => assert!(problems.iter().any(|problem| problem.severity == Severity::Error), "{text}"),
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_and_overflows_nothing() {
+        for text in
+            [format!("a = {}", "[".repeat(200_000)), format!("a = {}", "{b=".repeat(200_000)), "[a.".repeat(50_000)]
+        {
+            answered(&text);
+        }
     }
 }

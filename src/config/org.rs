@@ -24,35 +24,19 @@ pub struct OrgConfig {
     pub tracking_url: Option<BaseUrl>,
     /// Hosts whose links must go on working.
     pub former_urls: Vec<BaseUrl>,
-    /// Set by the file, or left to the dashboard.
-    pub visible_urls: Option<VisibleUrls>,
-    /// Set by the file, or left to the dashboard.
-    pub quotes: Option<Quotes>,
-    /// Set by the file, or left to the dashboard.
-    pub excluded_hosts: Option<Vec<String>>,
 }
 
 impl OrgConfig {
-    /// The organisation in force: what the store holds (if it knows this one), overlaid by the file.
+    /// The organisation in force: what the store holds (if it knows this one), overlaid by the file. What an earlier file set and this
+    /// one leaves out follows the ceiling again.
     pub fn over(&self, stored: Option<&Org>) -> Org {
-        let stored = stored.cloned().unwrap_or_else(|| Org {
-            name: self.name.clone(),
-            domains: Vec::new(),
-            choice: Choice::default(),
-            managed: Managed::default(),
-            tracking_url: None,
-            former_urls: Vec::new(),
-            visible_urls: VisibleUrls::default(),
-            quotes: Quotes::default(),
-            excluded_hosts: Vec::new(),
-        });
+        let own = stored.map_or_else(|| fresh(&self.name), released);
         Org {
-            name: self.name.clone(),
             domains: self.domains.clone(),
             choice: Choice {
-                opens: self.choice.opens.or(stored.choice.opens),
-                links: self.choice.links.or(stored.choice.links),
-                text_links: self.choice.text_links.or(stored.choice.text_links),
+                opens: self.choice.opens.or(own.choice.opens),
+                links: self.choice.links.or(own.choice.links),
+                text_links: self.choice.text_links.or(own.choice.text_links),
             },
             managed: Managed {
                 org: true,
@@ -62,9 +46,7 @@ impl OrgConfig {
             },
             tracking_url: self.tracking_url.as_ref().map(BaseUrl::to_string),
             former_urls: self.former_urls.iter().map(BaseUrl::to_string).collect(),
-            visible_urls: self.visible_urls.unwrap_or(stored.visible_urls),
-            quotes: self.quotes.unwrap_or(stored.quotes),
-            excluded_hosts: self.excluded_hosts.clone().unwrap_or(stored.excluded_hosts),
+            ..own
         }
     }
 
@@ -80,10 +62,6 @@ impl OrgConfig {
         let choice = read_choice(&section, ceiling);
         let tracking_url = section.parsed("tracking_url", "\"https://t.example.com\"", values::base_url);
         let former_urls = section.list("former_urls", "\"https://old.example.com\"", values::base_url);
-        let visible_urls =
-            section.choice("visible_urls", &[("track", VisibleUrls::Track), ("leave", VisibleUrls::Leave)]);
-        let quotes = section.choice("quotes", &[("unwrap", Quotes::Unwrap), ("leave", Quotes::Leave)]);
-        let excluded_hosts = section.list("excluded_hosts", "\"example.com\"", values::domain);
         if !section.has("name") {
             section.wrong("name", Wrong::Missing("give it one, as name = \"default\""));
         }
@@ -100,10 +78,37 @@ impl OrgConfig {
             choice,
             tracking_url,
             former_urls: former_urls.unwrap_or_default(),
-            visible_urls,
-            quotes,
-            excluded_hosts,
         })
+    }
+}
+
+/// An organisation that the file names no longer: all of it is the dashboard's again, and what the file had chosen follows the ceiling.
+/// Its domains and tracking hosts stay, for people send and links go on working.
+pub fn released(stored: &Org) -> Org {
+    let managed = stored.managed;
+    Org {
+        choice: Choice {
+            opens: stored.choice.opens.filter(|_| !managed.opens),
+            links: stored.choice.links.filter(|_| !managed.links),
+            text_links: stored.choice.text_links.filter(|_| !managed.text_links),
+        },
+        managed: Managed::default(),
+        ..stored.clone()
+    }
+}
+
+/// An organisation nobody has touched.
+fn fresh(name: &OrgName) -> Org {
+    Org {
+        name: name.clone(),
+        domains: Vec::new(),
+        choice: Choice::default(),
+        managed: Managed::default(),
+        tracking_url: None,
+        former_urls: Vec::new(),
+        visible_urls: VisibleUrls::default(),
+        quotes: Quotes::default(),
+        excluded_hosts: Vec::new(),
     }
 }
 
@@ -152,4 +157,35 @@ fn read_choice(section: &Section<'_, '_>, ceiling: Tracking) -> Choice {
 /// The name of an organisation.
 pub(super) fn name(text: &str) -> Result<OrgName, Wrong> {
     text.parse().map_err(|_| Wrong::OrgName(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(choice: Choice) -> OrgConfig {
+        let domains = vec!["example.com".to_owned()];
+        OrgConfig { name: "default".parse().unwrap(), domains, choice, tracking_url: None, former_urls: Vec::new() }
+    }
+
+    #[test]
+    fn the_file_overlays_and_lets_go() {
+        let off = Choice { opens: Some(Mode::Off), ..Choice::default() };
+        let stored = Org {
+            choice: Choice { opens: Some(Mode::Aggregate), links: Some(Mode::Aggregate), text_links: None },
+            visible_urls: VisibleUrls::Leave,
+            ..fresh(&"default".parse().unwrap())
+        };
+        let managed = config(off).over(Some(&stored));
+        assert_eq!(managed.choice, Choice { opens: Some(Mode::Off), links: Some(Mode::Aggregate), text_links: None });
+        assert_eq!(managed.managed, Managed { org: true, opens: true, links: false, text_links: false });
+        assert_eq!(managed.visible_urls, VisibleUrls::Leave, "what the file leaves out is the dashboard's");
+        assert_eq!(config(off).over(Some(&managed)), managed, "a second start changes nothing");
+        let lifted = config(Choice::default()).over(Some(&managed));
+        assert_eq!(lifted.choice, Choice { opens: None, links: Some(Mode::Aggregate), text_links: None });
+        let let_go = released(&managed);
+        assert_eq!((let_go.choice, let_go.managed), (lifted.choice, Managed::default()));
+        assert_eq!(let_go.domains, ["example.com"]);
+        assert_eq!(config(off).over(None).choice, off, "one that the store has never seen");
+    }
 }

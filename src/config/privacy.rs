@@ -16,7 +16,7 @@ pub struct PrivacyConfig {
 /// What tracking an individual needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consent {
-    /// Nobody is asked; who refuses is not tracked.
+    /// Nobody is asked: the operator says that they may.
     None,
 }
 

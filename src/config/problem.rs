@@ -70,6 +70,9 @@ pub enum Wrong {
     /// A key of a feature that this version does not have.
     #[error("not available in this version; remove it")]
     KeyNotAvailable,
+    /// A setting that is changed while the program runs.
+    #[error("is set in the dashboard or with `waxseal org set`, not here; remove it")]
+    LiveSetting,
     /// A value of a feature that this version does not have.
     #[error("\"{given}\" is not available in this version; use {instead}")]
     ValueNotAvailable {
@@ -244,7 +247,7 @@ pub enum Wrong {
     },
     /// Consent was not decided.
     #[error(
-        "is not set, and with upstream.mode = \"smtp\" real people are tracked; set privacy.consent = \"none\" to say that you may track them without asking (a refusal is honoured always), or set tracking.opens and tracking.links to \"off\""
+        "is not set, and with upstream.mode = \"smtp\" real people are tracked; set privacy.consent = \"none\" to say that you may track them without asking, or set tracking.opens and tracking.links to \"off\""
     )]
     ConsentNotSet,
     /// `localhost` towards the world.

@@ -13,7 +13,7 @@ pub struct Reloadable {
     pub orgs: Vec<OrgConfig>,
     /// Where the certificate is; its file is read again at every SIGHUP, changed or not.
     pub tls: TlsConfig,
-    /// Only those that take effect without a restart differ from before.
+    /// All of them; [`Config::difference`] says which wait for a restart.
     pub limits: LimitsConfig,
 }
 

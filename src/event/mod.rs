@@ -1,5 +1,8 @@
 //! What happened to a mail (an open, a click) and who probably did it.
 
+pub mod classify;
+pub mod network;
+
 use crate::token::TokenId;
 
 /// Open or click.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use super::events::without_person;
 use super::record::{
     Delivery, DeliveryState, MessageFilter, MessageRecord, MessageSummary, RecipientRecord, TimelineEntry,
 };
@@ -85,7 +86,16 @@ impl HistoryStore for MemoryHistory {
 
     fn record(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            self.kept().events.extend(events);
+            let mut kept = self.kept();
+            for event in events {
+                let record = kept.messages.get(&event.id.message);
+                let copy = record.and_then(|r| r.recipients.iter().find(|r| r.copy_index == event.id.recipient));
+                let event = match copy.map(|r| mode_of(r, event.kind)) {
+                    Some(Mode::Individual) => event,
+                    Some(Mode::Off | Mode::Aggregate) | None => without_person(&event),
+                };
+                kept.events.push(event);
+            }
             Ok(())
         })
     }
@@ -175,9 +185,12 @@ fn entry(sequence: i64, event: &Event, messages: &BTreeMap<MessageId, MessageRec
 fn sole_reader<'a>(record: &'a MessageRecord, event: &Event) -> Option<&'a RecipientRecord> {
     let mut of_copy = record.recipients.iter().filter(|r| r.copy_index == event.id.recipient);
     let only = of_copy.next().filter(|r| r.index == event.id.recipient)?;
-    let mode = match event.kind {
-        EventKind::Open => only.opens,
-        EventKind::Click => only.links,
-    };
-    (of_copy.next().is_none() && mode == Mode::Individual).then_some(only)
+    (of_copy.next().is_none() && mode_of(only, event.kind) == Mode::Individual).then_some(only)
+}
+
+fn mode_of(recipient: &RecipientRecord, kind: EventKind) -> Mode {
+    match kind {
+        EventKind::Open => recipient.opens,
+        EventKind::Click => recipient.links,
+    }
 }

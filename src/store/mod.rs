@@ -9,6 +9,7 @@ mod events;
 mod format;
 pub mod history;
 mod insert;
+pub mod key_file;
 pub mod logins;
 pub mod memory;
 mod message;
@@ -28,6 +29,13 @@ use crate::event::Event;
 use crate::settings::{Org, OrgName, User};
 use crate::token::MessageId;
 use record::{Delivery, MessageFilter, MessageRecord, MessageSummary, TimelineEntry};
+
+/// The key file in the data folder: what must be backed up.
+pub const KEYS_FILE: &str = "keys.toml";
+/// The settings store's folder in the data folder.
+pub const SETTINGS_FOLDER: &str = "settings";
+/// The history store's database in the data folder.
+pub const HISTORY_FILE: &str = "history.sqlite";
 
 /// A boxed future, as trait objects need it.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

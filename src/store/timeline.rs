@@ -47,7 +47,11 @@ pub(super) fn timeline(connection: &Connection, filter: &TimelineFilter) -> rusq
     }
     let limit = filter.limit.clamp(1, LIMIT_MAX);
     values.push((":limit", &limit));
-    sql.push_str(if filter.newest { " ORDER BY e.sequence DESC LIMIT :limit" } else { " ORDER BY e.sequence LIMIT :limit" });
+    sql.push_str(if filter.newest {
+        " ORDER BY e.sequence DESC LIMIT :limit"
+    } else {
+        " ORDER BY e.sequence LIMIT :limit"
+    });
     let mut found: Vec<TimelineEntry> =
         connection.prepare_cached(&sql)?.query_map(values.as_slice(), entry)?.collect::<rusqlite::Result<_>>()?;
     if filter.newest {

@@ -1,5 +1,6 @@
 //! The text in a tracked URL: a sealed letter, opened with a key and no look-up (DESIGN 4.4).
 
+pub mod destination;
 mod key_text;
 pub mod keyring;
 pub mod open;

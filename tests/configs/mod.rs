@@ -54,3 +54,23 @@ fn check(text: &str) -> Result<(), String> {
     unmet.extend(told.iter().map(|line| format!("  not expected: {line}")));
     if unmet.is_empty() { Ok(()) } else { Err(unmet.join("\n")) }
 }
+
+/// A recipe that does not work is worse than none: each must be right beside the config of the page's second section.
+#[test]
+fn the_recipes_of_the_deployment_page_are_right() {
+    let page = include_str!("../../docs/DEPLOY.md");
+    let blocks: Vec<&str> =
+        page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
+    let (whole, recipes) = blocks.split_first().unwrap();
+    assert!(recipes.len() >= 4, "the page is not read");
+    let (before, after) = (whole.split("[upstream]").next().unwrap(), whole.split_once("\n[web]").unwrap().1);
+    let recipes = recipes.iter().map(|recipe| format!("{before}{recipe}\n[web]{after}"));
+    for text in recipes.chain([(*whole).to_owned()]) {
+        let told = match Config::parse(&text, Path::new("/etc/waxseal")) {
+            Ok(parsed) => parsed.warnings,
+            Err(problems) => problems,
+        };
+        let told: Vec<String> = told.iter().map(|problem| problem.in_file("DEPLOY.md").to_string()).collect();
+        assert_eq!(told, Vec::<String>::new(), "\n{text}");
+    }
+}

@@ -16,8 +16,11 @@ const TABLE: &[(&str, &[&str])] = &[
     // shell
     ("telemetry", &["message", "token", "event", "settings", "smtp"]),
     ("geo", &["telemetry"]),
+    ("spool", &["smtp", "message", "token"]),
     ("store", &["message", "event", "settings", "token", "telemetry"]),
     ("deliver", &["smtp", "message", "telemetry"]),
+    ("queue", &["smtp", "message", "token", "spool", "store", "deliver", "telemetry"]),
+    ("copies", &["message", "token", "settings", "policy", "rewrite", "spool", "store", "queue"]),
     (
         "relay",
         &[

@@ -78,7 +78,8 @@ impl Actions {
 fn destination(text: &str) -> Result<String, Refusal> {
     let text = text.trim();
     let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
-    let host = ["https://", "http://"].iter().find(|scheme| lower.starts_with(**scheme)).and_then(|s| text.get(s.len()..));
+    let host =
+        ["https://", "http://"].iter().find(|scheme| lower.starts_with(**scheme)).and_then(|s| text.get(s.len()..));
     let wrong = match host {
         None => "an address that begins with https:// or http:// is needed",
         Some(rest) if rest.is_empty() || rest.starts_with(['/', '?', '#', ':', '@']) => "the host name is missing",

@@ -127,8 +127,7 @@ impl Actions {
     /// may only see its counts; [`Refusal::Store`].
     pub async fn message(&self, viewer: &Viewer, id: MessageId) -> Result<MessageView, Refusal> {
         let record = self.whole_message(viewer, id).await?;
-        let filter =
-            TimelineFilter { message: Some(id), limit: EVENTS_PER_ANSWER_MAX, ..TimelineFilter::default() };
+        let filter = TimelineFilter { message: Some(id), limit: EVENTS_PER_ANSWER_MAX, ..TimelineFilter::default() };
         let timeline = self.history.timeline(filter).await?;
         let timeline_cut = timeline.len() >= EVENTS_PER_ANSWER_MAX as usize;
         let snapshot = self.settings.snapshot();

@@ -194,7 +194,11 @@ mod tests {
         for (typed, expected) in rows {
             let typed: Vec<String> = typed.iter().map(|s| s.to_string()).collect();
             let got = hosts_fit("domains", &typed).ok();
-            assert_eq!(got.as_deref(), expected.map(|e| e.iter().map(|s| s.to_string()).collect::<Vec<_>>()).as_deref(), "{typed:?}");
+            assert_eq!(
+                got.as_deref(),
+                expected.map(|e| e.iter().map(|s| s.to_string()).collect::<Vec<_>>()).as_deref(),
+                "{typed:?}"
+            );
         }
     }
 

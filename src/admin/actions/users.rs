@@ -104,7 +104,9 @@ impl Actions {
             return Err(Refusal::Forbidden("only a server admin may make server admins"));
         }
         if !viewer.rules_all() && !new.addresses.is_empty() {
-            return Err(Refusal::Forbidden("only a server admin may let a user send from outside the organisation's domains"));
+            return Err(Refusal::Forbidden(
+                "only a server admin may let a user send from outside the organisation's domains",
+            ));
         }
         Ok(())
     }

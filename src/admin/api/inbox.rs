@@ -17,7 +17,10 @@ pub(super) struct InboxAsked {
     limit: Option<usize>,
 }
 
-pub(super) async fn list(State(api): State<Api>, Query(asked): Query<InboxAsked>) -> Result<Json<Vec<InboxLine>>, Problem> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    Query(asked): Query<InboxAsked>,
+) -> Result<Json<Vec<InboxLine>>, Problem> {
     let rows = api.actions.inbox_list(&api.viewer, asked.limit.unwrap_or(INBOX_LIST_MAX)).await?;
     Ok(Json(rows.into_iter().map(InboxLine::from).collect()))
 }

@@ -24,17 +24,16 @@ pub(super) struct MessagesAsked {
     limit: Option<u32>,
 }
 
-pub(super) async fn list(State(api): State<Api>, Query(asked): Query<MessagesAsked>) -> Result<Json<Messages>, Problem> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    Query(asked): Query<MessagesAsked>,
+) -> Result<Json<Messages>, Problem> {
     let before = match asked.before.as_deref() {
         None => None,
         Some(text) => Some(place::read(text).ok_or_else(|| not_a_place(text))?),
     };
-    let query = MessageQuery {
-        org: org_asked(asked.org)?,
-        login: asked.login,
-        before,
-        limit: asked.limit.unwrap_or(ROWS),
-    };
+    let query =
+        MessageQuery { org: org_asked(asked.org)?, login: asked.login, before, limit: asked.limit.unwrap_or(ROWS) };
     let page = api.actions.messages(&api.viewer, query).await?;
     let messages = page.rows.into_iter().map(MessageLine::from).collect();
     Ok(Json(Messages { messages, next: page.next.map(place::print) }))

@@ -126,5 +126,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
 /// Reads a value typed as text, naming the field when it is wrong.
 fn parsed<T: std::str::FromStr>(field: &'static str, text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|_| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{field}: {text:?} cannot be read")))
+    text.parse()
+        .map_err(|_| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{field}: {text:?} cannot be read")))
 }

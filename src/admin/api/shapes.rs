@@ -14,7 +14,10 @@ use crate::store::record::TimelineEntry;
 
 /// RFC 3339 in UTC with milliseconds.
 fn at(at_ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(at_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    jiff::Timestamp::from_millisecond(at_ms)
+        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
+        .to_string()
 }
 
 /// `GET /api/v1/messages`

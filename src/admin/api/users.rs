@@ -23,7 +23,8 @@ pub(super) async fn add(
 ) -> Result<(StatusCode, Json<User>), Problem> {
     let role = role_named(&post.role)
         .ok_or_else(|| invalid("role", format!("{:?} is none of sender, org-admin, server-admin", post.role)))?;
-    let org = shapes::org_name(post.org).map_err(|_| invalid("org", "that is no name of an organisation".to_owned()))?;
+    let org =
+        shapes::org_name(post.org).map_err(|_| invalid("org", "that is no name of an organisation".to_owned()))?;
     let new = NewUser { login: post.login, org, role, addresses: post.addresses, password: post.password };
     Ok((StatusCode::CREATED, Json(api.actions.add_user(&api.viewer, new).await?.into())))
 }

@@ -30,7 +30,8 @@ pub(super) async fn asset(Path(name): Path<String>) -> Response {
         icon if icon == *ICON_NAME => (ICON, "image/svg+xml"),
         _ => return StatusCode::NOT_FOUND.into_response(),
     };
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")], text).into_response()
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")], text)
+        .into_response()
 }
 
 fn name(text: &str, ending: &str) -> String {

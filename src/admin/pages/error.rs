@@ -42,15 +42,19 @@ impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         let (status, heading, detail) = match &self {
             PageError::NoPage => (StatusCode::NOT_FOUND, "Nothing here", "There is no such page.".to_owned()),
-            PageError::NoMethod => {
-                (StatusCode::METHOD_NOT_ALLOWED, "Not like this", "This address does not take such a request.".to_owned())
-            }
+            PageError::NoMethod => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Not like this",
+                "This address does not take such a request.".to_owned(),
+            ),
             PageError::ForeignForm => (
                 StatusCode::FORBIDDEN,
                 "The form is out of date",
                 "It did not come from this session's own page. Go back, reload the page and try again.".to_owned(),
             ),
-            PageError::BadForm(status) => (*status, "The form cannot be read", "It is too large or damaged.".to_owned()),
+            PageError::BadForm(status) => {
+                (*status, "The form cannot be read", "It is too large or damaged.".to_owned())
+            }
             PageError::Refused(refusal) => (status_of(refusal), heading_of(refusal), sentence(refusal)),
             PageError::Broken => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "Something failed", "The log of the server says what.".to_owned())
@@ -87,7 +91,9 @@ fn heading_of(refusal: &Refusal) -> &'static str {
 /// Store trouble is for the log; the reader learns what it means.
 fn sentence(refusal: &Refusal) -> String {
     match refusal {
-        Refusal::Store(_) => "The store cannot be read or written now. Mail goes on; the log says what is wrong.".to_owned(),
+        Refusal::Store(_) => {
+            "The store cannot be read or written now. Mail goes on; the log says what is wrong.".to_owned()
+        }
         other => super::Notice::bad(other).map(|notice| notice.text).unwrap_or_default(),
     }
 }

@@ -112,7 +112,8 @@ pub(super) async fn raw(
     Path(id): Path<String>,
 ) -> Result<Response, PageError> {
     let mail = site.actions.inbox_mail(&visitor.viewer, &id).await?;
-    let save = [(header::CONTENT_TYPE, "message/rfc822"), (header::CONTENT_DISPOSITION, "attachment; filename=\"mail.eml\"")];
+    let save =
+        [(header::CONTENT_TYPE, "message/rfc822"), (header::CONTENT_DISPOSITION, "attachment; filename=\"mail.eml\"")];
     Ok((save, mail.raw).into_response())
 }
 

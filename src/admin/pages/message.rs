@@ -156,8 +156,13 @@ struct KindWords {
     off: &'static str,
 }
 
-const OPENS: KindWords =
-    KindWords { kind: EventKind::Open, none: "not opened yet", verb: "opened", nouns: "opens", off: "opens not tracked" };
+const OPENS: KindWords = KindWords {
+    kind: EventKind::Open,
+    none: "not opened yet",
+    verb: "opened",
+    nouns: "opens",
+    off: "opens not tracked",
+};
 const CLICKS: KindWords = KindWords {
     kind: EventKind::Click,
     none: "no link followed yet",
@@ -184,7 +189,8 @@ fn so_far(view: &MessageView, recipient: &RecipientRecord, mode: Mode, kind: &Ki
         Mode::Aggregate => format!("{} counted together", kind.nouns),
         Mode::Individual if is_shared(&view.record, recipient.copy_index) => format!("{} of a shared copy", kind.nouns),
         Mode::Individual => {
-            let (people, machines): (Vec<_>, Vec<_>) = view.timeline.iter().filter(mine).partition(|e| e.event.verdict.counts());
+            let (people, machines): (Vec<_>, Vec<_>) =
+                view.timeline.iter().filter(mine).partition(|e| e.event.verdict.counts());
             let by_people = match people.len() {
                 0 => kind.none.to_owned(),
                 number => format!("{} {}", kind.verb, words::times(number)),
@@ -232,7 +238,8 @@ fn delivery_line(recipient: &RecipientRecord) -> Line {
         DeliveryState::Deferred => "Not delivered yet to",
         DeliveryState::Unknown => "Perhaps delivered to",
     };
-    let said = (delivery.state != DeliveryState::Accepted && !delivery.reply.is_empty()).then(|| words::one_line(&delivery.reply));
+    let said = (delivery.state != DeliveryState::Accepted && !delivery.reply.is_empty())
+        .then(|| words::one_line(&delivery.reply));
     Line {
         at_ms: delivery.at_ms,
         at: words::moment(delivery.at_ms),
@@ -269,7 +276,9 @@ fn event_line(record: &MessageRecord, entry: &TimelineEntry) -> Line {
 
 fn links(view: &MessageView) -> Vec<LinkRow> {
     let clicks = |index: u16| {
-        let same = |e: &&TimelineEntry| e.event.kind == EventKind::Click && e.event.id.link == index && e.event.verdict.counts();
+        let same = |e: &&TimelineEntry| {
+            e.event.kind == EventKind::Click && e.event.id.link == index && e.event.verdict.counts()
+        };
         view.timeline.iter().filter(same).count() as u64
     };
     let row = |link: &crate::store::record::LinkRecord| LinkRow {

@@ -84,7 +84,9 @@ fn row(row: MessageRow) -> Row {
     let (subject, from) = match &row.words {
         Some(words) if words.subject.trim().is_empty() => ("(no subject)".to_owned(), words::one_line(&words.from)),
         Some(words) => (words::one_line(&words.subject), words::one_line(&words.from)),
-        None => ("Mail of another sender".to_owned(), row.login.clone().unwrap_or_else(|| "trusted network".to_owned())),
+        None => {
+            ("Mail of another sender".to_owned(), row.login.clone().unwrap_or_else(|| "trusted network".to_owned()))
+        }
     };
     Row {
         href: row.words.is_some().then(|| format!("/messages/{}", row.id)),

@@ -102,9 +102,14 @@ mod tests {
         let at = moment(1_795_466_929_123);
         assert_eq!((at.iso.as_str(), at.friendly.as_str()), ("2026-11-23T20:48:49Z", "23 Nov 2026, 20:48"));
         assert_eq!(moment(i64::MAX).iso, "1970-01-01T00:00:00Z", "nonsense is no crash");
-        for (bytes, expected) in
-            [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1_000, "1 KB"), (20_480, "21 KB"), (1_450_000, "1.4 MB")]
-        {
+        for (bytes, expected) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (999, "999 bytes"),
+            (1_000, "1 KB"),
+            (20_480, "21 KB"),
+            (1_450_000, "1.4 MB"),
+        ] {
             assert_eq!(size(bytes), expected);
         }
         assert_eq!(one_line("a\r\nb\u{202e}c\u{1b}[0m"), "a\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}[0m");

@@ -75,8 +75,13 @@ async fn changing() {
     assert_eq!(call(&world, "DELETE", path, Value::Null).await.0, StatusCode::NO_CONTENT);
     assert_eq!(call(&world, "DELETE", path, Value::Null).await.0, StatusCode::NOT_FOUND);
 
-    let (status, org) = call(&world, "PATCH", "/api/v1/orgs/acme", json!({"opens": "aggregate", "excluded_hosts": ["A.example"]})).await;
-    assert_eq!((status, &org["in_force"]["opens"], &org["excluded_hosts"]), (StatusCode::OK, &json!("aggregate"), &json!(["a.example"])));
+    let (status, org) =
+        call(&world, "PATCH", "/api/v1/orgs/acme", json!({"opens": "aggregate", "excluded_hosts": ["A.example"]}))
+            .await;
+    assert_eq!(
+        (status, &org["in_force"]["opens"], &org["excluded_hosts"]),
+        (StatusCode::OK, &json!("aggregate"), &json!(["a.example"]))
+    );
     let (_, org) = call(&world, "PATCH", "/api/v1/orgs/acme", json!({"opens": "follow"})).await;
     assert_eq!((&org["choice"]["opens"], &org["in_force"]["opens"]), (&Value::Null, &json!("individual")));
 
@@ -86,7 +91,10 @@ async fn changing() {
     assert_eq!(call(&world, "PUT", link, json!({"withdrawn": true})).await.1["withdrawn"], true);
     assert_eq!(call(&world, "DELETE", link, Value::Null).await.1["changed_to"], Value::Null);
     assert_eq!(call(&world, "POST", "/api/v1/keys/rotate", Value::Null).await.1["id"], 2);
-    assert_eq!(call(&world, "POST", "/api/v1/test-mail", json!({"to": "a@b.example"})).await.1["reply"], "250 2.0.0 accepted");
+    assert_eq!(
+        call(&world, "POST", "/api/v1/test-mail", json!({"to": "a@b.example"})).await.1["reply"],
+        "250 2.0.0 accepted"
+    );
 }
 
 #[tokio::test]
@@ -102,14 +110,38 @@ async fn refusals_say_what_to_do() {
         ("PATCH", "/api/v1/orgs/acme", json!({"links": "individual"}), 422, "raise [tracking] links in config.toml"),
         ("PATCH", "/api/v1/orgs/managed", json!({"opens": "off"}), 409, "change it there and reload"),
         ("PATCH", "/api/v1/orgs/acme", json!({"domains": ["other.example"]}), 409, "another organisation"),
-        ("PATCH", "/api/v1/orgs/acme", json!({"opens": "sometimes"}), 422, "none of off, aggregate, individual, follow"),
+        (
+            "PATCH",
+            "/api/v1/orgs/acme",
+            json!({"opens": "sometimes"}),
+            422,
+            "none of off, aggregate, individual, follow",
+        ),
         ("PATCH", "/api/v1/orgs/acme", json!({"open": "off"}), 422, "unknown field"),
         ("DELETE", "/api/v1/users/root", Value::Null, 409, "last server admin"),
         // passwords and logins
-        ("POST", "/api/v1/users", json!({"login": "n", "org": "acme", "role": "sender", "password": "short"}), 422, "at least 10"),
-        ("POST", "/api/v1/users", json!({"login": " n", "org": "acme", "role": "sender", "password": "long enough"}), 422, "outer blanks"),
+        (
+            "POST",
+            "/api/v1/users",
+            json!({"login": "n", "org": "acme", "role": "sender", "password": "short"}),
+            422,
+            "at least 10",
+        ),
+        (
+            "POST",
+            "/api/v1/users",
+            json!({"login": " n", "org": "acme", "role": "sender", "password": "long enough"}),
+            422,
+            "outer blanks",
+        ),
         ("POST", "/api/v1/users", json!({"login": "n", "role": "sender", "password": "long enough"}), 422, "name one"),
-        ("POST", "/api/v1/users", json!({"login": "n", "org": "acme", "role": "king", "password": "long enough"}), 422, "none of sender"),
+        (
+            "POST",
+            "/api/v1/users",
+            json!({"login": "n", "org": "acme", "role": "king", "password": "long enough"}),
+            422,
+            "none of sender",
+        ),
         // what cannot be read
         ("GET", "/api/v1/messages?before=yesterday", Value::Null, 422, "before"),
         ("GET", "/api/v1/messages?limit=many", Value::Null, 400, "limit"),

@@ -81,7 +81,8 @@ pub(super) async fn world() -> World {
     let history = Arc::new(MemoryHistory::default());
     let logins = Arc::new(Logins::new(settings.clone(), LoginOptions::default()).unwrap());
     let hash = PASSWORD_HASH.get_or_init(async || logins.hash(PASSWORD).await.unwrap()).await;
-    let managed = Org { managed: Managed { org: true, opens: true, ..Managed::default() }, ..org("managed", "m.example") };
+    let managed =
+        Org { managed: Managed { org: true, opens: true, ..Managed::default() }, ..org("managed", "m.example") };
     let changes = vec![
         Change::PutOrg(org("acme", "acme.example")),
         Change::PutOrg(org("other", "other.example")),
@@ -98,7 +99,11 @@ pub(super) async fn world() -> World {
         history.insert(record).await.unwrap();
     }
     history.record(events()).await.unwrap();
-    let ceiling = Arc::new(ArcSwap::from_pointee(Tracking { opens: Mode::Individual, links: Mode::Aggregate, text_links: false }));
+    let ceiling = Arc::new(ArcSwap::from_pointee(Tracking {
+        opens: Mode::Individual,
+        links: Mode::Aggregate,
+        text_links: false,
+    }));
     let actions = Arc::new(Actions::new(Parts {
         settings: settings.clone(),
         history,
@@ -110,7 +115,8 @@ pub(super) async fn world() -> World {
     }));
     let options = Options {
         limiter: LimiterOptions { per_address_max: 1_000, ..LimiterOptions::default() },
-        example_command: "curl smtp://127.0.0.1:2525 --mail-from you@example.com --mail-rcpt reader@example.com -T mail.eml".into(),
+        example_command:
+            "curl smtp://127.0.0.1:2525 --mail-from you@example.com --mail-rcpt reader@example.com -T mail.eml".into(),
         ..Options::default()
     };
     let site = Site::new(actions.clone(), options, admin::direct_clients());
@@ -133,7 +139,13 @@ fn records() -> Vec<MessageRecord> {
         key_id: 1,
         untouched: None,
         notes: vec!["link 3 left: it is the unsubscribe link".into(), "text/plain left: text links are off".into()],
-        recipients: vec![recipient(7, "bob@reader.example", DeliveryState::Accepted, "2.0.0 Ok: queued as 4F1", minutes)],
+        recipients: vec![recipient(
+            7,
+            "bob@reader.example",
+            DeliveryState::Accepted,
+            "2.0.0 Ok: queued as 4F1",
+            minutes,
+        )],
         links: vec![link(0, "https://shop.example/offer?id=42"), link(1, "https://docs.example/terms")],
     };
     let anns = MessageRecord {

@@ -44,7 +44,10 @@ async fn every_answer_carries_the_headers() {
         assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
         assert_eq!(answer.header("cache-control"), "no-store", "{path}");
         // the policy forbids scripts and inline styles, so a page that had them would be broken
-        assert!(!answer.text.contains("<script") && !answer.text.contains("style=\"") && !answer.text.contains("onclick"), "{path}");
+        assert!(
+            !answer.text.contains("<script") && !answer.text.contains("style=\"") && !answer.text.contains("onclick"),
+            "{path}"
+        );
     }
 }
 
@@ -61,7 +64,10 @@ async fn nothing_hostile_reaches_a_page_unescaped() {
     assert!(seen >= 5, "only {seen} pages show the hostile texts: the fixture no longer reaches them");
     // what was typed comes back in a form, escaped
     for (path, fields) in [
-        ("/users", vec![("login", HOSTILE), ("addresses", HOSTILE), ("org", "acme"), ("role", "sender"), ("password", "x")]),
+        (
+            "/users",
+            vec![("login", HOSTILE), ("addresses", HOSTILE), ("org", "acme"), ("role", "sender"), ("password", "x")],
+        ),
         ("/login", vec![("login", HOSTILE), ("password", "x")]),
         ("/messages/00000000000000a1/links/0", vec![("do", "to"), ("destination", HOSTILE)]),
         ("/inbox/test-mail", vec![("to", HOSTILE)]),
@@ -84,7 +90,10 @@ async fn a_form_counts_only_from_our_own_page() {
         Request::post("/orgs/acme")
             .header("content-type", "application/x-www-form-urlencoded")
             .header("host", "127.0.0.1:8026")
-            .header(if site.is_empty() { "origin" } else { "sec-fetch-site" }, if site.is_empty() { origin } else { site })
+            .header(
+                if site.is_empty() { "origin" } else { "sec-fetch-site" },
+                if site.is_empty() { origin } else { site },
+            )
             .header("cookie", &root.cookie)
             .body(axum::body::Body::from(body))
             .unwrap()
@@ -131,7 +140,10 @@ async fn a_link_is_changed_withdrawn_and_restored() {
     let ann = world.logged_in("ann");
     let (message, path) = ("/messages/00000000000000a1", "/messages/00000000000000a1/links/0");
     let override_now = || world.settings.snapshot().overrides.get(&(super::fixture::ANNS, 0)).cloned();
-    assert_eq!(ann.post(path, &[("do", "to"), ("destination", "https://new.example/")]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(
+        ann.post(path, &[("do", "to"), ("destination", "https://new.example/")]).await.status,
+        StatusCode::SEE_OTHER
+    );
     assert_eq!(override_now(), Some(Override::Destination("https://new.example/".into())));
     assert!(ann.get(message).await.text.contains("https://new.example/"));
     assert_eq!(ann.post(path, &[("do", "withdraw")]).await.status, StatusCode::SEE_OTHER);
@@ -161,7 +173,11 @@ async fn the_settings_page_shows_the_ceiling_and_what_is_managed() {
     assert!(input(&page, "text_links", "on").contains("disabled"));
     // a choice is kept and shown; a lowered ceiling is seen at once
     assert_eq!(boss.post("/orgs/acme", &[("opens", "individual")]).await.status, StatusCode::SEE_OTHER);
-    world.ceiling.store(std::sync::Arc::new(crate::settings::Tracking { opens: Mode::Off, links: Mode::Off, text_links: false }));
+    world.ceiling.store(std::sync::Arc::new(crate::settings::Tracking {
+        opens: Mode::Off,
+        links: Mode::Off,
+        text_links: false,
+    }));
     let page = boss.get("/orgs/acme").await.text;
     assert!(input(&page, "opens", "individual").contains("checked"));
     let force = page.split("class=\"force\"").nth(1).unwrap().split("</dl>").next().unwrap();
@@ -184,7 +200,10 @@ async fn the_mail_in_the_frame_has_no_powers() {
     for id in ["20261123T200007Z-a1", "20261123T200007Z-b2"] {
         let frame = root.get(&format!("/inbox/{id}/frame")).await;
         let policy = frame.header("content-security-policy");
-        assert!(policy.starts_with("sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'"), "{policy}");
+        assert!(
+            policy.starts_with("sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'"),
+            "{policy}"
+        );
         assert!(!policy.contains("script") && !policy.contains("allow-same-origin"), "{policy}");
         assert!(policy.contains("frame-ancestors 'self'"));
         assert_eq!(frame.header("referrer-policy"), "no-referrer");
@@ -203,7 +222,8 @@ async fn the_mail_in_the_frame_has_no_powers() {
 async fn the_style_sheet_is_named_by_its_content() {
     let world = world().await;
     let page = world.stranger().get("/login").await.text;
-    let path = page.split("href=\"").find(|part| part.starts_with("/assets/")).unwrap().split('"').next().unwrap().to_owned();
+    let path =
+        page.split("href=\"").find(|part| part.starts_with("/assets/")).unwrap().split('"').next().unwrap().to_owned();
     let style = world.stranger().get(&path).await;
     assert_eq!((style.status, style.header("content-type")), (StatusCode::OK, "text/css; charset=utf-8"));
     assert!(style.header("cache-control").contains("immutable"));

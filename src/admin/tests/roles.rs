@@ -60,8 +60,16 @@ const TABLE: &[Row] = &[
     ("/users", Some(NEW_ADDRESS), ["login", "done", "403", "403", "404", "403"]),
     // an address of another organisation: nobody
     ("/users", Some(NEW_SPOOF), ["login", "422", "403", "403", "404", "403"]),
-    ("/users/password", Some(&[("login", "ann"), ("password", "a new password")]), ["login", "done", "done", "404", "404", "404"]),
-    ("/users/password", Some(&[("login", "root"), ("password", "a new password")]), ["login", "done", "404", "404", "404", "404"]),
+    (
+        "/users/password",
+        Some(&[("login", "ann"), ("password", "a new password")]),
+        ["login", "done", "done", "404", "404", "404"],
+    ),
+    (
+        "/users/password",
+        Some(&[("login", "root"), ("password", "a new password")]),
+        ["login", "done", "404", "404", "404", "404"],
+    ),
     ("/users/remove", Some(&[("login", "ann")]), ["login", "done", "done", "404", "404", "404"]),
     ("/users/remove", Some(&[("login", "eve")]), ["login", "done", "404", "404", "done", "404"]),
     // not oneself, not the last server admin
@@ -69,7 +77,11 @@ const TABLE: &[Row] = &[
     ("/users/remove", Some(&[("login", "boss")]), ["login", "done", "422", "404", "404", "404"]),
     // one's own account
     ("/account", None, EVERYBODY),
-    ("/account", Some(&[("present", "wrong"), ("password", "a new password")]), ["login", "422", "422", "422", "422", "422"]),
+    (
+        "/account",
+        Some(&[("present", "wrong"), ("password", "a new password")]),
+        ["login", "422", "422", "422", "422", "422"],
+    ),
     // the inbox holds everyone's mail
     ("/inbox", None, ROOT_ONLY),
     ("/inbox/20261123T200007Z-a1", None, ROOT_ONLY),
@@ -127,7 +139,8 @@ fn the_table_names_every_route() {
         let fits = |path: &str| {
             let path = path.split('?').next().unwrap_or_default();
             let (path, route): (Vec<&str>, Vec<&str>) = (path.split('/').collect(), route.split('/').collect());
-            path.len() == route.len() && path.iter().zip(&route).all(|(is, should)| is == should || should.starts_with('{'))
+            path.len() == route.len()
+                && path.iter().zip(&route).all(|(is, should)| is == should || should.starts_with('{'))
         };
         assert!(TABLE.iter().any(|(path, ..)| fits(path)), "{route} has no row");
     }
@@ -140,7 +153,11 @@ async fn lists_hold_nothing_of_others() {
     let rows: &[(&str, &[&str], &[&str])] = &[
         ("root", &["Your offer of today", "Secret of other", "Report of the night"], &["Mail of another sender"]),
         // the org's admin: own subjects, others' counts, no way into them, nothing of the other org
-        ("boss", &["Mail of another sender", "1 of 3"], &["Your offer", "Secret", "Report of the night", "messages/00000000000000a1", "eve"]),
+        (
+            "boss",
+            &["Mail of another sender", "1 of 3"],
+            &["Your offer", "Secret", "Report of the night", "messages/00000000000000a1", "eve"],
+        ),
         ("ann", &["Your offer of today"], &["Secret", "Report", "Mail of another sender", "boss"]),
         ("chief", &["Mail of another sender"], &["Secret", "Your offer", "acme"]),
         ("eve", &["Secret of other"], &["Your offer", "acme"]),
@@ -156,6 +173,9 @@ async fn lists_hold_nothing_of_others() {
     }
     // the user list of an org admin
     let page = world.logged_in("boss").get("/users").await.text;
-    assert!(page.contains("ann") && !page.contains("eve") && !page.contains("root") && !page.contains("other"), "{page}");
+    assert!(
+        page.contains("ann") && !page.contains("eve") && !page.contains("root") && !page.contains("other"),
+        "{page}"
+    );
     assert!(!page.contains(HOSTILE));
 }

@@ -17,7 +17,8 @@ async fn the_cookie_has_its_flags_and_leads_back() {
     assert!(cookie.starts_with("waxseal=") && cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict"), "{cookie}");
     assert!(!cookie.contains(PASSWORD) && !cookie.contains("ann"), "{cookie}");
     // a place outside is not followed
-    let outside = stranger.post("/login", &[("login", "ann"), ("password", PASSWORD), ("next", "//evil.example")]).await;
+    let outside =
+        stranger.post("/login", &[("login", "ann"), ("password", PASSWORD), ("next", "//evil.example")]).await;
     assert_eq!(outside.header("location"), "/");
 }
 
@@ -36,7 +37,10 @@ async fn wrong_logins_look_alike_and_are_limited() {
     let limited = stranger.post("/login", &[("login", "ann"), ("password", PASSWORD)]).await;
     assert_eq!(limited.status, StatusCode::TOO_MANY_REQUESTS, "even the right password waits");
     assert!(limited.header("retry-after").parse::<u64>().unwrap() > 0);
-    assert_eq!(stranger.post("/login", &[("login", "eve"), ("password", PASSWORD)]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(
+        stranger.post("/login", &[("login", "eve"), ("password", PASSWORD)]).await.status,
+        StatusCode::SEE_OTHER
+    );
 }
 
 #[tokio::test]
@@ -52,7 +56,10 @@ async fn a_session_ends_at_logout_with_the_password_and_with_the_account() {
     let reset = root.post("/users/password", &[("login", "ann"), ("password", "her new password")]).await;
     assert_eq!(reset.status, StatusCode::SEE_OTHER);
     assert_eq!(ann_too.get("/account").await.status, StatusCode::SEE_OTHER);
-    assert_eq!(world.stranger().post("/login", &[("login", "ann"), ("password", PASSWORD)]).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        world.stranger().post("/login", &[("login", "ann"), ("password", PASSWORD)]).await.status,
+        StatusCode::UNAUTHORIZED
+    );
     // her account goes
     let ann = world.logged_in("ann");
     assert_eq!(ann.get("/account").await.status, StatusCode::OK);

@@ -43,7 +43,9 @@ pub(in crate::cli) struct Which {
 pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Result<()> {
     let (which, put) = match command {
         Command::Show { message, form } => return show(client, &message, form).await,
-        Command::Edit { which, destination } => (which, Some(LinkPut { destination: Some(destination), withdrawn: false })),
+        Command::Edit { which, destination } => {
+            (which, Some(LinkPut { destination: Some(destination), withdrawn: false }))
+        }
         Command::Withdraw(which) => (which, Some(LinkPut { destination: None, withdrawn: true })),
         Command::Restore(which) => (which, None),
     };

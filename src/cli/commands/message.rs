@@ -106,7 +106,12 @@ fn page(message: &Message) -> String {
     let notes: String = message.notes.iter().map(|note| format!("{}\n", clean(note))).collect();
     let part = |title: &str, text: &str| if text.is_empty() { String::new() } else { format!("\n{title}\n{text}") };
     let happened = if happened.is_empty() { "nothing yet\n".to_owned() } else { happened };
-    format!("{facts}\n{recipients}{}{}{}", part("WHAT HAPPENED", &happened), part("LINKS", &links), part("NOTES", &notes))
+    format!(
+        "{facts}\n{recipients}{}{}{}",
+        part("WHAT HAPPENED", &happened),
+        part("LINKS", &links),
+        part("NOTES", &notes)
+    )
 }
 
 /// An event on one line.

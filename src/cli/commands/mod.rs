@@ -14,10 +14,7 @@ use super::Place;
 use super::client::Client;
 
 /// Runs one command against the server of this place.
-pub(super) fn ask(
-    place: &Place,
-    command: impl AsyncFnOnce(&Client) -> anyhow::Result<()>,
-) -> anyhow::Result<ExitCode> {
+pub(super) fn ask(place: &Place, command: impl AsyncFnOnce(&Client) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
     let client = Client::at(place)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(command(&client))?;

@@ -89,7 +89,9 @@ fn show(org: &Org, form: Form) -> anyhow::Result<()> {
     }
     let mut table = Table::new(&["switch", "in force", "chosen", "ceiling", "managed by"]);
     let (in_force, chosen, ceiling) = (words(&org.in_force, ""), words(&org.choice, "follow"), words(&org.ceiling, ""));
-    for (((name, force), choice), most) in ["opens", "links", "text_links"].iter().zip(in_force).zip(chosen).zip(ceiling) {
+    for (((name, force), choice), most) in
+        ["opens", "links", "text_links"].iter().zip(in_force).zip(chosen).zip(ceiling)
+    {
         let managed = if org.managed.iter().any(|managed| managed == name) { "config.toml" } else { "" };
         table.row([(*name).to_owned(), force, choice, most, managed.to_owned()]);
     }
