@@ -204,3 +204,132 @@ fn verify(password: &[u8], stored: Option<&str>) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Choice, Role};
+    use crate::store::Change;
+    use crate::store::memory::MemorySettings;
+
+    async fn with_ann(options: LoginOptions) -> (Arc<MemorySettings>, Logins) {
+        let settings = Arc::new(MemorySettings::default());
+        let logins = Logins::new(settings.clone(), options).unwrap();
+        put_ann(&settings, logins.hash("correct horse").await.unwrap()).await;
+        (settings, logins)
+    }
+
+    async fn put_ann(settings: &MemorySettings, password_hash: String) {
+        let ann = User {
+            login: "ann".into(),
+            org: None,
+            role: Role::ServerAdmin,
+            password_hash,
+            addresses: Vec::new(),
+            choice: Choice::default(),
+        };
+        settings.change(vec![Change::PutUser(ann)]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn right_wrong_and_unknown() {
+        let (_, logins) = with_ann(LoginOptions::default()).await;
+        let rows: &[(&str, &[u8], bool)] = &[
+            ("ann", b"correct horse", true),
+            // again, from memory
+            ("ann", b"correct horse", true),
+            ("ann", b"correct horse ", false),
+            ("ann", b"", false),
+            ("Ann", b"correct horse", false),
+            ("bob", b"correct horse", false),
+            ("", b"", false),
+            // longer than is looked at
+            ("ann", &[b'x'; PASSWORD_BYTES_MAX + 1], false),
+        ];
+        for (login, password, expected) in rows {
+            assert_eq!(logins.check(login, password).await.unwrap().is_some(), *expected, "{login:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_hash_says_argon2id_and_its_cost() {
+        let (settings, logins) = with_ann(LoginOptions::default()).await;
+        let hash = settings.snapshot().users["ann"].password_hash.clone();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert_ne!(hash, logins.hash("correct horse").await.unwrap(), "salted");
+    }
+
+    #[tokio::test]
+    async fn a_new_password_or_a_removed_user_is_not_remembered() {
+        let (settings, logins) = with_ann(LoginOptions::default()).await;
+        assert!(logins.check("ann", b"correct horse").await.unwrap().is_some());
+        put_ann(&settings, logins.hash("battery staple").await.unwrap()).await;
+        assert!(logins.check("ann", b"correct horse").await.unwrap().is_none());
+        assert!(logins.check("ann", b"battery staple").await.unwrap().is_some());
+        settings.change(vec![Change::RemoveUser("ann".into())]).await.unwrap();
+        assert!(logins.check("ann", b"battery staple").await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_stored_hash_that_cannot_be_read_lets_nobody_in() {
+        let (settings, logins) = with_ann(LoginOptions::default()).await;
+        for broken in ["", "plain", "$argon2id$v=19$m=19456,t=2,p=1$$", "$1$abc$def"] {
+            put_ann(&settings, broken.to_owned()).await;
+            for password in ["", "plain", broken] {
+                assert!(logins.check("ann", password.as_bytes()).await.unwrap().is_none(), "{broken:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_login_costs_as_much() {
+        // The quickest of several runs, because other tests share the processors.
+        let quickest = |work: &dyn Fn() -> bool| {
+            let run = || {
+                let began = Instant::now();
+                assert!(!work());
+                began.elapsed()
+            };
+            (0..5).map(|_| run()).min().unwrap()
+        };
+        let stored = hash(b"correct horse").unwrap();
+        let known = quickest(&|| verify(b"wrong", Some(&stored)));
+        let unknown = quickest(&|| verify(b"wrong", None));
+        assert!(unknown > known / 2 && unknown < known * 2, "known {known:?}, unknown {unknown:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn more_than_the_waiting_room_holds_are_busy() {
+        let options = LoginOptions { hashing_concurrency_max: 1, hashing_waiting_max: 1, ..LoginOptions::default() };
+        let (_, logins) = with_ann(options).await;
+        let logins = Arc::new(logins);
+        let tries: Vec<_> = (0..8)
+            .map(|_| {
+                let logins = Arc::clone(&logins);
+                tokio::spawn(async move { logins.check("ann", b"wrong").await })
+            })
+            .collect();
+        let mut busy = 0;
+        for answer in tries {
+            match answer.await.unwrap() {
+                Ok(user) => assert!(user.is_none()),
+                Err(Busy) => busy += 1,
+            }
+        }
+        assert!((1..=6).contains(&busy), "{busy} of 8 were turned away");
+        assert!(logins.check("ann", b"correct horse").await.unwrap().is_some(), "and the room is free again");
+    }
+
+    #[tokio::test]
+    async fn remembered_logins_are_bounded_and_expire() {
+        let options = LoginOptions { remembered_max: 2, ..LoginOptions::default() };
+        let (_, logins) = with_ann(options).await;
+        let now = Instant::now();
+        let mut verified = logins.verified();
+        for n in 0..5_u8 {
+            verified.remember([n; 32], now + Duration::from_secs(60), 2);
+        }
+        assert_eq!(verified.until.len(), 2);
+        assert!(verified.holds(&[0; 32], now) && !verified.holds(&[0; 32], now + Duration::from_secs(60)));
+    }
+}

@@ -197,7 +197,7 @@ fn so_far(view: &MessageView, recipient: &RecipientRecord, mode: Mode, kind: &Ki
             };
             match machines.len() {
                 0 => by_people,
-                number => format!("{by_people} ({} by machines)", words::times(number)),
+                number => format!("{by_people} (and {} by a machine)", words::times(number)),
             }
         }
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
+use crate::admin::session::SessionId;
 use crate::admin::{
     self, Actions, InboxEntry, InboxReader, KeyEntry, Keys, LimiterOptions, Options, Parts, PortError, Site, TestMail,
     TestMailRequest,
@@ -24,6 +25,8 @@ use crate::token::{MessageId, SiteId, TokenId};
 
 /// Everybody's password.
 pub(super) const PASSWORD: &str = "correct horse battery";
+/// Its hash, made once for all tests: argon2id is slow on purpose.
+static PASSWORD_HASH: tokio::sync::OnceCell<String> = tokio::sync::OnceCell::const_new();
 /// What every text of a mail carries: it must never reach a page unescaped.
 pub(super) const HOSTILE: &str = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>";
 /// 23 November 2026, 20:00 UTC.
@@ -77,19 +80,19 @@ pub(super) async fn world() -> World {
     let settings = Arc::new(MemorySettings::default());
     let history = Arc::new(MemoryHistory::default());
     let logins = Arc::new(Logins::new(settings.clone(), LoginOptions::default()).unwrap());
-    let hash = logins.hash(PASSWORD).await.unwrap();
+    let hash = PASSWORD_HASH.get_or_init(async || logins.hash(PASSWORD).await.unwrap()).await;
     let managed =
         Org { managed: Managed { org: true, opens: true, ..Managed::default() }, ..org("managed", "m.example") };
     let changes = vec![
         Change::PutOrg(org("acme", "acme.example")),
         Change::PutOrg(org("other", "other.example")),
         Change::PutOrg(managed),
-        user("root", None, Role::ServerAdmin, &hash),
-        user("boss", Some("acme"), Role::OrgAdmin, &hash),
-        user("ann", Some("acme"), Role::Sender, &hash),
-        user("chief", Some("other"), Role::OrgAdmin, &hash),
-        user("eve", Some("other"), Role::Sender, &hash),
-        user("mia", Some("managed"), Role::OrgAdmin, &hash),
+        user("root", None, Role::ServerAdmin, hash),
+        user("boss", Some("acme"), Role::OrgAdmin, hash),
+        user("ann", Some("acme"), Role::Sender, hash),
+        user("chief", Some("other"), Role::OrgAdmin, hash),
+        user("eve", Some("other"), Role::Sender, hash),
+        user("mia", Some("managed"), Role::OrgAdmin, hash),
     ];
     settings.change(changes).await.unwrap();
     for record in records() {
@@ -289,6 +292,14 @@ pub(super) struct Browser {
 impl World {
     pub(super) fn stranger(&self) -> Browser {
         Browser { router: admin::router(self.site.clone()), cookie: String::new(), csrf: String::new() }
+    }
+
+    /// A browser whose session is simply there.
+    pub(super) fn logged_in(&self, login: &str) -> Browser {
+        let user = self.settings.snapshot().users.get(login).cloned().unwrap();
+        let session = SessionId::random().unwrap();
+        self.site.sessions().begin(&session, &user, std::time::Instant::now());
+        Browser { cookie: format!("waxseal={}", session.as_str()), csrf: session.csrf_token(), ..self.stranger() }
     }
 
     /// Logs in through the form.
