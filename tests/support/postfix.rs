@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -94,12 +94,6 @@ impl Postfix {
         split_first_field(&out.stdout).1.to_vec()
     }
 
-    /// Envelope records of one held message, as `postcat -e` prints them.
-    pub(crate) fn envelope(&self, queue_id: &str) -> String {
-        let out = Command::new("postcat").arg("-c").arg(self.etc()).args(["-eq", queue_id]).output().unwrap();
-        String::from_utf8_lossy(&out.stdout).into_owned()
-    }
-
     /// Waits until it holds this many messages.
     pub(crate) fn wait_for(&self, messages: usize, limit: Duration) -> Vec<String> {
         let deadline = Instant::now() + limit;
@@ -139,10 +133,4 @@ pub(crate) fn split_first_field(message: &[u8]) -> (&[u8], &[u8]) {
         at += line.len();
     }
     message.split_at(at)
-}
-
-/// Whether a program is on the PATH.
-pub(crate) fn installed(program: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|dir| Path::new(&dir).join(program).is_file()))
 }
