@@ -14,5 +14,6 @@ mod dialogues;
 mod invariants;
 mod messages;
 mod peers;
+mod replay;
 mod scenarios;
 mod support;
