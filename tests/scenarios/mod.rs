@@ -1,4 +1,5 @@
 //! One story a file, named by what happens.
 
+mod command_line;
 mod delivery;
 mod links_outlive_the_stores;
