@@ -19,6 +19,7 @@ pub mod geo;
 pub mod inbox;
 pub mod listener;
 pub mod queue;
+pub mod copies;
 pub mod relay;
 pub mod spool;
 pub mod store;

@@ -1,5 +1,12 @@
 //! Tests of the whole, one binary. `support` first; then conversations, golden messages, bad configs, stories, invariants, real peers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first thing that is not as it should be"
+)]
+
 mod configs;
 mod corpus;
 mod dialogues;

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 /// How many tries, in what time.
 #[derive(Debug, Clone, Copy)]
 pub struct LimiterOptions {
-    /// Failed logins from one address (IPv4 address, IPv6 /64) in a window. Default 20: an office behind one address mistypes too.
+    /// Failed logins from one address (IPv4 address, IPv6 /64) in a window. Default 10.
     pub per_address_max: u32,
-    /// Failed logins for one login in a window, whoever tries. Default 50: more than one address may use up, so that one
+    /// Failed logins for one login in a window, whoever tries. Default 30: more than one address may use up, so that one
     /// stranger cannot lock somebody out, and far too few for guessing.
     pub per_login_max: u32,
-    /// Length of a window. Default 15 min.
+    /// Length of a window. Default one minute.
     pub window: Duration,
     /// Entries of each table. Default 10,000.
     pub entries_max: usize,
@@ -23,13 +23,13 @@ pub struct LimiterOptions {
 
 impl Default for LimiterOptions {
     fn default() -> LimiterOptions {
-        LimiterOptions { per_address_max: 20, per_login_max: 50, window: Duration::from_secs(900), entries_max: 10_000 }
+        LimiterOptions { per_address_max: 10, per_login_max: 30, window: Duration::from_secs(60), entries_max: 10_000 }
     }
 }
 
 /// Counts tries.
 #[derive(Debug)]
-pub struct Limiter {
+pub(super) struct Limiter {
     options: LimiterOptions,
     addresses: HashMap<IpAddr, Window>,
     logins: HashMap<String, Window>,
@@ -43,7 +43,7 @@ struct Window {
 
 impl Limiter {
     /// With empty tables.
-    pub fn new(options: LimiterOptions) -> Limiter {
+    pub(super) fn new(options: LimiterOptions) -> Limiter {
         Limiter { options, addresses: HashMap::new(), logins: HashMap::new() }
     }
 
@@ -52,7 +52,7 @@ impl Limiter {
     ///
     /// # Errors
     /// The time until the window ends: answer 429 and do not look at the password.
-    pub fn try_login(&mut self, address: IpAddr, login: &str, now: Instant) -> Result<(), Duration> {
+    pub(super) fn try_login(&mut self, address: IpAddr, login: &str, now: Instant) -> Result<(), Duration> {
         let Limiter { options, addresses, logins } = self;
         let by_address = count(addresses, network(address), options.per_address_max, options, now);
         let by_login = count(logins, login.to_owned(), options.per_login_max, options, now);
@@ -60,7 +60,7 @@ impl Limiter {
     }
 
     /// The try was right: it does not count.
-    pub fn forgive(&mut self, address: IpAddr, login: &str) {
+    pub(super) fn forgive(&mut self, address: IpAddr, login: &str) {
         if let Some(window) = self.addresses.get_mut(&network(address)) {
             window.tries = window.tries.saturating_sub(1);
         }

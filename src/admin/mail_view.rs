@@ -36,7 +36,7 @@ pub struct Shown {
 }
 
 /// Takes a mail apart for display. Cost: one parse; a mail beyond the limits answers `unreadable` at once.
-pub fn show(raw: &[u8]) -> Shown {
+pub(super) fn show(raw: &[u8]) -> Shown {
     let unreadable = Shown { unreadable: true, ..Shown::default() };
     if !is_plain_enough(raw) {
         return unreadable;
@@ -63,7 +63,7 @@ pub fn show(raw: &[u8]) -> Shown {
 }
 
 /// The Subject alone, decoded; empty when there is none. Cost: the header, not the mail.
-pub fn subject(raw: &[u8]) -> String {
+pub(super) fn subject(raw: &[u8]) -> String {
     let header_bytes = memmem::find(raw, b"\r\n\r\n").map_or(raw.len(), |at| at + 4).min(256 * 1024);
     let header = raw.get(..header_bytes).unwrap_or_default();
     let parsed = MessageParser::default().parse_headers(header);
@@ -71,7 +71,7 @@ pub fn subject(raw: &[u8]) -> String {
 }
 
 /// The document for the frame; a mail without HTML shows its text.
-pub fn document(shown: &Shown) -> String {
+pub(super) fn document(shown: &Shown) -> String {
     match (&shown.html, &shown.text) {
         (Some(html), _) => format!("{html}{LINKS_LEAVE_THE_FRAME}"),
         (None, Some(text)) => text_document(text),

@@ -16,9 +16,9 @@ use crate::settings::User;
 /// How long a session lives and how many there are.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionOptions {
-    /// Ends after so long without a request. Default 8 h, a working day.
+    /// Ends after so long without a request. Default one hour.
     pub idle_max: Duration,
-    /// Ends after so long in any case. Default 7 days.
+    /// Ends after so long in any case. Default 12 h, a working day.
     pub age_max: Duration,
     /// Sessions at once; the one that idled longest makes room. Default 10,000 (some 2 MiB).
     pub sessions_max: usize,
@@ -27,8 +27,8 @@ pub struct SessionOptions {
 impl Default for SessionOptions {
     fn default() -> SessionOptions {
         SessionOptions {
-            idle_max: Duration::from_secs(8 * 3600),
-            age_max: Duration::from_secs(7 * 24 * 3600),
+            idle_max: Duration::from_secs(3600),
+            age_max: Duration::from_secs(12 * 3600),
             sessions_max: 10_000,
         }
     }
@@ -36,11 +36,11 @@ impl Default for SessionOptions {
 
 /// The secret in the cookie: 256 random bits, base64url.
 #[derive(Clone)]
-pub struct SessionId(String);
+pub(super) struct SessionId(String);
 
 /// Sessions by the hash of their id.
 #[derive(Debug)]
-pub struct Sessions {
+pub(super) struct Sessions {
     options: SessionOptions,
     table: HashMap<[u8; 32], Session>,
 }
@@ -59,29 +59,29 @@ impl SessionId {
     ///
     /// # Errors
     /// The system gives no randomness.
-    pub fn random() -> Result<SessionId, getrandom::Error> {
+    pub(super) fn random() -> Result<SessionId, getrandom::Error> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;
         Ok(SessionId(URL_SAFE_NO_PAD.encode(secret)))
     }
 
     /// As a cookie brought it; only the length is checked, the table knows the rest.
-    pub fn from_cookie(value: &str) -> Option<SessionId> {
+    pub(super) fn from_cookie(value: &str) -> Option<SessionId> {
         (value.len() == 43).then(|| SessionId(value.to_owned()))
     }
 
     /// For the cookie.
-    pub fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The token every form of this session carries; it says nothing of the id.
-    pub fn csrf_token(&self) -> String {
+    pub(super) fn csrf_token(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.hash(b"waxseal form token v1"))
     }
 
     /// Whether a form's token is this session's, in constant time.
-    pub fn owns_csrf_token(&self, token: &str) -> bool {
+    pub(super) fn owns_csrf_token(&self, token: &str) -> bool {
         self.csrf_token().as_bytes().ct_eq(token.as_bytes()).into()
     }
 
@@ -96,12 +96,12 @@ impl SessionId {
 
 impl Sessions {
     /// With nobody logged in.
-    pub fn new(options: SessionOptions) -> Sessions {
+    pub(super) fn new(options: SessionOptions) -> Sessions {
         Sessions { options, table: HashMap::new() }
     }
 
     /// Begins a session.
-    pub fn begin(&mut self, id: &SessionId, user: &User, now: Instant) {
+    pub(super) fn begin(&mut self, id: &SessionId, user: &User, now: Instant) {
         if self.table.len() >= self.options.sessions_max {
             self.make_room(now);
         }
@@ -110,7 +110,7 @@ impl Sessions {
     }
 
     /// The login of a living session, which thereby lives on.
-    pub fn login(&mut self, id: &SessionId, now: Instant) -> Option<String> {
+    pub(super) fn login(&mut self, id: &SessionId, now: Instant) -> Option<String> {
         let key = id.key();
         let alive = self.table.get_mut(&key).filter(|session| is_alive(session, &self.options, now));
         match alive {
@@ -126,7 +126,7 @@ impl Sessions {
     }
 
     /// Whether the session was begun with the credential the user has now; if not, it ends.
-    pub fn still_belongs_to(&mut self, id: &SessionId, user: &User) -> bool {
+    pub(super) fn still_belongs_to(&mut self, id: &SessionId, user: &User) -> bool {
         let key = id.key();
         let same = self.table.get(&key).is_some_and(|session| session.credential == credential(user));
         if !same {
@@ -136,7 +136,7 @@ impl Sessions {
     }
 
     /// Ends a session.
-    pub fn end(&mut self, id: &SessionId) {
+    pub(super) fn end(&mut self, id: &SessionId) {
         self.table.remove(&id.key());
     }
 

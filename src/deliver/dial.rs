@@ -35,6 +35,33 @@ pub struct Dialed {
     pub local: bool,
 }
 
+/// Dials something in this process: the built-in inbox, whose octets never leave it.
+pub struct LocalDial<F> {
+    name: String,
+    connect: F,
+}
+
+impl<F> LocalDial<F> {
+    /// `connect` makes one connection, banner first, without waiting.
+    pub fn new(name: impl Into<String>, connect: F) -> LocalDial<F> {
+        LocalDial { name: name.into(), connect }
+    }
+}
+
+impl<F, S> Dial for LocalDial<F>
+where
+    F: Fn() -> S + Send + Sync + 'static,
+    S: Stream + 'static,
+{
+    fn dial(&self) -> BoxFuture<'_, io::Result<Dialed>> {
+        Box::pin(async { Ok(Dialed { stream: Box::new((self.connect)()), local: true }) })
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// Dials a host and port over TCP.
 #[derive(Debug, Clone)]
 pub struct TcpDial {
@@ -51,7 +78,10 @@ impl TcpDial {
     /// `connect` bounds the wait over all addresses of the host.
     pub fn new(host: impl Into<String>, port: u16, connect: Duration) -> TcpDial {
         let host = host.into();
-        TcpDial { name: format!("{host}:{port}"), host, port, connect }
+        let name = format!("{host}:{port}");
+        // `[2001:db8::1]` in the configuration, `2001:db8::1` for the resolver.
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).map(str::to_owned);
+        TcpDial { name, host: bare.unwrap_or(host), port, connect }
     }
 
     /// Tries every address in the resolver's order. An address that swallows packets gets its share of the time and

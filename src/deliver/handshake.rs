@@ -75,8 +75,7 @@ impl Route<'_> {
             Security::Implicit(tls) => (self.secured(tls, dialed, until).await?, true),
             _ => (Wire::new(dialed), local || matches!(self.security, Security::None)),
         };
-        let in_tls = matches!(self.security, Security::Implicit(_));
-        let mut hand = Hand { route: self, wire, until, in_tls, secret };
+        let mut hand = Hand { route: self, wire, until, secret };
         hand.greeted().await?;
         let mut capabilities = hand.hello().await?;
         if let Some((tls, verified)) = self.starttls(&capabilities)? {
@@ -114,11 +113,6 @@ impl Route<'_> {
             Security::StartTls(_) => Err(Trouble { stage: Stage::Tls, why: Why::NotOffered("STARTTLS") }),
         }
     }
-
-    /// HELO offers neither TLS nor a login, so it will do only where neither is asked for.
-    fn helo_will_do(&self, in_tls: bool) -> bool {
-        self.credentials.is_none() && (in_tls || !matches!(self.security, Security::StartTls(_)))
-    }
 }
 
 /// The dialogue while it lasts.
@@ -126,7 +120,6 @@ struct Hand<'a> {
     route: &'a Route<'a>,
     wire: Wire,
     until: Instant,
-    in_tls: bool,
     /// A password may go over this connection.
     secret: bool,
 }
@@ -138,10 +131,12 @@ impl<'a> Hand<'a> {
         positive(Stage::Greeting, banner).map(drop)
     }
 
+    /// EHLO; HELO where that is not understood (RFC 5321 §3.2). HELO offers neither TLS nor a login, so where one is
+    /// asked for the dialogue ends at the next step.
     async fn hello(&mut self) -> Result<Capabilities, Trouble> {
         let name = &self.route.options.helo_name;
         let answer = self.ask(Stage::Ehlo, &format!("EHLO {name}")).await?;
-        if answer.is_permanent() && self.route.helo_will_do(self.in_tls) {
+        if answer.is_permanent() {
             let answer = self.ask(Stage::Ehlo, &format!("HELO {name}")).await?;
             return positive(Stage::Ehlo, answer).map(|_| Capabilities::default());
         }
@@ -155,7 +150,7 @@ impl<'a> Hand<'a> {
         let local = self.wire.local;
         let stream = self.wire.into_stream().map_err(|why| Trouble { stage: Stage::Tls, why })?;
         let wire = self.route.secured(tls, Dialed { stream, local }, self.until).await?;
-        let mut hand = Hand { route: self.route, wire, until: self.until, in_tls: true, secret };
+        let mut hand = Hand { route: self.route, wire, until: self.until, secret };
         let capabilities = hand.hello().await?;
         Ok((hand, capabilities))
     }

@@ -30,7 +30,7 @@ mod wire;
 use std::time::Duration;
 
 pub use capabilities::{CannotCarry, Capabilities};
-pub use dial::{Dial, Dialed, TcpDial};
+pub use dial::{Dial, Dialed, LocalDial, TcpDial};
 pub use fate::{Fate, Stage, Trouble, Why};
 pub use handshake::{Credentials, Security};
 pub use outbound::{Deadlines, Facts, Outbound};

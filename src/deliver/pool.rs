@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::message::Envelope;
@@ -100,6 +101,15 @@ impl Upstream {
         let capabilities = connection.capabilities().clone();
         connection.quit(until).await;
         Ok(capabilities)
+    }
+
+    /// Says goodbye on every connection at rest: at shutdown, when no more mail comes.
+    pub async fn close(&self) {
+        let resting = std::mem::take(&mut self.idle.lock().connections);
+        let until = Instant::now() + QUIT;
+        let mut goodbyes = JoinSet::new();
+        resting.into_iter().for_each(|(connection, _)| drop(goodbyes.spawn(connection.quit(until))));
+        goodbyes.join_all().await;
     }
 
     fn route(&self) -> Route<'_> {

@@ -80,7 +80,7 @@ impl Wire {
         let mut octet = [0];
         let mut buffer = ReadBuf::new(&mut octet);
         let mut context = Context::from_waker(Waker::noop());
-        !self.has_unread() && Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer).is_pending()
+        Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer).is_pending()
     }
 
     /// Sends commands. While upstream takes none, its replies are read, so that two full buffers cannot wait for each
@@ -238,4 +238,125 @@ enum Progress {
     Wrote(usize),
     Heard,
     Failed(Why),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::sync::{Arc, Mutex};
+
+    /// Keeps every write apart.
+    struct Recorder {
+        writes: Arc<Mutex<Vec<Vec<u8>>>>,
+        vectored: bool,
+    }
+
+    impl AsyncRead for Recorder {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Recorder {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+            self.writes.lock().unwrap().push(octets.to_vec());
+            Poll::Ready(Ok(octets.len()))
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            if !self.vectored {
+                // As the default does it.
+                let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
+                return self.poll_write(context, first);
+            }
+            let joined: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            self.poll_write(context, &joined)
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            self.vectored
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Breaks at the first write, with words to be read.
+    struct Refuser(&'static [u8]);
+
+    impl AsyncRead for Refuser {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            buffer.put_slice(std::mem::take(&mut self.0));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Refuser {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_upstream_said_before_the_pipe_broke_is_heard() {
+        let minute = Duration::from_secs(60);
+        for (words, code) in [(&b"552 5.3.4 too much\r\n"[..], Some(552)), (b"", None), (b"552 cut o", None)] {
+            let mut wire = Wire::new(Dialed { stream: Box::new(Refuser(words)), local: true });
+            let body = Body::from(Bytes::from_static(b"A: b\r\n"));
+            let heard = match wire.send_message(&body, minute, Instant::now() + minute).await {
+                Sent::Interrupted(reply) => Some(reply.code),
+                Sent::Failed(Why::Lost(_)) => None,
+                Sent::Failed(_) | Sent::Whole => panic!("neither heard nor lost"),
+            };
+            assert_eq!(heard, code, "{words:?}");
+        }
+    }
+
+    /// Nagle's algorithm and a delayed ACK would hold a dot of its own back for 40 ms.
+    #[tokio::test]
+    async fn the_end_of_data_leaves_with_the_last_of_the_content() {
+        let contents: [Vec<u8>; 6] = [
+            b"A: b\r\n\r\nshort\r\n".to_vec(),
+            b"no line end".to_vec(),
+            b"large\r\n".repeat(100_000),
+            // a slice per dot: exactly a batch, one less and one more
+            b".\r\n".repeat(BATCH_SLICES / 2 - 1),
+            b".\r\n".repeat(BATCH_SLICES / 2),
+            b".\r\n".repeat(1000),
+        ];
+        for vectored in [true, false] {
+            for content in &contents {
+                let writes: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+                let stream = Box::new(Recorder { writes: writes.clone(), vectored });
+                let mut wire = Wire::new(Dialed { stream, local: true });
+                let body = Body::from(Bytes::from(content.clone()));
+                let minute = Duration::from_secs(60);
+                let sent = wire.send_message(&body, minute, Instant::now() + minute).await;
+                assert!(matches!(sent, Sent::Whole));
+                let writes = writes.lock().unwrap();
+                let last = writes.last().unwrap();
+                assert!(last.ends_with(b"\r\n.\r\n") && last.len() > 5, "{:?}", String::from_utf8_lossy(last));
+                let expected: Vec<u8> = stuffed([content.as_slice()]).flatten().copied().collect();
+                assert!(writes.concat() == expected);
+            }
+        }
+    }
 }

@@ -42,7 +42,7 @@ pub async fn serve(door: Door, shared: Arc<Shared>, mut shutdown: watch::Receive
             note(ended);
         }
     };
-    if tokio::time::timeout(shared.options.grace_max, all_ended).await.is_err() {
+    if tokio::time::timeout(shared.options().grace_max, all_ended).await.is_err() {
         tracing::warn!(sessions = sessions.len(), "grace period over, closing the remaining sessions");
         sessions.shutdown().await;
     }

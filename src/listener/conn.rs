@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 
 use super::capacity::Room;
 use super::transport::{READ_BYTES, Transport};
-use super::{Backend, ClientGone, LoginOutcome, Rules, Shared, Submission, TlsMode, stopped};
+use super::{Backend, ClientGone, LoginOutcome, Options, Rules, Shared, Submission, TlsMode, stopped};
 use crate::message::Mail;
 use crate::settings::Submitter;
 use crate::smtp::sasl::Credentials;
@@ -64,6 +64,7 @@ struct Conn<S> {
     out: Vec<u8>,
     peer: IpAddr,
     shared: Arc<Shared>,
+    options: Arc<Options>,
     shutdown: watch::Receiver<bool>,
     session_end: Instant,
     line_since: (u64, Instant),
@@ -100,14 +101,15 @@ where
             (TlsMode::Starttls | TlsMode::None, _) => Tls::Unavailable,
         };
         let facts = Facts::new(peer.to_canonical().is_loopback(), tls, rules.logins, rules.trusted(peer));
-        let now = Instant::now();
+        let (now, options) = (Instant::now(), shared.options());
         Conn {
             transport: Transport::Plain(stream),
-            session: Session::new(Arc::clone(&shared.options.session), facts),
+            session: Session::new(Arc::clone(&options.session), facts),
             out: Vec::new(),
             peer,
-            session_end: now + shared.options.session_max,
+            session_end: now + options.session_max,
             shared,
+            options,
             shutdown,
             line_since: (0, now),
             body: Body { room: None, abandoned: false, window_end: now, window_bytes: 0 },
@@ -198,7 +200,7 @@ where
     }
 
     fn deadline(&mut self) -> Instant {
-        let options = &self.shared.options;
+        let options = &self.options;
         let now = Instant::now();
         let deadline = match self.session.wait() {
             Wait::Idle => now + options.idle_max,
@@ -215,7 +217,7 @@ where
     }
 
     fn out_of_time(&mut self) -> Action<Submitter> {
-        let options = &self.shared.options;
+        let options = &self.options;
         let enough = options.data_bytes_per_sec_min.saturating_mul(options.data_window.as_secs());
         let in_body = self.session.wait() == Wait::Body;
         if in_body && self.body.window_bytes >= enough && Instant::now() < self.session_end {
@@ -239,7 +241,7 @@ where
             self.transport.write_all(&self.out).await?;
             self.transport.flush().await
         };
-        timeout(self.shared.options.write_max, write).await.map_err(|_| End::NotRead)??;
+        timeout(self.options.write_max, write).await.map_err(|_| End::NotRead)??;
         if self.out.capacity() > OUT_KEPT_BYTES_MAX {
             self.out = Vec::new()
         } else {
@@ -256,7 +258,7 @@ where
         };
         // Boxed: it is large, and every idle connection would carry its size.
         let accept = Box::pin(tls.acceptor().accept(stream));
-        let accepted = timeout(self.shared.options.tls_handshake_max, accept).await;
+        let accepted = timeout(self.options.tls_handshake_max, accept).await;
         let stream = accepted.map_err(|_| End::Handshake(io::ErrorKind::TimedOut.into()))?.map_err(End::Handshake)?;
         self.transport = Transport::Tls(Box::new(stream));
         Ok(())
@@ -265,7 +267,7 @@ where
     async fn login(&mut self, credentials: Credentials) -> Input<'static, Submitter> {
         let Credentials { login, password } = credentials;
         let judge = self.shared.backend.login(login, password, self.peer);
-        Input::Login(match timeout(self.shared.options.login_max, judge).await {
+        Input::Login(match timeout(self.options.login_max, judge).await {
             Ok(LoginOutcome::Welcome(submitter)) => LoginAnswer::Welcome(submitter),
             Ok(LoginOutcome::Refused) => LoginAnswer::Refused,
             Ok(LoginOutcome::Unavailable) | Err(_) => LoginAnswer::Unavailable,
@@ -278,7 +280,7 @@ where
 
     /// Before 354: room for what the client says it will send, or for one read.
     async fn open_body(&mut self, declared: Option<u64>) -> Input<'static, Submitter> {
-        let options = &self.shared.options;
+        let options = &self.options;
         let declared = declared.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
         let bytes = declared.min(options.session.message_bytes_max) + READ_BYTES;
         let room = self.shared.capacity.room(bytes, options.room_wait_max).await;
@@ -298,7 +300,7 @@ where
             return true;
         }
         let started = Instant::now();
-        let options = &self.shared.options;
+        let options = &self.options;
         let wanted = (have * 2).min(options.session.message_bytes_max + READ_BYTES).max(kept + READ_BYTES);
         let more = self.shared.capacity.room(wanted - have, options.room_wait_max).await;
         self.body.window_end += started.elapsed(); // it was we who paused
@@ -323,7 +325,7 @@ where
         }
         let backend = Arc::clone(&self.shared.backend);
         let mut task = tokio::spawn(accept(backend, submission, room).in_current_span());
-        let deadline = Instant::now() + self.shared.options.accept_max;
+        let deadline = Instant::now() + self.options.accept_max;
         let mut watching = true;
         loop {
             let session = &mut self.session;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 use crate::message::Mail;
@@ -134,8 +135,7 @@ pub struct Door {
 
 /// What all listeners have in common.
 pub struct Shared {
-    /// Limits and deadlines.
-    pub options: Options,
+    options: ArcSwap<Options>,
     /// Who judges logins and takes mail.
     pub backend: Arc<dyn Backend>,
     /// The certificate; it can be replaced while we run.
@@ -148,7 +148,18 @@ impl Shared {
     /// With a capacity as the options say.
     pub fn new(options: Options, backend: Arc<dyn Backend>, tls: Option<Arc<ServerTls>>) -> Shared {
         let capacity = Capacity::new(&options);
-        Shared { options, backend, tls, capacity }
+        Shared { options: ArcSwap::from_pointee(options), backend, tls, capacity }
+    }
+
+    /// Limits and deadlines as connections that begin now see them.
+    pub fn options(&self) -> Arc<Options> {
+        self.options.load_full()
+    }
+
+    /// New limits and deadlines for the connections to come. How many connections and octets there is room for stays
+    /// as it was at start.
+    pub fn change_options(&self, options: Options) {
+        self.options.store(Arc::new(options));
     }
 }
 

@@ -12,10 +12,8 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate in use and the files it came from.
+/// A certificate in use.
 pub struct ServerTls {
-    certificate: PathBuf,
-    private_key: PathBuf,
     config: ArcSwap<ServerConfig>,
 }
 
@@ -39,16 +37,15 @@ impl ServerTls {
     /// # Errors
     /// [`TlsError`]
     pub fn load(certificate: &Path, private_key: &Path) -> Result<ServerTls, TlsError> {
-        let config = ArcSwap::from_pointee(read(certificate, private_key)?);
-        Ok(ServerTls { certificate: certificate.to_owned(), private_key: private_key.to_owned(), config })
+        Ok(ServerTls { config: ArcSwap::from_pointee(read(certificate, private_key)?) })
     }
 
-    /// Reads the same files again; connections that come after it see the new certificate.
+    /// Reads the files again, or others; connections that come after it see the new certificate.
     ///
     /// # Errors
     /// [`TlsError`]; the certificate in use stays.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        self.config.store(Arc::new(read(&self.certificate, &self.private_key)?));
+    pub fn reload(&self, certificate: &Path, private_key: &Path) -> Result<(), TlsError> {
+        self.config.store(Arc::new(read(certificate, private_key)?));
         Ok(())
     }
 
@@ -98,15 +95,15 @@ mod tests {
         let spoilt = ["", "no pem", &other.signing_key.serialize_pem()];
         for text in spoilt {
             write(folder.path(), "k.pem", text);
-            assert!(tls.reload().is_err(), "{text}");
+            assert!(tls.reload(&certificate, &key).is_err(), "{text}");
             assert!(Arc::ptr_eq(&before, &tls.config.load_full()));
         }
         std::fs::remove_file(&key).unwrap();
-        assert!(matches!(tls.reload(), Err(TlsError::Read(..))));
+        assert!(matches!(tls.reload(&certificate, &key), Err(TlsError::Read(..))));
 
         write(folder.path(), "k.pem", &other.signing_key.serialize_pem());
         write(folder.path(), "c.pem", &other.cert.pem());
-        tls.reload().unwrap();
+        tls.reload(&certificate, &key).unwrap();
         assert!(!Arc::ptr_eq(&before, &tls.config.load_full()));
     }
 }

@@ -1,6 +1,12 @@
 //! One mail: its envelope, its raw octets, and a map of its parts as byte ranges.
 
 pub mod envelope;
+pub mod guarded;
+pub mod header;
+pub mod media;
+pub mod splice;
+pub mod trace;
+pub mod tree;
 
 use bytes::Bytes;
 

@@ -1,1 +1,8 @@
 //! Settings + message → a `Plan`: what to rewrite, what to leave, and why. Decide first, edit second.
+
+pub mod links;
+pub mod plan;
+pub mod sender;
+
+pub use links::{LeftAlone, Link, LinkRules};
+pub use plan::{Plan, plan};

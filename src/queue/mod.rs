@@ -108,9 +108,26 @@ impl Queue {
     /// Writes a record durably. When it returns `Ok`, a 250 may be said; hand it over with [`Queue::adopt`].
     ///
     /// # Errors
-    /// [`SpoolError`]: nothing was promised.
-    pub async fn keep(&self, record: Record) -> Result<(), SpoolError> {
-        self.inner.on_disk(move |spool| spool.add(&record)).await
+    /// Nothing was promised. `None`: it took longer than `within`; should the write succeed after all, it is undone,
+    /// for the client has been told to send again.
+    pub async fn keep(&self, record: Record, within: Duration) -> Result<(), Option<SpoolError>> {
+        let id = record.id;
+        let mut write = tokio::spawn(self.inner.on_disk(move |spool| spool.add(&record)));
+        match tokio::time::timeout(within, &mut write).await {
+            Ok(Ok(written)) => written.map_err(Some),
+            Ok(Err(_)) => Err(None),
+            Err(_) => {
+                let inner = Arc::clone(&self.inner);
+                tokio::spawn(async move {
+                    if let Ok(Ok(())) = write.await
+                        && let Err(error) = inner.on_disk(move |spool| spool.remove(id)).await
+                    {
+                        tracing::error!(spool.id = %id, %error, "{id} was given up on but stays in the spool: it may be sent twice");
+                    }
+                });
+                Err(None)
+            }
+        }
     }
 
     /// Takes over a record that is on disk.
@@ -119,6 +136,11 @@ impl Queue {
             self.inner.slots().insert(id, Slot::due(due_ms));
             self.inner.wake.notify_one();
         }
+    }
+
+    /// The times this queue keeps to.
+    pub fn rules(&self) -> &due::Rules {
+        &self.inner.options.rules
     }
 
     /// Settles what an attempt that outlived its client's wait has brought.
@@ -174,6 +196,12 @@ impl Queue {
     pub async fn space(&self) -> Result<(u64, u64), SpoolError> {
         self.inner.on_disk(|spool| spool.space()).await
     }
+}
+
+/// Whether there is room to put mail into the spool that need not go there: more than the smaller of 10 % and 1 GiB free.
+/// Unknown space counts as none.
+pub fn has_room(space: Option<(u64, u64)>) -> bool {
+    space.is_some_and(|(free, total)| free >= (total / 10).min(1 << 30))
 }
 
 impl Slot {

@@ -363,6 +363,21 @@ impl Reply {
         Reply::new(421, Enhanced(4, 3, 2), "Shutting down, try again later")
     }
 
+    /// The message's own From (or Sender) is somebody else's; `why` says which field.
+    pub fn header_not_yours(why: &str) -> Reply {
+        Reply::new(550, Enhanced(5, 7, 1), why)
+    }
+
+    /// The mail has been through too many servers (RFC 5321 §6.3).
+    pub fn mail_loop() -> Reply {
+        Reply::new(554, Enhanced(5, 4, 6), "Too many hops: this mail goes in circles")
+    }
+
+    /// A 250 would need the disk, and the disk is full.
+    pub fn spool_full() -> Reply {
+        Reply::new(452, Enhanced(4, 3, 1), "No room to keep this mail, try again later")
+    }
+
     /// Our own fault; the mail was not taken.
     pub fn internal_error() -> Reply {
         Reply::new(451, Enhanced(4, 3, 0), "Local error, try again later")

@@ -6,12 +6,17 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 
 use super::column::Column;
 use crate::event::{Event, EventKind};
 use crate::settings::Mode;
 use crate::token::MessageId;
+
+const INSERT: &str = "
+    INSERT INTO event (at_ms, message, recipient, link, kind, verdict, rule, country,
+                       agent_family, os_family, device_family, network_hash)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -44,6 +49,7 @@ struct Added {
 pub(super) fn record(connection: &Connection, events: &[Event]) -> rusqlite::Result<()> {
     let mut added: HashMap<MessageId, Added> = HashMap::new();
     let mut modes: HashMap<(MessageId, u16, EventKind), Mode> = HashMap::new();
+    let mut into = connection.prepare_cached(INSERT)?;
     for event in events {
         let copy = (event.id.message, event.id.recipient, event.kind);
         let mode = match modes.get(&copy) {
@@ -51,8 +57,8 @@ pub(super) fn record(connection: &Connection, events: &[Event]) -> rusqlite::Res
             None => *modes.entry(copy).or_insert(mode_of(connection, event)?),
         };
         match mode {
-            Mode::Individual => insert(connection, event)?,
-            Mode::Off | Mode::Aggregate => insert(connection, &without_person(event))?,
+            Mode::Individual => insert(&mut into, event)?,
+            Mode::Off | Mode::Aggregate => insert(&mut into, &without_person(event))?,
         }
         let counters = added.entry(event.id.message).or_default();
         match (event.kind, event.verdict.counts()) {
@@ -81,28 +87,22 @@ fn mode_of(connection: &Connection, event: &Event) -> rusqlite::Result<Mode> {
     Ok(mode.map_or(Mode::Aggregate, |mode| mode.0))
 }
 
-fn insert(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO event (at_ms, message, recipient, link, kind, verdict, rule, country,
-                                agent_family, os_family, device_family, network_hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        )?
-        .execute(params![
-            event.at_ms,
-            Column(event.id.message),
-            event.id.recipient,
-            event.id.link,
-            event.kind.as_str(),
-            event.verdict.as_str(),
-            event.rule,
-            event.country,
-            event.agent_family,
-            event.os_family,
-            event.device_family,
-            event.network_hash,
-        ])
-        .map(|_| ())
+fn insert(into: &mut Statement<'_>, event: &Event) -> rusqlite::Result<()> {
+    into.execute(params![
+        event.at_ms,
+        Column(event.id.message),
+        event.id.recipient,
+        event.id.link,
+        event.kind.as_str(),
+        event.verdict.as_str(),
+        event.rule,
+        event.country,
+        event.agent_family,
+        event.os_family,
+        event.device_family,
+        event.network_hash,
+    ])
+    .map(|_| ())
 }
 
 fn count(connection: &Connection, message: MessageId, added: &Added) -> rusqlite::Result<()> {

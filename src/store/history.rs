@@ -2,7 +2,7 @@
 //!
 //! `migrations/` is the format. WAL with `synchronous = FULL`: a commit is one fsync of the log, and what is
 //! acknowledged survives the power. SQLite recovers by itself from a crash and from a full disk.
-//! [`super::writer`] writes, [`super::readers`] reads; then one file a question.
+//! `writer.rs` writes, `readers.rs` reads; then one file a question.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;

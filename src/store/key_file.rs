@@ -57,7 +57,8 @@ pub enum KeyFileError {
 }
 
 /// Reads the key file, or makes one with a first key where none can have been, and sees to it that the default site is
-/// at `public_url` (the URL it had is kept as a former one). Blocks.
+/// at `public_url` (the URL it had is kept as a former one). Called before the stores are opened: a store that is there
+/// already shows that mail was sent. Blocks.
 ///
 /// # Errors
 /// [`KeyFileError`].

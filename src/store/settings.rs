@@ -5,7 +5,7 @@
 //! | key | value |
 //! |---|---|
 //! | `format` | one byte, the layout of this table: 1 |
-//! | `org/` name | version byte, JSON ([`super::format`]) |
+//! | `org/` name | version byte, JSON (`format.rs`) |
 //! | `user/` login | version byte, JSON |
 //! | `override/` message id, 16 hex digits `/` link index, 4 hex digits | version byte, JSON |
 //!
@@ -18,6 +18,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
@@ -39,6 +40,9 @@ const STORE: &str = "settings";
 const FORMAT_KEY: &[u8] = b"format";
 const FORMAT: u8 = 1;
 
+/// How long opening waits for another process, which may be about to end, to let go of the store.
+pub const LOCK_WAIT: Duration = Duration::from_secs(5);
+
 /// What the store needs to know.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -46,11 +50,13 @@ pub struct Options {
     pub free_bytes_min: u64,
     /// See [`QUEUE_MAX`].
     pub queue_max: usize,
+    /// See [`LOCK_WAIT`].
+    pub lock_wait: Duration,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { free_bytes_min: FREE_BYTES_MIN, queue_max: QUEUE_MAX }
+        Options { free_bytes_min: FREE_BYTES_MIN, queue_max: QUEUE_MAX, lock_wait: LOCK_WAIT }
     }
 }
 
@@ -180,12 +186,33 @@ fn open_db(disk: &mut impl Disk, folder: &Path, options: &Options) -> Result<sle
         );
         return Err(StoreError::Disk { store: STORE, detail });
     }
-    let config = sled::Config::new().path(PathBuf::from(folder)).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    let db = config.open().map_err(sled_error)?;
+    let db = open_sled(folder, options.lock_wait)?;
     claim_format(&db)?;
     db.flush().map_err(sled_error)?;
     disk.sync_opened(folder).map_err(disk_error)?;
     Ok(db)
+}
+
+fn open_sled(folder: &Path, lock_wait: Duration) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new().path(PathBuf::from(folder)).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+    let begun = Instant::now();
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if is_lock(&error) && begun.elapsed() < lock_wait => {
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+            Err(sled::Error::Io(error)) if is_lock(&error) => {
+                let detail = format!("{} is in use: is another waxseal running?", folder.display());
+                return Err(StoreError::Disk { store: STORE, detail });
+            }
+            opened => return opened.map_err(sled_error),
+        }
+    }
+}
+
+/// sled wraps the lock's own error in one of its making, so only the words tell.
+fn is_lock(error: &std::io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
 }
 
 fn claim_format(db: &sled::Db) -> Result<(), StoreError> {
@@ -315,7 +342,8 @@ fn disk_error(error: std::io::Error) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::io::{self, BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::super::format::tests::{org, user};
@@ -445,7 +473,7 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().unwrap();
             drop(open(folder.path()).unwrap());
-            let db = sled::open(folder.path()).unwrap();
+            let db = open_sled(folder.path(), LOCK_WAIT).unwrap();
             db.insert(key, value).unwrap();
             db.flush().unwrap();
             drop(db);
@@ -458,6 +486,55 @@ mod tests {
     fn a_second_process_is_kept_out() {
         let folder = tempfile::tempdir().unwrap();
         let _first = open(folder.path()).unwrap();
-        assert!(matches!(open(folder.path()), Err(StoreError::Disk { .. })));
+        let options = Options { lock_wait: Duration::from_millis(50), ..Options::default() };
+        let error = SledSettings::open(folder.path(), &options).unwrap_err().to_string();
+        assert!(error.contains("another waxseal"), "{error}");
+    }
+
+    /// Names the folder in which [`changes_until_killed`] works.
+    const CRASH_FOLDER: &str = "WAXSEAL_TEST_SETTINGS_CRASH_FOLDER";
+
+    #[tokio::test]
+    #[ignore = "run by what_was_acknowledged_survives_sigkill, in a process of its own"]
+    async fn changes_until_killed() {
+        let store = open(Path::new(&std::env::var_os(CRASH_FOLDER).unwrap())).unwrap();
+        for link in 0..u16::MAX {
+            // Two entries in one change: both or neither.
+            let both = [MessageId(1), MessageId(2)];
+            let changes = both.map(|message| Change::PutOverride(message, link, Override::Withdrawn)).to_vec();
+            store.change(changes).await.unwrap();
+            println!("acknowledged {link}");
+        }
+    }
+
+    #[test]
+    fn what_was_acknowledged_survives_sigkill() {
+        for acknowledged_min in [1, 30] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--ignored", "--exact", "store::settings::tests::changes_until_killed", "--nocapture"])
+                .env(CRASH_FOLDER, folder.path())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut acknowledged = 0;
+            for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+                if line.unwrap().starts_with("acknowledged ") {
+                    acknowledged += 1;
+                    if acknowledged == acknowledged_min {
+                        child.kill().unwrap();
+                    }
+                }
+            }
+            child.wait().unwrap();
+            assert!(acknowledged >= acknowledged_min, "the child ended by itself");
+            let found = open(folder.path()).unwrap().snapshot();
+            for link in 0..acknowledged {
+                for message in [MessageId(1), MessageId(2)] {
+                    assert!(found.overrides.contains_key(&(message, link)), "{message} {link}");
+                }
+            }
+            assert_eq!(found.overrides.len() % 2, 0, "a change is there whole or not at all");
+        }
     }
 }

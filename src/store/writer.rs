@@ -122,3 +122,66 @@ fn answer(outcome: Outcome, committed: &Result<(), StoreError>) {
         tracing::debug!("a write to the history was decided after its caller had left");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract_tests::{event, record};
+    use super::super::schema;
+    use super::*;
+    use crate::event::{EventKind, Verdict};
+
+    fn pages(connection: &Connection) -> i64 {
+        connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap()
+    }
+
+    fn room_for(connection: &Connection, pages: i64) {
+        let set = connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0));
+        assert_eq!(set.unwrap(), pages);
+    }
+
+    /// A message too large for a few pages, and its answer.
+    fn insertion(id: u64) -> (Work, oneshot::Receiver<Result<Inserted, StoreError>>) {
+        let (answer, reply) = oneshot::channel();
+        let large = MessageRecord { notes: vec!["n".repeat(100_000)], ..record(id) };
+        (Work::Insert(Box::new(large), answer), reply)
+    }
+
+    /// SQLite may end the whole transaction when the disk is full. Nothing of the group is then acknowledged, nothing
+    /// of it commits on its own, and with room again the next group goes through.
+    #[test]
+    fn on_a_full_disk_nothing_is_acknowledged_and_room_mends_it() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection).unwrap();
+        let present = pages(&connection);
+        room_for(&connection, present + 4);
+        let (first, mut first_reply) = insertion(1);
+        let (second, mut second_reply) = insertion(2);
+        let (answer, mut third_reply) = oneshot::channel();
+        let third = Work::Record(vec![event(1, 9, EventKind::Open, Verdict::Person)], answer);
+        commit(&mut connection, vec![first, second, third]);
+        for reply in [&mut first_reply, &mut second_reply] {
+            assert!(matches!(reply.try_recv().unwrap(), Err(StoreError::Disk { .. })));
+        }
+        let recorded = third_reply.try_recv().unwrap().is_ok();
+        let events: i64 = connection.query_row("SELECT count(*) FROM event", [], |row| row.get(0)).unwrap();
+        assert_eq!(events, i64::from(recorded), "what was acknowledged is there, and nothing else");
+        let messages: i64 = connection.query_row("SELECT count(*) FROM message", [], |row| row.get(0)).unwrap();
+        assert_eq!((messages, connection.is_autocommit()), (0, true));
+
+        room_for(&connection, present + 400);
+        let (again, mut reply) = insertion(1);
+        commit(&mut connection, vec![again]);
+        assert!(matches!(reply.try_recv().unwrap(), Ok(Inserted::Durable)));
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_written_acknowledges_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection).unwrap();
+        connection.pragma_update(None, "query_only", true).unwrap();
+        let (work, mut reply) = insertion(1);
+        commit(&mut connection, vec![work]);
+        assert!(reply.try_recv().unwrap().is_err());
+        assert!(connection.is_autocommit(), "no transaction is left open");
+    }
+}

@@ -5,6 +5,7 @@ pub mod keyring;
 pub mod open;
 pub mod origin;
 pub mod seal;
+pub mod destination;
 
 use std::fmt;
 

@@ -1,7 +1,6 @@
 //! Nothing acknowledged is lost, whatever breaks: the process, the disk, upstream, the client.
 //!
 //! The long ones are ignored by default and bounded; `WAXSEAL_KILL_ROUNDS` raises how often the process is killed.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
 #![expect(clippy::disallowed_methods, reason = "the threads of these tests have no runtime to block")]
 
 mod clients;

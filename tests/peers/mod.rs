@@ -1,1 +1,3 @@
 //! Real clients and servers (ignored by default: they must be installed).
+
+mod smtp_sink;

@@ -1,5 +1,4 @@
 //! A blocking SMTP client that remembers exactly what it was told, and many of them at once.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
 #![expect(clippy::disallowed_methods, reason = "the threads of these tests have no runtime to block")]
 
 use std::io::{self, BufRead, BufReader, Write};

@@ -1,5 +1,4 @@
 //! A small disk of its own, to be filled.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
 
 use std::fs::{self, File};
 use std::io::Write;

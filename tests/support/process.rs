@@ -2,7 +2,6 @@
 //!
 //! The ports stay the same over restarts, so they are chosen below the range from which the system takes the ports of
 //! outgoing connections: nobody else's connection can hold one while waxseal is down.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops here")]
 #![expect(clippy::disallowed_methods, reason = "the threads of these tests have no runtime to block")]
 
 use std::fs::{self, File};

@@ -52,6 +52,7 @@ async fn every_stage_and_answer() {
         (At::Mail, "", "banana", ["deferred: a line that is no SMTP reply at mail"; 2]),
         (At::Data, "", "250 what", ["deferred: a reply out of place, 250 what at data"; 2]),
         // 421 is temporary wherever it comes
+        (At::Mail, "", "421 4.3.2 closing", ["deferred: 421 4.3.2 closing at mail"; 2]),
         (At::Rcpt, "<c@", "421 4.3.2 closing", ["deferred: 421 4.3.2 closing at rcpt"; 2]),
         (At::Dot, "", "421 4.3.2 closing", ["deferred: 421 4.3.2 closing at dot"; 2]),
     ];

@@ -4,6 +4,7 @@
 mod answers;
 mod body;
 mod broken;
+mod inbox;
 mod pool;
 mod security;
 

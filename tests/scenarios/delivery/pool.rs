@@ -58,6 +58,8 @@ async fn a_connection_that_died_at_rest_costs_nothing() {
         vec![Act::Default, Act::Close],
         vec![Act::Default, Act::Wait(SHORT / 3), Act::Reset],
         vec![Act::Default, Act::Wait(SHORT / 3), Act::say("421 4.4.2 idle too long"), Act::Close],
+        // out of step: taken for the answer to MAIL this would shift every answer by one
+        vec![Act::Default, Act::Wait(SHORT / 3), Act::say("250 2.0.0 surprise")],
     ] {
         let server = ScriptedUpstream::start(Script::new().on_nth(At::Dot, 1, acts)).await;
         let upstream = client(&server, patient());
@@ -88,6 +90,16 @@ async fn after_the_dot_nothing_is_tried_twice() {
     let fates = deliver(&upstream, mail(&["c@y.test"])).await;
     assert_eq!(fates, ["unknown: perhaps delivered: connection lost (closed) after the final dot"]);
     assert_eq!((server.connections(), server.mails().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_421_at_the_dot_ends_the_connection() {
+    // even where upstream forgets to hang up
+    let server = ScriptedUpstream::start(Script::new().on_nth(At::Dot, 1, [Act::say("421 4.3.2 closing")])).await;
+    let upstream = client(&server, patient());
+    assert_eq!(deliver(&upstream, mail(&["b@y.test"])).await, ["deferred: 421 4.3.2 closing at dot"]);
+    assert_eq!(deliver(&upstream, mail(&["b@y.test"])).await, QUEUED);
+    assert_eq!(server.connections(), 2);
 }
 
 #[tokio::test]

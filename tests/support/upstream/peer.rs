@@ -1,294 +1,27 @@
-//! A scripted upstream: an SMTP server on a port of its own that records every transaction octet by octet and misbehaves
-//! where its script says so.
-//!
-//! It shares no code with the client it tests: its own line reader, its own end-of-data search, its own unstuffing.
-//!
-//! ```ignore
-//! let upstream = ScriptedUpstream::start(Script::new().on(At::Dot, [Act::say("451 later")])).await;
-//! // … deliver to upstream.addr() …
-//! assert_eq!(upstream.mails()[0].content, b"…");
-//! ```
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
+//! One connection of the scripted upstream.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{CertificateParams, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-/// Where in the dialogue a fault sits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum At {
-    /// Instead of the banner.
-    Greeting,
-    Ehlo,
-    Helo,
-    StartTls,
-    Auth,
-    Mail,
-    Rcpt,
-    Data,
-    /// After the 354, before the content is read.
-    Content,
-    /// The final dot has been read.
-    Dot,
-    Rset,
-    Quit,
-}
-
-/// One thing to do.
-#[derive(Debug, Clone)]
-pub(crate) enum Act {
-    /// Octets as they are.
-    Say(Vec<u8>),
-    /// Octets one by one, so far apart.
-    Drip(Vec<u8>, Duration),
-    /// What a healthy server would do here.
-    Default,
-    Wait(Duration),
-    /// An orderly end (FIN).
-    Close,
-    /// A RST: what was said and not yet read may be lost.
-    Reset,
-    /// Neither reads nor says anything any more.
-    Hang,
-}
-
-impl Act {
-    /// One line; CRLF is added.
-    pub(crate) fn say(line: &str) -> Act {
-        Act::Say(format!("{line}\r\n").into_bytes())
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Fault {
-    at: At,
-    /// Only for commands that hold this text.
-    holding: String,
-    /// Matching commands to let pass first.
-    skip: usize,
-    /// How often it strikes.
-    times: usize,
-    acts: Vec<Act>,
-}
-
-/// How the upstream behaves.
-#[derive(Debug, Clone)]
-pub(crate) struct Script {
-    /// EHLO keywords, said as they are.
-    keywords: Vec<String>,
-    /// STARTTLS (offered) or implicit TLS.
-    tls: Option<(TestCertificate, TlsStart)>,
-    /// A login it demands.
-    login: Option<(String, String)>,
-    /// Recipients it takes in one transaction; more get 452.
-    recipients_max: usize,
-    faults: Vec<Fault>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TlsStart {
-    StartTls,
-    Implicit,
-}
-
-impl Script {
-    /// A modern, healthy server without TLS.
-    pub(crate) fn new() -> Script {
-        let keywords = ["PIPELINING", "SIZE 10000000", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"];
-        let keywords = keywords.map(str::to_owned).to_vec();
-        Script { keywords, tls: None, login: None, recipients_max: usize::MAX, faults: Vec::new() }
-    }
-
-    /// Only these keywords.
-    pub(crate) fn keywords(mut self, keywords: &[&str]) -> Script {
-        self.keywords = keywords.iter().map(|&k| k.to_owned()).collect();
-        self
-    }
-
-    pub(crate) fn starttls(mut self, certificate: &TestCertificate) -> Script {
-        self.keywords.push("STARTTLS".to_owned());
-        self.tls = Some((certificate.clone(), TlsStart::StartTls));
-        self
-    }
-
-    pub(crate) fn implicit_tls(mut self, certificate: &TestCertificate) -> Script {
-        self.tls = Some((certificate.clone(), TlsStart::Implicit));
-        self
-    }
-
-    /// Demands this login, and offers AUTH with these mechanisms.
-    pub(crate) fn login(mut self, username: &str, password: &str, mechanisms: &str) -> Script {
-        self.keywords.push(format!("AUTH {mechanisms}"));
-        self.login = Some((username.to_owned(), password.to_owned()));
-        self
-    }
-
-    /// Takes so many recipients in one transaction.
-    pub(crate) fn recipients_max(mut self, recipients: usize) -> Script {
-        self.recipients_max = recipients;
-        self
-    }
-
-    /// Always misbehaves here.
-    pub(crate) fn on(self, at: At, acts: impl Into<Vec<Act>>) -> Script {
-        self.fault(at, "", 0, usize::MAX, acts)
-    }
-
-    /// Misbehaves the `nth` time (1 is the first) it comes here, over all connections.
-    pub(crate) fn on_nth(self, at: At, nth: usize, acts: impl Into<Vec<Act>>) -> Script {
-        self.fault(at, "", nth - 1, 1, acts)
-    }
-
-    /// Answers a command that holds this text, always.
-    pub(crate) fn answer(self, at: At, holding: &str, line: &str) -> Script {
-        self.fault(at, holding, 0, usize::MAX, [Act::say(line)])
-    }
-
-    fn fault(mut self, at: At, holding: &str, skip: usize, times: usize, acts: impl Into<Vec<Act>>) -> Script {
-        self.faults.push(Fault { at, holding: holding.to_owned(), skip, times, acts: acts.into() });
-        self
-    }
-
-    fn take(&mut self, at: At, line: &str) -> Option<Vec<Act>> {
-        let fault = self.faults.iter_mut().find(|f| f.at == at && f.times > 0 && line.contains(&f.holding))?;
-        if fault.skip > 0 {
-            fault.skip -= 1;
-            return None;
-        }
-        fault.times -= usize::from(fault.times != usize::MAX);
-        Some(fault.acts.clone())
-    }
-}
-
-/// One transaction that got as far as a 354.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct RecordedMail {
-    /// Which connection, from 1.
-    pub(crate) connection: usize,
-    /// The MAIL command without CRLF.
-    pub(crate) mail: String,
-    /// The RCPT commands that were accepted, without CRLF.
-    pub(crate) rcpts: Vec<String>,
-    /// Everything after the 354 up to and with the end of data, as it came.
-    pub(crate) wire: Vec<u8>,
-    /// The same without the end of data and without dot-stuffing.
-    pub(crate) content: Vec<u8>,
-    /// The end of data was there.
-    pub(crate) complete: bool,
-    /// It was answered 2yz.
-    pub(crate) accepted: bool,
-    /// It came over TLS.
-    pub(crate) tls: bool,
-    /// Who had logged in.
-    pub(crate) login: Option<String>,
-}
-
-#[derive(Default)]
-struct Records {
-    mails: Vec<RecordedMail>,
-    commands: Vec<String>,
-    connections: usize,
-    open: usize,
-}
-
-/// The server. Ends when dropped.
-pub(crate) struct ScriptedUpstream {
-    addr: SocketAddr,
-    records: Arc<Mutex<Records>>,
-    script: Arc<Mutex<Script>>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for ScriptedUpstream {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl ScriptedUpstream {
-    pub(crate) async fn start(script: Script) -> ScriptedUpstream {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let records: Arc<Mutex<Records>> = Arc::default();
-        let script = Arc::new(Mutex::new(script));
-        let task = tokio::spawn(accept(listener, records.clone(), script.clone()));
-        ScriptedUpstream { addr, records, script, task }
-    }
-
-    pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// From the next command on.
-    pub(crate) fn change(&self, script: Script) {
-        *self.script.lock().unwrap() = script;
-    }
-
-    /// Every transaction that got a 354, in the order of their ends.
-    pub(crate) fn mails(&self) -> Vec<RecordedMail> {
-        self.records.lock().unwrap().mails.clone()
-    }
-
-    /// Those answered 2yz at the dot.
-    pub(crate) fn accepted(&self) -> Vec<RecordedMail> {
-        self.mails().into_iter().filter(|mail| mail.accepted).collect()
-    }
-
-    /// Every command line of every connection, without CRLF; lines sent in AUTH included.
-    pub(crate) fn commands(&self) -> Vec<String> {
-        self.records.lock().unwrap().commands.clone()
-    }
-
-    /// How many connections were made.
-    pub(crate) fn connections(&self) -> usize {
-        self.records.lock().unwrap().connections
-    }
-
-    /// How many are open now.
-    pub(crate) fn open_connections(&self) -> usize {
-        self.records.lock().unwrap().open
-    }
-}
-
-async fn accept(listener: TcpListener, records: Arc<Mutex<Records>>, script: Arc<Mutex<Script>>) {
-    // Connections end with the server.
-    let mut peers = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let connection = {
-            let mut records = records.lock().unwrap();
-            records.connections += 1;
-            records.open += 1;
-            records.connections
-        };
-        let (records, script) = (records.clone(), script.clone());
-        peers.spawn(async move {
-            let peer = Peer::new(stream, connection, records.clone(), script);
-            drop(Box::pin(peer.serve()).await);
-            records.lock().unwrap().open -= 1;
-        });
-    }
-}
+use super::script::{Act, At, Script, TlsStart};
+use super::{RecordedMail, Records};
+use crate::support::certificate::TestCertificate;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// The connection is over, one way or another.
-struct Over;
+pub(super) struct Over;
 
-type Step<T> = Result<T, Over>;
+pub(super) type Step<T> = Result<T, Over>;
 
-struct Peer {
+pub(super) struct Peer {
     stream: Option<Box<dyn Stream>>,
     /// The same socket, to set how it closes.
     socket: socket2::Socket,
@@ -302,14 +35,19 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(stream: TcpStream, connection: usize, records: Arc<Mutex<Records>>, script: Arc<Mutex<Script>>) -> Peer {
+    pub(super) fn new(
+        stream: TcpStream,
+        connection: usize,
+        records: Arc<Mutex<Records>>,
+        script: Arc<Mutex<Script>>,
+    ) -> Peer {
         stream.set_nodelay(true).unwrap();
         let socket = socket2::SockRef::from(&stream).try_clone().unwrap();
         let stream: Option<Box<dyn Stream>> = Some(Box::new(stream));
         Peer { stream, socket, read: Vec::new(), records, script, connection, tls: false, login: None, mail: None }
     }
 
-    async fn serve(mut self) -> Step<()> {
+    pub(super) async fn serve(mut self) -> Step<()> {
         let tls = self.script.lock().unwrap().tls.clone();
         if let Some((certificate, TlsStart::Implicit)) = &tls {
             self.secure(certificate).await?;
@@ -584,56 +322,4 @@ fn unstuffed(wire: &[u8]) -> Vec<u8> {
         lines.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
     }
     lines
-}
-
-/// A self-signed certificate and its PEM file, which goes with it.
-#[derive(Clone)]
-pub(crate) struct TestCertificate {
-    server: Arc<ServerConfig>,
-    folder: Arc<tempfile::TempDir>,
-}
-
-impl std::fmt::Debug for TestCertificate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TestCertificate")
-    }
-}
-
-impl TestCertificate {
-    /// Valid now, for these names.
-    pub(crate) fn new(names: &[&str]) -> TestCertificate {
-        TestCertificate::from_params(params(names))
-    }
-
-    /// Valid until 2001.
-    pub(crate) fn expired(names: &[&str]) -> TestCertificate {
-        let mut params = params(names);
-        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
-        TestCertificate::from_params(params)
-    }
-
-    fn from_params(params: CertificateParams) -> TestCertificate {
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
-        let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let server = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], der)
-            .unwrap();
-        TestCertificate { server: Arc::new(server), folder: Arc::new(folder) }
-    }
-
-    /// For `ca_file`.
-    pub(crate) fn ca_file(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
-    }
-}
-
-fn params(names: &[&str]) -> CertificateParams {
-    CertificateParams::new(names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>()).unwrap()
 }

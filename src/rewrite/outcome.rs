@@ -1,0 +1,260 @@
+//! What was decided about each part and link, and why, in words a sender understands.
+//!
+//! **Invariant:** every part that holds HTML, every link that could have been tracked and the pixel each have one line.
+
+use std::fmt;
+
+use crate::message::guarded::Guard;
+use crate::message::tree::Doubt;
+use crate::policy::LeftAlone;
+use crate::token::destination::NotADestination;
+
+/// Why the whole message leaves as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Untouched {
+    /// Its structure is not plain, or over a limit.
+    Structure(Doubt),
+    /// It is signed, encrypted, or not ours to look into.
+    Guarded(Guard),
+    /// More decoded content than the limit.
+    TooLarge,
+    /// More links than the limit.
+    TooManyLinks,
+    /// No copy carries anything of ours.
+    NotWanted,
+    /// Nothing in it can be tracked.
+    NothingToTrack,
+}
+
+impl fmt::Display for Untouched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Untouched::Structure(doubt) => write!(f, "{doubt}"),
+            Untouched::Guarded(guard) => write!(f, "{guard}"),
+            Untouched::TooLarge => f.write_str("its text is over the size limit"),
+            Untouched::TooManyLinks => f.write_str("more links than the limit"),
+            Untouched::NotWanted => f.write_str("tracking is off"),
+            Untouched::NothingToTrack => f.write_str("nothing in it can be tracked"),
+        }
+    }
+}
+
+/// Why one part stays as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PartLeft {
+    /// For itself or for what it stands in.
+    Guarded(Guard),
+    /// A Content-Transfer-Encoding we do not know, or given twice.
+    Encoding,
+    /// base64 that does not decode plainly.
+    BrokenEncoding,
+    /// A charset whose octets are not ASCII-compatible, or unknown.
+    Charset(String),
+    /// NUL, escapes or a UTF-16 mark, whatever the label says.
+    CharsetBytes,
+    /// HTML whose structure cannot be followed as it streams.
+    Html,
+    /// A place did not match the source.
+    Ranges,
+    /// format=flowed text.
+    Flowed,
+}
+
+impl fmt::Display for PartLeft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PartLeft::Guarded(guard) => write!(f, "{guard}"),
+            PartLeft::Encoding => f.write_str("unknown transfer encoding"),
+            PartLeft::BrokenEncoding => f.write_str("its base64 is broken"),
+            PartLeft::Charset(label) => write!(f, "charset {label}"),
+            PartLeft::CharsetBytes => f.write_str("its bytes are not what its charset says"),
+            PartLeft::Html => f.write_str("its HTML cannot be read without doubt"),
+            PartLeft::Ranges => f.write_str("the places to change did not match the text"),
+            PartLeft::Flowed => f.write_str("flowed text: clients join its lines"),
+        }
+    }
+}
+
+/// Why a link stays, or that it is tracked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LinkDecision {
+    /// Tracked under this number.
+    Tracked(u16),
+    /// No destination of ours.
+    NoDestination(NotADestination),
+    /// The policy says so.
+    LeftAlone(LeftAlone),
+    /// Its transfer encoding is broken right there.
+    BrokenEncoding,
+    /// It would make a line of more than 998 bytes.
+    LineLength,
+    /// It is a link of ours and stays one (`quotes = "leave"`, or a preference page).
+    Ours,
+    /// An old link of ours in plain text, where links are not tracked: it leads where it led, without us.
+    Unwrapped,
+    /// Part of a picture in SVG or MathML.
+    ForeignContent,
+}
+
+impl fmt::Display for LinkDecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LinkDecision::Tracked(number) => write!(f, "tracked as link {number}"),
+            LinkDecision::NoDestination(why) => write!(f, "left: {why}"),
+            LinkDecision::LeftAlone(why) => write!(f, "left: {why}"),
+            LinkDecision::BrokenEncoding => f.write_str("left: its transfer encoding is broken"),
+            LinkDecision::LineLength => f.write_str("left: line length"),
+            LinkDecision::Ours => f.write_str("left: it is a tracking link already"),
+            LinkDecision::Unwrapped => f.write_str("left"),
+            LinkDecision::ForeignContent => f.write_str("left: inside SVG or MathML"),
+        }
+    }
+}
+
+/// One link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkOutcome {
+    /// Part number, 0 is the message itself.
+    pub part: usize,
+    /// The address: the destination where there is one, else the attribute as it stands, at most 200 bytes.
+    pub url: String,
+    /// What was decided.
+    pub decision: LinkDecision,
+    /// It was an old link of ours and was unwrapped first.
+    pub unwrapped: bool,
+}
+
+/// One part with text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartOutcome {
+    /// Part number, 0 is the message itself.
+    pub part: usize,
+    /// `text/html`.
+    pub kind: String,
+    /// Why it stays; `None`: it was read.
+    pub left: Option<PartLeft>,
+    /// How many old pixels of ours were found.
+    pub old_pixels: usize,
+    /// It has links in conditional comments, which stay.
+    pub conditional_comments: bool,
+}
+
+/// Where the pixel went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PixelOutcome {
+    /// Not asked for.
+    NotWanted,
+    /// Into this part.
+    Placed {
+        /// Part number.
+        part: usize,
+        /// Where in it.
+        place: Place,
+    },
+    /// There is no HTML the recipient will see.
+    NoHtml,
+    /// The HTML that will be seen stays as it is.
+    PartLeft {
+        /// Part number.
+        part: usize,
+    },
+    /// The HTML has no place outside a table, an open tag, a comment and the like.
+    NoPlace {
+        /// Part number.
+        part: usize,
+    },
+}
+
+/// Places for a pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Before the last `</body>`.
+    BodyEnd,
+    /// At the end of the text.
+    TextEnd,
+    /// After `<body>`: the text is so long that a client would cut its end off, or the end is no place.
+    BodyStart,
+}
+
+/// Everything decided about a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why the whole message leaves as it came.
+    pub untouched: Option<Untouched>,
+    /// Parts with text, in order.
+    pub parts: Vec<PartOutcome>,
+    /// Links, in order.
+    pub links: Vec<LinkOutcome>,
+    /// The pixel.
+    pub pixel: PixelOutcome,
+}
+
+impl Outcome {
+    /// Nothing was looked at, or nothing may be done.
+    pub(super) fn untouched(why: Untouched) -> Outcome {
+        Outcome { untouched: Some(why), parts: Vec::new(), links: Vec::new(), pixel: PixelOutcome::NotWanted }
+    }
+
+    /// How many links are tracked.
+    pub fn tracked_links(&self) -> usize {
+        self.links.iter().filter(|link| matches!(link.decision, LinkDecision::Tracked(_))).count()
+    }
+
+    /// One line a decision, in the order of the message; without controls, at most 400 bytes each.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(why) = self.untouched {
+            lines.push(format!("message: left as it came: {why}"));
+        }
+        for part in &self.parts {
+            lines.push(part_line(part));
+            for link in self.links.iter().filter(|link| link.part == part.part) {
+                let unwrapped = if link.unwrapped { "unwrapped, " } else { "" };
+                lines.push(format!("part {}: {}: {unwrapped}{}", link.part, shown(&link.url), link.decision));
+            }
+        }
+        lines.extend(pixel_line(&self.pixel));
+        lines
+    }
+}
+
+fn part_line(part: &PartOutcome) -> String {
+    let mut line = match &part.left {
+        Some(why) => format!("part {} ({}): left: {why}", part.part, part.kind),
+        None => format!("part {} ({}): read", part.part, part.kind),
+    };
+    if part.old_pixels > 0 {
+        line.push_str(&format!(", {} old pixels of ours", part.old_pixels));
+    }
+    if part.conditional_comments {
+        line.push_str(", conditional comments left");
+    }
+    line
+}
+
+fn pixel_line(pixel: &PixelOutcome) -> Option<String> {
+    Some(match pixel {
+        PixelOutcome::NotWanted => return None,
+        PixelOutcome::Placed { part, place } => {
+            let place = match place {
+                Place::BodyEnd => "before </body>",
+                Place::TextEnd => "at the end of the text",
+                Place::BodyStart => "after <body>",
+            };
+            format!("pixel: in part {part}, {place}")
+        }
+        PixelOutcome::NoHtml => "pixel: none: the message has no HTML".to_owned(),
+        PixelOutcome::PartLeft { part } => format!("pixel: none: part {part} is left as it is"),
+        PixelOutcome::NoPlace { part } => format!("pixel: none: part {part} has no safe place for it"),
+    })
+}
+
+/// Longest address in a line, in bytes.
+const SHOWN_BYTES_MAX: usize = 200;
+
+/// An address for people: one line, controls replaced, cut.
+pub(super) fn shown(url: &str) -> String {
+    let clean: String =
+        url.chars().take(SHOWN_BYTES_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    clean.get(..clean.floor_char_boundary(SHOWN_BYTES_MAX)).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,216 @@
+//! Once per message: read, decide, and keep what every copy needs. Rendering a copy then only fills in tokens.
+//!
+//! **Invariant:** [`Prepared::identity`] always works, whatever the message is; a copy with nothing on and nothing to
+//! unwrap is the identity, octet for octet (DESIGN, promises 2 and 3).
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::edit::{Slot, Variant};
+use super::options::Options;
+use super::outcome::{Outcome, PixelOutcome, Untouched};
+use super::parts::{Collector, EditedPart};
+use super::quotes;
+use super::segment::{Segment, Segments, WrongTokenLength, render};
+use crate::message::header::{fields, next_line, slice};
+use crate::message::tree::{self, Tree};
+use crate::message::{Body, guarded, trace};
+use crate::policy::links::{LinkRules, list_urls};
+use crate::settings::Quotes;
+
+/// A message read and decided.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    raw: Bytes,
+    received: Vec<u8>,
+    /// Where `received` goes: at the start, but after an mbox `From ` line.
+    received_at: usize,
+    removed: Vec<Range<usize>>,
+    parts: Vec<EditedPart>,
+    slots: Vec<Slot>,
+    outcome: Outcome,
+}
+
+/// A message laid out for one variant: every line is where it will be, only tokens are missing.
+#[derive(Debug, Clone)]
+pub struct Layout<'a> {
+    prepared: &'a Prepared,
+    segments: Vec<Segment>,
+    /// Which slots this variant uses.
+    used: Vec<bool>,
+}
+
+/// Reads a message once. Never fails: what cannot be rewritten perfectly is prepared as its identity, with the reason in
+/// [`Prepared::outcome`]. Linear in the message.
+pub fn prepare(raw: &Bytes, options: &Options<'_>) -> Prepared {
+    let removed = if options.remove_fields { trace::removed_fields(raw) } else { Vec::new() };
+    let received_at = if raw.starts_with(b"From ") { next_line(raw, 0) } else { 0 };
+    let mut prepared = Prepared {
+        raw: raw.clone(),
+        received: options.received.to_vec(),
+        received_at,
+        removed,
+        parts: Vec::new(),
+        slots: Vec::new(),
+        outcome: Outcome::untouched(Untouched::NothingToTrack),
+    };
+    match read(raw, options) {
+        Ok((parts, slots, outcome)) => (prepared.parts, prepared.slots, prepared.outcome) = (parts, slots, outcome),
+        Err(why) => prepared.outcome = Outcome::untouched(why),
+    }
+    prepared
+}
+
+type Read = (Vec<EditedPart>, Vec<Slot>, Outcome);
+
+fn read(raw: &[u8], options: &Options<'_>) -> Result<Read, Untouched> {
+    if !options.wanted.is_on() && options.quotes == Quotes::Leave {
+        return Err(Untouched::NotWanted);
+    }
+    let tree = tree::read(raw, &options.limits.tree).map_err(Untouched::Structure)?;
+    if let Some(guard) = guarded::message(raw, &tree) {
+        return Err(Untouched::Guarded(guard));
+    }
+    let chosen = chosen_parts(raw, &tree, options);
+    let text_bytes: usize = chosen.iter().filter_map(|n| tree.parts.get(*n)).map(|part| part.body.len()).sum();
+    if text_bytes > options.limits.text_bytes_max {
+        return Err(Untouched::TooLarge);
+    }
+    let rules = rules(raw, options);
+    let pixel_part = if options.wanted.opens { pixel_part(&tree, 0) } else { None };
+    let pixel = if options.wanted.opens { PixelOutcome::NoHtml } else { PixelOutcome::NotWanted };
+    let mut collector =
+        Collector { raw, options, rules: &rules, slots: Vec::new(), links: Vec::new(), parts: Vec::new(), pixel };
+    let mut parts = Vec::new();
+    for number in chosen {
+        let edited = collector.part(&tree, number, pixel_part == Some(number));
+        parts.extend(edited.map_err(|_| Untouched::TooManyLinks)?);
+    }
+    let untouched = parts.is_empty().then_some(Untouched::NothingToTrack);
+    let outcome = Outcome { untouched, parts: collector.parts, links: collector.links, pixel: collector.pixel };
+    Ok((parts, collector.slots, outcome))
+}
+
+/// HTML parts, and plain text where links are tracked there or old ones of ours may stand.
+fn chosen_parts(raw: &[u8], tree: &Tree, options: &Options<'_>) -> Vec<usize> {
+    let unwrap = options.quotes == Quotes::Unwrap;
+    let chosen = |number: &usize| {
+        tree.parts.get(*number).is_some_and(|part| {
+            let old = || unwrap && quotes::may_hold_links(slice(raw, &part.body));
+            let wanted_text = options.wanted.text_links || old();
+            part.is("text/html") || (part.is("text/plain") && guarded::part(tree, *number).is_none() && wanted_text)
+        })
+    };
+    (0..tree.parts.len()).filter(chosen).collect()
+}
+
+/// The organisation's rules and the message's own List-* fields.
+fn rules(raw: &[u8], options: &Options<'_>) -> LinkRules {
+    let mut rules = options.links.clone();
+    for field in fields(raw, 0) {
+        let is_list = slice(raw, &field.name).get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"list-"));
+        if is_list {
+            rules.list_urls.extend(list_urls(&String::from_utf8_lossy(slice(raw, &field.value))));
+        }
+    }
+    rules
+}
+
+/// The one HTML part that the recipient will surely see: the last alternative with HTML, the root of a related, the first
+/// of a mixed. Guarded parts are not looked into; a part that is chosen and then stays has no pixel elsewhere.
+fn pixel_part(tree: &Tree, number: usize) -> Option<usize> {
+    let part = tree.parts.get(number)?;
+    if guarded::part(tree, number).is_some() {
+        return None;
+    }
+    let inside = |child: &usize| pixel_part(tree, *child);
+    match part.media.kind.as_str() {
+        "text/html" => Some(number),
+        "multipart/alternative" => part.children.iter().rev().find_map(inside),
+        "multipart/related" => {
+            let named = |child: &&usize| {
+                part.media.start.is_some() && tree.parts.get(**child).is_some_and(|p| p.content_id == part.media.start)
+            };
+            part.children.iter().find(named).or(part.children.first()).and_then(inside)
+        }
+        "multipart/mixed" => part.children.iter().find_map(inside),
+        _ => None,
+    }
+}
+
+impl Prepared {
+    /// What was decided, and why.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// Every place for a token, in order of appearance; a layout uses some of them.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// The message as it came, with `Received:` prepended and the fields removed that never leave.
+    pub fn identity(&self) -> Body {
+        let mut out = Segments::default();
+        self.stretch(0..self.raw.len(), &mut out);
+        // Without tokens there is nothing that could be wrong.
+        render(&self.raw, &out.into_list(), &[], &[]).unwrap_or_else(|WrongTokenLength| Body::from(self.raw.clone()))
+    }
+
+    /// Lays out the copies of one variant; once for all recipients who get it.
+    pub fn layout(&self, variant: Variant) -> Layout<'_> {
+        let mut out = Segments::default();
+        let mut at = 0;
+        for part in &self.parts {
+            self.stretch(at..part.body.start, &mut out);
+            part.decoded.encode(&self.raw, &part.edits, variant, &self.slots, &mut out);
+            at = part.body.end;
+        }
+        self.stretch(at..self.raw.len(), &mut out);
+        let segments = out.into_list();
+        let mut used = vec![false; self.slots.len()];
+        for slot in segments.iter().flat_map(Segment::slots) {
+            if let Some(used) = used.get_mut(slot) {
+                *used = true;
+            }
+        }
+        Layout { prepared: self, segments, used }
+    }
+
+    /// Source octets with `received` put in and fields taken out.
+    fn stretch(&self, range: Range<usize>, out: &mut Segments) {
+        let mut at = range.start;
+        let received = (!self.received.is_empty()).then_some((self.received_at..self.received_at, true));
+        let removed = self.removed.iter().map(|field| (field.clone(), false));
+        for (field, puts) in received.into_iter().chain(removed).filter(|(field, _)| {
+            field.start >= range.start && field.end <= range.end && (field.start < range.end || range.is_empty())
+        }) {
+            out.source(at..field.start);
+            if puts {
+                out.text(&self.received);
+            }
+            at = field.end;
+        }
+        out.source(at..range.end);
+    }
+}
+
+impl Layout<'_> {
+    /// Renders one copy; `mint` is asked once per slot that this variant uses, in order. A copy without slots may be
+    /// shared by all its recipients.
+    ///
+    /// # Errors
+    /// [`WrongTokenLength`]: a token was not as long as its slot says. Send the identity.
+    pub fn render(&self, mut mint: impl FnMut(&Slot) -> String) -> Result<Body, WrongTokenLength> {
+        let slots = &self.prepared.slots;
+        let tokens: Vec<String> =
+            slots.iter().zip(&self.used).map(|(slot, used)| if *used { mint(slot) } else { String::new() }).collect();
+        render(&self.prepared.raw, &self.segments, slots, &tokens)
+    }
+
+    /// The slots this variant uses, in order.
+    pub fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.prepared.slots.iter().zip(&self.used).filter(|(_, used)| **used).map(|(slot, _)| slot)
+    }
+}

@@ -1,0 +1,402 @@
+//! Quoted-printable (RFC 2045 §6.7), line by line: only the encoded lines that hold an edit are written anew.
+//!
+//! Octets of such a line that are not edited keep the spelling they had (`=3d` stays `=3d`); soft breaks stand at 76;
+//! the line end that closes it stays as it was. A `=` that begins no escape is read as itself, as clients do, but an
+//! edit that would replace one is refused: two decoders could see two links there.
+
+use std::ops::Range;
+
+use memchr::memchr;
+
+use super::edit::{Edit, Piece, Slot, Variant};
+use super::segment::Segments;
+use crate::message::header::line_end_len;
+
+/// A decoded part with the places of its lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Decoded {
+    pub(super) content: Vec<u8>,
+    lines: Vec<Line>,
+    /// Places in `content` of `=` that began no escape.
+    broken: Vec<usize>,
+    /// The raw range decoded.
+    body: Range<usize>,
+    crlf: bool,
+}
+
+/// Where an encoded line starts in the raw message and in the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Line {
+    raw: usize,
+    content: usize,
+}
+
+/// Longest encoded line we write, with the `=` of a soft break (RFC 2045 §6.7, rule 5).
+const LINE_CHARS_MAX: usize = 76;
+
+/// Decodes `raw[body]`.
+pub(super) fn decode(raw: &[u8], body: Range<usize>) -> Decoded {
+    let source = raw.get(body.clone()).unwrap_or_default();
+    let mut decoded = Decoded {
+        content: Vec::with_capacity(source.len()),
+        lines: Vec::with_capacity(source.len() / 64),
+        broken: Vec::new(),
+        crlf: memchr(b'\n', source).is_none_or(|at| at > 0 && source.get(at - 1) == Some(&b'\r')),
+        body: body.clone(),
+    };
+    let mut rest = source;
+    while !rest.is_empty() {
+        decoded.lines.push(Line { raw: body.end - rest.len(), content: decoded.content.len() });
+        let (line, later) = first_line(rest);
+        decode_line(line, &mut decoded.content, &mut decoded.broken);
+        rest = later;
+    }
+    decoded
+}
+
+fn first_line(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(memchr(b'\n', text).map_or(text.len(), |found| found + 1))
+}
+
+/// An encoded line in its parts.
+struct Split<'a> {
+    text: &'a [u8],
+    /// All that follows the text: padding, the `=` of a soft break, the line end.
+    end: &'a [u8],
+    /// What the end means: a line end, or nothing after a soft break.
+    break_content: &'a [u8],
+    soft: bool,
+}
+
+fn split(line: &[u8]) -> Split<'_> {
+    let (before, eol) = line.split_at(line.len() - line_end_len(line));
+    let padding = before.iter().rev().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    let trimmed = before.get(..before.len() - padding).unwrap_or_default();
+    // White space before a line end, and after the `=` of a soft break, is the transport's (rule 3).
+    let (text, soft) = match trimmed.strip_suffix(b"=") {
+        Some(text) if !eol.is_empty() => (text, true),
+        _ => (trimmed, false),
+    };
+    let end = line.get(text.len()..).unwrap_or_default();
+    Split { text, end, break_content: if soft { b"" } else { eol }, soft }
+}
+
+fn decode_line(line: &[u8], content: &mut Vec<u8>, broken: &mut Vec<usize>) {
+    let split = split(line);
+    let mut rest = split.text;
+    while let Some(at) = memchr(b'=', rest) {
+        let (plain, escape) = rest.split_at(at);
+        content.extend_from_slice(plain);
+        let (octet, len) = atom(escape);
+        if len == 1 {
+            broken.push(content.len());
+        }
+        content.push(octet);
+        rest = escape.get(len..).unwrap_or_default();
+    }
+    content.extend_from_slice(rest);
+    content.extend_from_slice(split.break_content);
+}
+
+/// What encoded text that begins with `=` means first, and how many characters spell it: 3, or 1 if it is no escape.
+fn atom(text: &[u8]) -> (u8, usize) {
+    let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16)).and_then(|digit| u8::try_from(digit).ok());
+    match (hex(text.get(1)), hex(text.get(2))) {
+        (Some(high), Some(low)) => (high * 16 + low, 3),
+        _ => (b'=', 1),
+    }
+}
+
+impl Decoded {
+    /// Whether the encoding of this stretch of content is in doubt.
+    pub(super) fn is_broken(&self, range: &Range<usize>) -> bool {
+        let from = self.broken.partition_point(|at| *at < range.start);
+        self.broken.get(from).is_some_and(|at| *at < range.end)
+    }
+
+    /// Writes the part with `edits` (in order, not overlapping).
+    pub(super) fn encode(&self, raw: &[u8], edits: &[Edit], variant: Variant, slots: &[Slot], out: &mut Segments) {
+        let made: Vec<Made<'_>> = edits
+            .iter()
+            .filter_map(|edit| Some(Made { range: edit.range.clone(), put: edit.pieces(variant)? }))
+            .collect();
+        let (mut at, mut first) = (self.body.start, 0);
+        while let Some(group) = self.group(&made, first) {
+            out.source(at..group.raw.start);
+            let source = raw.get(group.raw.clone()).unwrap_or_default();
+            let mut writer = Writer { out, column: 0, crlf: self.crlf, slots };
+            writer.group(source, group.content, made.get(first..group.next).unwrap_or_default());
+            (at, first) = (group.raw.end, group.next);
+        }
+        out.source(at..self.body.end);
+    }
+
+    /// Encoded lines that the edit at `first` is on, with every further edit that is on them.
+    fn group(&self, made: &[Made<'_>], first: usize) -> Option<Group> {
+        let edit = made.get(first)?;
+        let from = self.line_of(edit.range.start);
+        let mut to = self.line_of(edit.range.end);
+        let mut next = first + 1;
+        while let Some(more) = made.get(next).filter(|more| self.line_of(more.range.start) <= to) {
+            to = to.max(self.line_of(more.range.end));
+            next += 1;
+        }
+        let start = self.lines.get(from).copied().unwrap_or(Line { raw: self.body.start, content: 0 });
+        let end = self.lines.get(to + 1).map_or(self.body.end, |line| line.raw);
+        Some(Group { raw: start.raw..end, content: start.content, next })
+    }
+
+    /// The line that octet `at` of the content is on; at its end the last one.
+    fn line_of(&self, at: usize) -> usize {
+        self.lines.partition_point(|line| line.content <= at).saturating_sub(1)
+    }
+}
+
+/// An edit this variant makes.
+struct Made<'a> {
+    range: Range<usize>,
+    put: &'a [Piece],
+}
+
+/// Lines to write anew.
+struct Group {
+    raw: Range<usize>,
+    /// Where their content starts.
+    content: usize,
+    /// The first edit that is not theirs.
+    next: usize,
+}
+
+struct Writer<'a> {
+    out: &'a mut Segments,
+    column: usize,
+    crlf: bool,
+    slots: &'a [Slot],
+}
+
+impl Writer<'_> {
+    /// Writes `source`, whole encoded lines whose content starts at `at`, with the edits on it.
+    fn group(&mut self, source: &[u8], mut at: usize, made: &[Made<'_>]) {
+        let mut edits = made.iter().peekable();
+        let mut skip_to = at;
+        let mut rest = source;
+        while !rest.is_empty() {
+            let (line, later) = first_line(rest);
+            rest = later;
+            let split = split(line);
+            let mut text = split.text;
+            loop {
+                while let Some(edit) = edits.next_if(|edit| edit.range.start <= at && at >= skip_to) {
+                    edit.put.iter().for_each(|piece| self.piece(piece));
+                    skip_to = skip_to.max(edit.range.end);
+                }
+                if text.is_empty() {
+                    break;
+                }
+                let skipping = at < skip_to;
+                let stop = if skipping { skip_to } else { edits.peek().map_or(usize::MAX, |edit| edit.range.start) };
+                let (run, octets) = spelled(text, stop - at);
+                if !skipping {
+                    self.kept(run);
+                }
+                at += octets;
+                text = text.get(run.len()..).unwrap_or_default();
+            }
+            let replaced = at < skip_to;
+            at += split.break_content.len();
+            if rest.is_empty() || (!replaced && !split.soft) {
+                self.line_end(&split);
+            }
+        }
+    }
+
+    /// Text that stays, in the spelling it has.
+    fn kept(&mut self, mut text: &[u8]) {
+        while !text.is_empty() {
+            self.room(3.min(text.len()));
+            let mut take = text.len().min(LINE_CHARS_MAX - 1 - self.column);
+            if take < text.len() {
+                // not in the middle of an escape
+                let escape = text.get(take.saturating_sub(2)..take).and_then(|tail| memchr(b'=', tail));
+                take -= escape.map_or(0, |at| 2.min(take) - at);
+            }
+            let (now, later) = text.split_at(take);
+            self.out.text(now);
+            self.column += take;
+            text = later;
+        }
+    }
+
+    fn piece(&mut self, piece: &Piece) {
+        match piece {
+            Piece::Text(text) => text.iter().for_each(|octet| self.octet(*octet)),
+            Piece::Token(slot) => {
+                let chars = self.slots.get(*slot).map_or(0, |slot| slot.chars);
+                let mut from = 0;
+                while from < chars {
+                    self.room(1);
+                    let to = chars.min(from + LINE_CHARS_MAX - 1 - self.column);
+                    self.out.token(*slot, from..to);
+                    self.column += to - from;
+                    from = to;
+                }
+            }
+        }
+    }
+
+    fn octet(&mut self, octet: u8) {
+        match octet {
+            b' '..=b'<' | b'>'..=b'~' => {
+                self.room(1);
+                self.out.text(&[octet]);
+                self.column += 1;
+            }
+            _ => {
+                self.room(3);
+                self.out.text(format!("={octet:02X}").as_bytes());
+                self.column += 3;
+            }
+        }
+    }
+
+    /// A soft break where `chars` more and a `=` would not fit.
+    fn room(&mut self, chars: usize) {
+        if self.column + chars > LINE_CHARS_MAX - 1 {
+            self.out.text(if self.crlf { b"=\r\n" } else { b"=\n" });
+            self.column = 0;
+        }
+    }
+
+    /// The end of an encoded line as it stood. What is white space before it now is spelled out, or it would be lost.
+    fn line_end(&mut self, split: &Split<'_>) {
+        if !split.soft
+            && let Some(space) = self.out.pop_space()
+        {
+            self.column -= 1;
+            self.room(3);
+            self.out.text(format!("={space:02X}").as_bytes());
+        }
+        self.out.text(split.end);
+        self.column = 0;
+    }
+}
+
+/// The beginning of `text` that spells at most `octets` octets, and how many it spells.
+fn spelled(text: &[u8], octets: usize) -> (&[u8], usize) {
+    let (mut chars, mut left) = (0, octets);
+    while left > 0 {
+        let rest = text.get(chars..).unwrap_or_default();
+        let plain = memchr(b'=', rest).unwrap_or(rest.len());
+        if plain >= left || plain == rest.len() {
+            let take = plain.min(left);
+            chars += take;
+            left -= take;
+            break;
+        }
+        chars += plain + atom(rest.get(plain..).unwrap_or_default()).1;
+        left -= plain + 1;
+    }
+    (text.get(..chars).unwrap_or(text), octets - left)
+}
+
+#[cfg(test)]
+#[expect(clippy::string_slice, reason = "a test cuts text it wrote itself")]
+mod tests {
+    use super::super::edit::When;
+    use super::super::segment::Segment;
+    use super::*;
+
+    fn encode(source: &str, edits: &[(Range<usize>, &str)]) -> String {
+        let decoded = decode(source.as_bytes(), 0..source.len());
+        let edits: Vec<Edit> = edits
+            .iter()
+            .map(|(range, put)| Edit::plain(range.clone(), When::Always, vec![Piece::Text(put.as_bytes().to_vec())]))
+            .collect();
+        let mut out = Segments::default();
+        decoded.encode(source.as_bytes(), &edits, Variant::NONE, &[], &mut out);
+        out.into_list()
+            .into_iter()
+            .map(|segment| match segment {
+                Segment::Source(range) => source[range].to_owned(),
+                Segment::Text(text) => String::from_utf8(text).unwrap(),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn content(source: &str) -> String {
+        String::from_utf8_lossy(&decode(source.as_bytes(), 0..source.len()).content).into_owned()
+    }
+
+    #[test]
+    fn decodes_as_clients_do() {
+        let rows: &[(&str, &str)] = &[
+            ("a=3Db=3db", "a=b=b"),
+            ("soft=\r\nbreak\r\nhard", "softbreak\r\nhard"),
+            ("lf=\nx\ny", "lfx\ny"),
+            // padding goes, before a line end and after a soft break
+            ("a  \r\nb= \t\r\nc =\r\nd", "a\r\nbc d"),
+            // what is no escape stands for itself; an equals sign at the very end too
+            ("a=b&c==x=3", "a=b&c==x=3"),
+            ("x=", "x="),
+            ("", ""),
+        ];
+        for (source, expected) in rows {
+            assert_eq!(content(source), *expected, "{source:?}");
+            assert_eq!(encode(source, &[]), *source);
+        }
+        let decoded = decode(b"a=b =3D", 0..7);
+        assert!(decoded.is_broken(&(0..2)) && !decoded.is_broken(&(2..5)) && !decoded.is_broken(&(0..1)));
+    }
+
+    #[test]
+    fn writes_only_the_lines_it_must() {
+        let rows: &[(&str, &[(Range<usize>, &str)], &str)] = &[
+            // the neighbours keep their odd spelling, and so do kept octets of the edited line
+            ("=41\r\n=42=43x\r\n=44 \r\n", &[(5..6, "=")], "=41\r\n=42=43=3D\r\n=44 \r\n"),
+            // soft breaks of edited lines are laid out anew, of others not
+            ("ab=\r\ncd=\r\nef\r\ngh", &[(1..3, "X")], "aXd=\r\nef\r\ngh"),
+            // insertions at both ends, removal, at the end of a line
+            ("ab\r\ncd", &[(0..0, "<"), (6..6, ">")], "<ab\r\ncd>"),
+            ("a b\r\nc", &[(2..3, "")], "a=20\r\nc"),
+            ("a b", &[(2..3, "")], "a=20"),
+            ("a b=\r\nc", &[(2..3, "")], "a c"),
+            // an edit over a hard line end
+            ("ab\r\ncd\r\n", &[(1..5, "-")], "a-d\r\n"),
+            ("ab\r\ncd\r\n", &[(1..4, "-")], "a-cd\r\n"),
+        ];
+        for (source, edits, expected) in rows {
+            assert_eq!(encode(source, edits), *expected, "{source:?} {edits:?}");
+        }
+    }
+
+    #[test]
+    fn no_line_passes_76() {
+        let long = format!("{}=3D{}\r\nnext=\r\n", "a".repeat(70), "=C3=A9".repeat(30));
+        for at in 0..130 {
+            let written = encode(&long, &[(at..at, "inserted text, éé")]);
+            assert!(written.lines().all(|line| line.len() <= 76), "{written}");
+            let mut expected = decode(long.as_bytes(), 0..long.len()).content;
+            expected.splice(at..at, "inserted text, éé".bytes());
+            assert_eq!(decode(written.as_bytes(), 0..written.len()).content, expected);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_edit_changes_the_content_there_and_nowhere_else(
+            source in "([a-z =\\t]|=3D|=0D|=\\r\\n|=\\n|\\r\\n|\\n|=[0-9A-F]{2}|[a-z]{30}){0,30}", from in 0usize..100, len in 0usize..40, put in "[a-z =é]{0,40}[a-z]") {
+            let before = decode(source.as_bytes(), 0..source.len()).content;
+            let (from, to) = (from.min(before.len()), (from + len).min(before.len()));
+            // never in the middle of a line end, and never swallowing the last one
+            let inside = |at: usize| before.get(at) == Some(&b'\n') && at > 0 && before.get(at - 1) == Some(&b'\r');
+            if !inside(from) && !inside(to) && to < before.len() {
+                let written = encode(&source, &[(from..to, &put)]);
+                let mut expected = before.clone();
+                expected.splice(from..to, put.bytes());
+                let after = decode(written.as_bytes(), 0..written.len()).content;
+                assert_eq!(String::from_utf8_lossy(&after), String::from_utf8_lossy(&expected));
+            }
+        }
+    }
+}

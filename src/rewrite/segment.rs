@@ -1,0 +1,220 @@
+//! A laid-out message: source ranges, fixed text, and places for tokens. Rendering a copy fills the places.
+//!
+//! **Invariant:** every segment has the same length in every copy.
+
+use std::ops::Range;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+
+use super::edit::Slot;
+use crate::message::Body;
+
+/// A stretch of the outgoing message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Segment {
+    /// Octets of the source as they stand.
+    Source(Range<usize>),
+    /// Fixed octets, the same in every copy.
+    Text(Vec<u8>),
+    /// These characters of a slot's token (quoted-printable may break a token over lines).
+    Token { slot: usize, chars: Range<usize> },
+    /// A base64 window that holds tokens.
+    Base64(Window),
+}
+
+impl Segment {
+    /// The slots whose tokens stand in it.
+    pub(super) fn slots(&self) -> Vec<usize> {
+        match self {
+            Segment::Source(_) | Segment::Text(_) => Vec::new(),
+            Segment::Token { slot, .. } => vec![*slot],
+            Segment::Base64(window) => window.holes.iter().map(|hole| hole.slot).collect(),
+        }
+    }
+}
+
+/// Whole base64 quanta around one or more tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Window {
+    /// Decoded octets, with anything where the tokens go. The length is a multiple of 3 but for the last window of a part.
+    pub(super) template: Vec<u8>,
+    /// Where in `template` which slot's token goes, and from which of its characters on.
+    pub(super) holes: Vec<Hole>,
+    /// Where it goes on in its line.
+    pub(super) column: usize,
+    pub(super) lines: Lines,
+}
+
+/// Where a token, or the rest of one, stands in a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hole {
+    pub(super) at: usize,
+    pub(super) slot: usize,
+}
+
+/// How base64 text is broken into lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lines {
+    pub(super) width: usize,
+    pub(super) crlf: bool,
+}
+
+impl Lines {
+    /// Writes characters, breaking before the one that would pass the width; returns the column after them.
+    pub(super) fn write(self, out: &mut Vec<u8>, chars: &[u8], mut column: usize) -> usize {
+        let mut rest = chars;
+        while !rest.is_empty() {
+            if column >= self.width {
+                out.extend_from_slice(if self.crlf { b"\r\n" } else { b"\n" });
+                column = 0;
+            }
+            let take = rest.len().min(self.width - column);
+            let (now, later) = rest.split_at(take);
+            out.extend_from_slice(now);
+            column += take;
+            rest = later;
+        }
+        column
+    }
+}
+
+/// A token did not have the length its slot says: nothing was rendered; send the identity instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongTokenLength;
+
+/// Source stretches shorter than this are copied, which costs less than sharing them.
+const SHARE_BYTES_MIN: usize = 256;
+
+/// Fills the places. `tokens` holds one per slot, empty where no segment uses it.
+pub(super) fn render(
+    raw: &Bytes,
+    segments: &[Segment],
+    slots: &[Slot],
+    tokens: &[String],
+) -> Result<Body, WrongTokenLength> {
+    let mut own: Vec<u8> = Vec::with_capacity(own_len(segments, slots));
+    let mut marks: Vec<Mark> = Vec::with_capacity(segments.len());
+    for segment in segments {
+        let from = own.len();
+        match segment {
+            Segment::Source(range) if range.len() >= SHARE_BYTES_MIN => {
+                marks.push(Mark::Source(range.clone()));
+                continue;
+            }
+            Segment::Source(range) => own.extend_from_slice(raw.get(range.clone()).unwrap_or_default()),
+            Segment::Text(text) => own.extend_from_slice(text),
+            Segment::Token { slot, chars } => own.extend_from_slice(part(tokens, slots, *slot, chars)?),
+            Segment::Base64(window) => window.render(&mut own, slots, tokens)?,
+        }
+        match marks.last_mut() {
+            Some(Mark::Own(range)) if range.end == from => range.end = own.len(),
+            _ => marks.push(Mark::Own(from..own.len())),
+        }
+    }
+    let own = Bytes::from(own);
+    let cut = |mark: Mark| match mark {
+        Mark::Source(range) => raw.slice(range),
+        Mark::Own(range) => own.slice(range),
+    };
+    Ok(Body { chunks: marks.into_iter().map(cut).filter(|chunk| !chunk.is_empty()).collect() })
+}
+
+enum Mark {
+    Source(Range<usize>),
+    Own(Range<usize>),
+}
+
+fn own_len(segments: &[Segment], slots: &[Slot]) -> usize {
+    let len = |segment: &Segment| match segment {
+        Segment::Source(range) if range.len() >= SHARE_BYTES_MIN => 0,
+        Segment::Source(range) => range.len(),
+        Segment::Text(text) => text.len(),
+        Segment::Token { chars, .. } => chars.len(),
+        Segment::Base64(window) => window.template.len() * 3 / 2 + slots.len(),
+    };
+    segments.iter().map(len).sum()
+}
+
+fn part<'a>(
+    tokens: &'a [String],
+    slots: &[Slot],
+    slot: usize,
+    chars: &Range<usize>,
+) -> Result<&'a [u8], WrongTokenLength> {
+    let token = tokens.get(slot).ok_or(WrongTokenLength)?;
+    let wanted = slots.get(slot).ok_or(WrongTokenLength)?.chars;
+    if token.len() != wanted {
+        return Err(WrongTokenLength);
+    }
+    token.as_bytes().get(chars.clone()).ok_or(WrongTokenLength)
+}
+
+impl Window {
+    fn render(&self, out: &mut Vec<u8>, slots: &[Slot], tokens: &[String]) -> Result<(), WrongTokenLength> {
+        let mut content = self.template.clone();
+        for hole in &self.holes {
+            let chars = slots.get(hole.slot).ok_or(WrongTokenLength)?.chars;
+            let token = part(tokens, slots, hole.slot, &(0..chars))?;
+            let place = content.get_mut(hole.at..hole.at + chars).ok_or(WrongTokenLength)?;
+            place.copy_from_slice(token);
+        }
+        self.lines.write(out, STANDARD.encode(&content).as_bytes(), self.column);
+        Ok(())
+    }
+}
+
+/// Collects segments and joins neighbours of one kind.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    list: Vec<Segment>,
+}
+
+impl Segments {
+    pub(super) fn source(&mut self, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        match self.list.last_mut() {
+            Some(Segment::Source(last)) if last.end == range.start => last.end = range.end,
+            _ => self.list.push(Segment::Source(range)),
+        }
+    }
+
+    pub(super) fn text(&mut self, text: &[u8]) {
+        if text.is_empty() {
+            return;
+        }
+        match self.list.last_mut() {
+            Some(Segment::Text(last)) => last.extend_from_slice(text),
+            _ => self.list.push(Segment::Text(text.to_vec())),
+        }
+    }
+
+    /// Characters of a token.
+    pub(super) fn token(&mut self, slot: usize, chars: Range<usize>) {
+        match self.list.last_mut() {
+            Some(Segment::Token { slot: last, chars: so_far }) if *last == slot && so_far.end == chars.start => {
+                so_far.end = chars.end;
+            }
+            _ => self.list.push(Segment::Token { slot, chars }),
+        }
+    }
+
+    /// Takes back a space or tab written last as text.
+    pub(super) fn pop_space(&mut self) -> Option<u8> {
+        match self.list.last_mut() {
+            Some(Segment::Text(last)) if matches!(last.last(), Some(b' ' | b'\t')) => last.pop(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn base64(&mut self, window: Window) {
+        self.list.push(Segment::Base64(window));
+    }
+
+    pub(super) fn into_list(self) -> Vec<Segment> {
+        self.list
+    }
+}

@@ -1,0 +1,122 @@
+//! Real mail through the rewriter: with tracking off nothing changes, with tracking on nothing but what was meant to.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use waxseal::policy::LinkRules;
+use waxseal::rewrite::{self, Limits, LinkDecision, Options, PixelOutcome, Prepared, Slot, Variant, nothing_is_ours};
+use waxseal::settings::Quotes;
+use waxseal::token::Kind;
+
+const SITE: &str = "https://track.example";
+
+/// A token that can be read back: the payload in hexadecimal.
+fn chars(payload_bytes: usize) -> usize {
+    4 + payload_bytes * 2
+}
+
+fn mint(slot: &Slot) -> String {
+    let hex: String = slot.payload.bytes().map(|b| format!("{b:02x}")).collect();
+    format!("{:04x}{hex}", slot.link)
+}
+
+fn prepare(raw: &Bytes, wanted: Variant) -> Prepared {
+    let options = Options {
+        wanted,
+        links: &LinkRules::default(),
+        quotes: Quotes::Unwrap,
+        site_url: SITE,
+        token_chars: &chars,
+        open: &nothing_is_ours,
+        received: b"",
+        remove_fields: false,
+        limits: Limits::default(),
+    };
+    rewrite::prepare(raw, &options)
+}
+
+const ALL: Variant = Variant { opens: true, links: true, text_links: true };
+
+/// Every message of the corpus, and every HTML file as the body of a message.
+fn corpus() -> Vec<(String, Bytes)> {
+    let folder = PathBuf::from(std::env::var_os("WAXSEAL_CORPUS").expect("WAXSEAL_CORPUS names the corpus folder"));
+    let mut found = Vec::new();
+    for (kind, header) in [("messages", ""), ("html", "Content-Type: text/html; charset=utf-8\r\n\r\n")] {
+        let mut paths: Vec<PathBuf> =
+            std::fs::read_dir(folder.join(kind)).expect("the corpus").map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        for path in paths {
+            let content = std::fs::read(&path).unwrap();
+            let name = format!("{kind}/{}", path.file_name().unwrap().to_string_lossy());
+            found.push((name, Bytes::from([header.as_bytes(), &content].concat())));
+        }
+    }
+    assert!(found.len() > 3_000, "the corpus is not all there: {} files", found.len());
+    found
+}
+
+#[test]
+#[ignore = "needs the shared corpus: set WAXSEAL_CORPUS"]
+fn off_is_the_identity() {
+    for (name, raw) in corpus() {
+        let off = prepare(&raw, Variant::NONE);
+        assert!(off.identity().to_bytes() == raw, "{name}");
+        let on = prepare(&raw, ALL);
+        assert!(on.identity().to_bytes() == raw, "{name}");
+        assert!(on.layout(Variant::NONE).render(mint).unwrap().to_bytes() == raw, "{name}: a copy with nothing on");
+    }
+}
+
+#[test]
+#[ignore = "needs the shared corpus: set WAXSEAL_CORPUS"]
+fn reasons_are_counted() {
+    let mut counts: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    let mut slowest = (Duration::ZERO, String::new());
+    for (name, raw) in corpus() {
+        let started = Instant::now();
+        let prepared = prepare(&raw, ALL);
+        let copy = prepared.layout(ALL).render(mint).unwrap();
+        let took = started.elapsed();
+        if took > slowest.0 {
+            slowest = (took, format!("{name}, {} bytes", raw.len()));
+        }
+        assert!(copy.len_bytes() >= raw.len() / 2, "{name}");
+        let outcome = prepared.outcome();
+        let mut count = |what: String| {
+            let entry = counts.entry(what).or_insert((0, name.clone()));
+            entry.0 += 1;
+            if name.len() % 7 == 3 {
+                entry.1.clone_from(&name);
+            }
+        };
+        match outcome.untouched {
+            Some(why) => count(format!("message: {why}")),
+            None => count("message: rewritten".to_owned()),
+        }
+        for part in &outcome.parts {
+            match &part.left {
+                Some(why) => count(format!("part {}: {why}", part.kind)),
+                None => count(format!("part {}: read", part.kind)),
+            }
+        }
+        for link in &outcome.links {
+            count(match &link.decision {
+                LinkDecision::Tracked(_) => "link: tracked".to_owned(),
+                other => format!("link: {other}"),
+            });
+        }
+        count(match &outcome.pixel {
+            PixelOutcome::Placed { place, .. } => format!("pixel: {place:?}"),
+            PixelOutcome::NoPlace { .. } => "pixel: no place".to_owned(),
+            PixelOutcome::PartLeft { .. } => "pixel: part left".to_owned(),
+            other => format!("pixel: {other:?}"),
+        });
+        assert!(prepared.slots().iter().filter(|slot| slot.kind == Kind::Pixel).count() <= 1, "{name}");
+    }
+    println!("slowest: {:?} {}", slowest.0, slowest.1);
+    for (what, (count, example)) in counts {
+        println!("{count:7}  {what}   ({example})");
+    }
+}
