@@ -16,7 +16,7 @@ const SITE: &str = "https://track.example";
 
 /// As long as a real token: 28 octets of id and tag, and the payload.
 fn chars(payload_bytes: usize) -> usize {
-    (28 + payload_bytes) * 4 / 3 + usize::from((28 + payload_bytes) % 3 > 0)
+    (28 + payload_bytes) * 4 / 3 + usize::from(!(28 + payload_bytes).is_multiple_of(3))
 }
 
 /// A token that can be read back without a key.
