@@ -364,7 +364,7 @@ mod tests {
             let domains = ["org1.test".to_owned()];
             let raw = format!("From: {value}\r\n\r\n");
             // An answer of any kind will do: it must not panic.
-            drop(header(Allowed { domains: &domains, addresses: &[] }, raw.as_bytes()));
+            header(Allowed { domains: &domains, addresses: &[] }, raw.as_bytes()).ok();
         }
     }
 }
