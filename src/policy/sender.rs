@@ -363,8 +363,8 @@ mod tests {
         fn any_field_is_answered(value in "([ -~]|\\PC|\"|<|>|@|org1.test){0,40}") {
             let domains = ["org1.test".to_owned()];
             let raw = format!("From: {value}\r\n\r\n");
-            // An answer of any kind will do: it must not panic.
-            header(Allowed { domains: &domains, addresses: &[] }, raw.as_bytes()).ok();
+            let answered = header(Allowed { domains: &domains, addresses: &[] }, raw.as_bytes());
+            assert!(answered.is_ok() || !answered.unwrap_err().to_string().is_empty());
         }
     }
 }
