@@ -55,7 +55,6 @@ struct Open {
     ceiling: Arc<ArcSwap<Tracking>>,
     logins: Arc<Logins>,
     inbox: Option<Inbox>,
-    courier: Arc<Courier>,
     queue: Queue,
     relay: Arc<Relay>,
     geo: Arc<Geo>,
@@ -212,7 +211,7 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
     };
     let relay = Arc::new(Relay::new(parts, relay_options(config)));
     let geo = Arc::new(Geo::open(config.geo.database.as_deref())?);
-    Ok(Open { settings, history, keyring, ceiling, logins, inbox, courier, queue, relay, geo })
+    Ok(Open { settings, history, keyring, ceiling, logins, inbox, queue, relay, geo })
 }
 
 /// Mode 0700: keys, mail and addresses are in it.

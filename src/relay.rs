@@ -96,6 +96,8 @@ struct Job {
     submission: Submission,
     recipe: Recipe,
     prepared: Prepared,
+    /// How long reading and deciding took.
+    prepared_in: Duration,
     tracking: Tracking,
 }
 
@@ -149,7 +151,8 @@ impl Relay {
         } else {
             composer.prepare(&raw, &recipe)
         };
-        Ok(Job { id, accepted_at_ms, begun, submission, recipe, prepared, tracking })
+        let prepared_in = begun.elapsed();
+        Ok(Job { id, accepted_at_ms, begun, submission, recipe, prepared, prepared_in, tracking })
     }
 }
 

@@ -34,11 +34,8 @@ async fn run(path: Option<&Path>, config: Config) -> anyhow::Result<()> {
     let shown = config.clone();
     let mut app = App::start(config).await?;
     println!("{}", what_next(&shown, &app.take_first_password()));
-    loop {
-        match signals.next().await {
-            Told::Reload => reload(&mut app, path).await,
-            Told::Stop => break,
-        }
+    while let Told::Reload = signals.next().await {
+        reload(&mut app, path).await;
     }
     tracing::info!("stopping: no new mail is taken, mail under way is finished");
     app.stop().await;

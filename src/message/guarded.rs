@@ -79,10 +79,11 @@ fn by_header(raw: &[u8]) -> Option<Guard> {
 }
 
 fn signature_field(raw: &[u8], field: &Field) -> Option<Guard> {
-    let name = slice(raw, &field.name).to_ascii_lowercase();
-    match name.as_slice() {
-        b"dkim-signature" | b"dkim2-signature" | b"domainkey-signature" => Some(Guard::DkimSigned),
-        b"arc-seal" | b"arc-message-signature" | b"arc-authentication-results" => Some(Guard::ArcSealed),
+    const DKIM: &[&str] = &["DKIM-Signature", "DKIM2-Signature", "DomainKey-Signature"];
+    const ARC: &[&str] = &["ARC-Seal", "ARC-Message-Signature", "ARC-Authentication-Results"];
+    match slice(raw, &field.name).first() {
+        Some(b'd' | b'D') if DKIM.iter().any(|name| field.is(raw, name)) => Some(Guard::DkimSigned),
+        Some(b'a' | b'A') if ARC.iter().any(|name| field.is(raw, name)) => Some(Guard::ArcSealed),
         _ => None,
     }
 }

@@ -26,6 +26,12 @@ impl Field {
         slice(raw, &self.name).eq_ignore_ascii_case(name.as_bytes())
     }
 
+    /// Whether white space stands before the colon, as RFC 5322 §4.5 allows for old mail only: some readers take the line
+    /// for the end of the header.
+    pub fn is_obsolete(&self) -> bool {
+        !self.is_malformed() && self.name.end + 1 != self.value.start
+    }
+
     /// Whether the line is no header field at all (no colon, or no name before it).
     pub fn is_malformed(&self) -> bool {
         self.name.is_empty()

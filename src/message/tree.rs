@@ -155,7 +155,7 @@ impl Walk<'_> {
             return Err(Doubt::TooManyParts);
         }
         let (header, body) = self.header(from)?;
-        let malformed_header = header.iter().any(Field::is_malformed);
+        let malformed_header = header.iter().any(|field| field.is_malformed() || field.is_obsolete());
         if malformed_header && parent.is_none() {
             return Err(Doubt::MalformedHeader);
         }
@@ -388,6 +388,7 @@ mod tests {
             ("M--b\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n", Doubt::BoundaryReused),
             // readers differ on where this header ends
             ("A: b\njunk\nContent-Type: text/html\n\nx", Doubt::MalformedHeader),
+            ("A : b\nContent-Type: text/html\n\nx", Doubt::MalformedHeader),
         ];
         for (raw, expected) in rows {
             let raw = raw.replacen("M", MIXED, 1);

@@ -93,7 +93,9 @@ pub fn list_urls(value: &str) -> Vec<String> {
 fn is_template(url: &str) -> bool {
     const MARKS: &[&str] =
         &["{{", "}}", "{%", "%}", "*|", "|*", "%%", "[[", "]]", "<%", "%>", "${", "#{", "%7B%7B", "%7b%7b", "%5B%5B"];
-    MARKS.iter().any(|mark| url.contains(mark)) || has_braced_word(url)
+    // Most URLs have none of these octets, and there are many URLs.
+    let suspicious = url.bytes().any(|b| matches!(b, b'{' | b'}' | b'|' | b'[' | b']' | b'%'));
+    suspicious && (MARKS.iter().any(|mark| url.contains(mark)) || has_braced_word(url))
 }
 
 /// `{unsubscribe_link}`
@@ -143,7 +145,64 @@ struct Rule {
     words: Vec<&'static str>,
 }
 
-static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| include_str!("sensitive.txt").lines().filter_map(rule).collect());
+/// The rules of one place, and a sieve: most words of most links begin no rule, and there are many links.
+struct Rules {
+    list: Vec<Rule>,
+    first_words: [bool; SIEVE],
+}
+
+const SIEVE: usize = 1024;
+
+impl Rules {
+    fn of(place: Place) -> Rules {
+        let mut list: Vec<Rule> = include_str!("sensitive.txt").lines().filter_map(rule).collect();
+        list.retain(|rule| rule.place == place);
+        let mut first_words = [false; SIEVE];
+        for word in list.iter().filter_map(|rule| rule.words.first()) {
+            if let Some(mark) = first_words.get_mut(sieve(word)) {
+                *mark = true;
+            }
+        }
+        Rules { list, first_words }
+    }
+
+    /// The rule whose words `words` begins with, in any case.
+    fn named<'a>(&self, words: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
+        let first = words.clone().next()?;
+        if !self.first_words.get(sieve(first)).is_some_and(|mark| *mark) {
+            return None;
+        }
+        let matches = |rule: &&Rule| {
+            let mut here = words.clone();
+            rule.words.iter().all(|word| here.next().is_some_and(|other| other.eq_ignore_ascii_case(word)))
+        };
+        self.list.iter().find(matches).map(|rule| rule.name)
+    }
+
+    /// The first rule whose words stand in a row in the text. A word is a run of letters and digits.
+    fn by_words(&self, text: &str) -> Option<&'static str> {
+        let letter = |c: char| if c.is_ascii() { c.is_ascii_alphanumeric() } else { c.is_alphanumeric() };
+        let mut words = text.split(|c| !letter(c)).filter(|word| !word.is_empty());
+        loop {
+            let found = self.named(words.clone());
+            words.next()?;
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+}
+
+/// A small number for a word, the same in any ASCII case.
+fn sieve(word: &str) -> usize {
+    let octet = |at: usize| word.as_bytes().get(at).map_or(0, |b| usize::from(b.to_ascii_lowercase()));
+    (octet(0) * 31 + octet(1) * 7 + octet(2) * 3 + word.len()) % SIEVE
+}
+
+static PATH: LazyLock<Rules> = LazyLock::new(|| Rules::of(Place::Path));
+static KEY: LazyLock<Rules> = LazyLock::new(|| Rules::of(Place::Key));
+static URL: LazyLock<Rules> = LazyLock::new(|| Rules::of(Place::Url));
+static TEXT: LazyLock<Rules> = LazyLock::new(|| Rules::of(Place::Text));
 
 /// `NAME  WHERE  WORDS`, columns two or more spaces apart.
 fn rule(line: &'static str) -> Option<Rule> {
@@ -165,33 +224,33 @@ fn rule(line: &'static str) -> Option<Rule> {
 
 /// The name of the first rule that catches the link.
 fn sensitive(link: &Link<'_>) -> Option<&'static str> {
-    let target = link.path_and_query.to_lowercase();
     // A page that routes by its fragment has path and query there.
-    let (before, fragment) = target.split_once('#').unwrap_or((&target, ""));
-    let sides = [before, fragment].map(|side| side.split_once('?').unwrap_or((side, "")));
-    let path_words: Vec<&str> = sides.iter().flat_map(|(path, _)| words(path)).collect();
-    let pairs = sides.iter().flat_map(|(path, query)| path.split(['&', ';']).chain(query.split(['&', ';'])));
-    let keys: Vec<&str> = pairs.filter_map(|pair| pair.split_once('=')).map(|(key, _)| key).collect();
-    let text = link.text.to_lowercase();
-    let text_words = words(&text);
-    let caught = |rule: &&Rule| match rule.place {
-        Place::Path => in_a_row(&path_words, &rule.words),
-        Place::Text => in_a_row(&text_words, &rule.words),
-        Place::Key => rule.words.iter().all(|word| keys.contains(word)),
-        Place::Url => rule.words.iter().any(|url| {
-            let (host, start) = url.split_at(url.find('/').unwrap_or(url.len()));
-            covers(host, link.host) && target.starts_with(start)
-        }),
+    let (before, fragment) = link.path_and_query.split_once('#').unwrap_or((link.path_and_query, ""));
+    let by_key = |text: &str| keys(text).find_map(|key| KEY.named([key].into_iter()));
+    let by_side = |side: &str| {
+        let (path, query) = side.split_once('?').unwrap_or((side, ""));
+        PATH.by_words(path).or_else(|| by_key(path)).or_else(|| by_key(query))
     };
-    RULES.iter().find(caught).map(|rule| rule.name)
+    by_side(before).or_else(|| by_side(fragment)).or_else(|| by_url(link)).or_else(|| by_text(link.text))
 }
 
-fn words(text: &str) -> Vec<&str> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect()
+fn by_url(link: &Link<'_>) -> Option<&'static str> {
+    let begins = |url: &&str| {
+        let (host, start) = url.split_at(url.find('/').unwrap_or(url.len()));
+        let path = link.path_and_query.get(..start.len());
+        path.is_some_and(|path| path.eq_ignore_ascii_case(start)) && covers(host, link.host)
+    };
+    URL.list.iter().find(|rule| rule.words.iter().any(begins)).map(|rule| rule.name)
 }
 
-fn in_a_row(words: &[&str], wanted: &[&str]) -> bool {
-    words.windows(wanted.len()).any(|row| row == wanted)
+fn by_text(text: &str) -> Option<&'static str> {
+    if text.is_ascii() { TEXT.by_words(text) } else { TEXT.by_words(&text.to_lowercase()) }
+}
+
+/// Names of the parameters of a query.
+fn keys(query: &str) -> impl Iterator<Item = &str> {
+    let pairs = query.split(['&', ';']);
+    pairs.filter_map(|pair| pair.split_once('=')).map(|(key, _)| key)
 }
 
 #[cfg(test)]
@@ -208,7 +267,7 @@ mod tests {
     fn every_line_of_the_data_is_a_rule() {
         let lines = include_str!("sensitive.txt").lines();
         let written = lines.filter(|line| !line.trim().is_empty() && !line.starts_with('#')).count();
-        assert_eq!(RULES.len(), written);
+        assert_eq!([&PATH, &KEY, &URL, &TEXT].iter().map(|rules| rules.list.len()).sum::<usize>(), written);
     }
 
     #[test]

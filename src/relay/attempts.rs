@@ -192,7 +192,8 @@ mod tests {
     /// The canary rules, a row each.
     #[tokio::test(start_paused = true)]
     async fn the_first_copy_decides_about_the_rest() {
-        let rows: Vec<(Vec<Option<Fate>>, &str, Vec<usize>, bool)> = vec![
+        type Row = (Vec<Option<Fate>>, &'static str, Vec<usize>, bool);
+        let rows: Vec<Row> = vec![
             // It is accepted: everybody is tried.
             (vec![Some(accepted()), Some(accepted()), Some(deferred())], "aad", vec![0, 1, 2], false),
             // Its recipient is refused: the next one is the canary.

@@ -287,7 +287,7 @@ fn log(relay: &Relay, job: &Job, standings: &[Standing], reply: &Reply) {
         Some(why) => maillog::untouched(job.id, &why.to_string()),
         None => {
             let (links, left_alone) = record::link_counts(job);
-            maillog::rewritten(job.id, job.tracking, links, left_alone, job.begun.elapsed());
+            maillog::rewritten(job.id, job.tracking, links, left_alone, job.prepared_in);
         }
     }
     if accepted == standings.len() {

@@ -216,14 +216,17 @@ mod tests {
         let content: Vec<u8> = (0..200u8).collect();
         for (width, eol) in [(76, "\r\n"), (60, "\n"), (73, "\r\n"), (4, "\n")] {
             let source = wrap(&content, width, eol);
-            let edit =
-                Edit::plain(100..110, When::Always, vec![Piece::Text(b"replacement of another length".to_vec())]);
+            let edit = Edit::plain(
+                100..110,
+                When::Always,
+                vec![Piece::Text(Bytes::from_static(b"replacement of another length"))],
+            );
             let mut expected = content.clone();
             expected.splice(100..110, b"replacement of another length".iter().copied());
             assert_eq!(apply(&source, &[edit], &[], &[]), wrap(&expected, width, eol), "{width}");
         }
         // one line only: no width of its own
-        let edit = Edit::plain(0..0, When::Always, vec![Piece::Text(vec![b'x'; 100])]);
+        let edit = Edit::plain(0..0, When::Always, vec![Piece::Text(vec![b'x'; 100].into())]);
         let written = apply(&STANDARD.encode([b'y'; 30]), &[edit], &[], &[]);
         assert!(written.lines().all(|line| line.len() <= 76));
     }
@@ -239,7 +242,7 @@ mod tests {
             for (skip, len) in cuts {
                 let from = (at + skip % 40).min(content.len());
                 let to = (from + len).min(content.len());
-                let pieces = vec![Piece::Text(b"<".to_vec()), Piece::Token(edits.len())];
+                let pieces = vec![Piece::Text(Bytes::from_static(b"<")), Piece::Token(edits.len())];
                 edits.push(Edit::plain(from..to, When::Always, pieces));
                 at = to;
             }

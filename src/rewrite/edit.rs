@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use crate::settings::{Mode, Tracking};
 use crate::token::Kind;
 
@@ -53,7 +55,7 @@ impl Variant {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
     /// These octets in every copy.
-    Text(Vec<u8>),
+    Text(Bytes),
     /// The token of this slot.
     Token(usize),
 }

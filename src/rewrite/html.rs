@@ -303,7 +303,7 @@ fn white_space_before(content: &[u8], at: usize) -> Range<usize> {
 /// Longest stretch after a start tag in which the link's text is looked for, in octets.
 const LINK_TEXT_BYTES_MAX: usize = 2_000;
 /// A longer visible text is a paragraph, not a name.
-const LINK_NAME_CHARS_MAX: usize = 100;
+const LINK_NAME_BYTES_MAX: usize = 120;
 
 /// The visible text of the link whose start tag ends at `tag_end`, without tags, entities decoded, white space folded;
 /// empty where it is long, or never ends. For the policy's rules only.
@@ -313,24 +313,30 @@ pub(super) fn link_text(content: &[u8], tag_end: usize) -> String {
     let close = memchr::memchr_iter(b'<', rest)
         .find(|at| rest.get(*at..at + 3).is_some_and(|tag| tag.eq_ignore_ascii_case(b"</a")));
     let Some(inside) = close.and_then(|end| rest.get(..end)) else { return String::new() };
-    let mut text = Vec::with_capacity(inside.len());
+    let mut text = Vec::with_capacity(inside.len().min(LINK_NAME_BYTES_MAX));
     let mut in_tag = false;
     for octet in inside {
         match octet {
             b'<' => in_tag = true,
-            b'>' if in_tag => {
-                in_tag = false;
-                text.push(b' ');
+            b'>' if in_tag => in_tag = false,
+            _ if in_tag => continue,
+            octet if !octet.is_ascii_whitespace() => {
+                text.push(*octet);
+                if text.len() > LINK_NAME_BYTES_MAX {
+                    return String::new();
+                }
+                continue;
             }
-            _ if !in_tag => text.push(*octet),
             _ => {}
         }
+        // White space, and a tag, end a word.
+        if text.last().is_some_and(|last| *last != b' ') {
+            text.push(b' ');
+        }
     }
-    let text = String::from_utf8_lossy(&text);
-    let text = if text.contains('&') { htmlize::unescape(text) } else { text };
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let name = words.join(" ");
-    if name.chars().count() <= LINK_NAME_CHARS_MAX { name } else { String::new() }
+    let text = String::from_utf8(text).unwrap_or_else(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned());
+    let text = text.trim_ascii_end();
+    if text.contains('&') { htmlize::unescape(text).into_owned() } else { text.to_owned() }
 }
 
 /// Whether a conditional comment holds links: clients that read it show them, and they stay.

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use memchr::{memchr, memrchr};
 
 use super::edit::{Edit, Piece, Slot, Variant, pieces_len};
@@ -71,23 +72,31 @@ struct Measured {
 fn measure(content: &[u8], edits: &[Edit], slots: &[Slot]) -> Vec<Measured> {
     let starts = line_starts(content, edits);
     let mut measured = Vec::with_capacity(edits.len());
-    let mut next = Next { start: content.len(), line_end: content.len(), breaks_at: content.len(), more: 0 };
+    let mut next =
+        Next { range: content.len()..content.len(), line_end: content.len(), breaks_at: content.len(), more: 0 };
     for (edit, line_start) in edits.iter().zip(starts).rev() {
-        let gap = content.get(edit.range.end..next.start).unwrap_or_default();
-        let newline = memchr(b'\n', gap).map(|at| edit.range.end + at);
-        let line_end = newline.unwrap_or(next.line_end);
+        let newline_in = |range: Range<usize>| {
+            let text = content.get(range.clone()).unwrap_or_default();
+            memchr(b'\n', text).map(|at| range.start + at)
+        };
+        let newline = newline_in(edit.range.end..next.range.start);
+        // A line end inside the next edit ends the sender's line, but will be gone from ours.
+        let line_end = newline.or_else(|| newline_in(next.range.clone())).unwrap_or(next.line_end);
         let rest = newline.map_or(next.breaks_at.saturating_sub(edit.range.end) + next.more, |at| at - edit.range.end);
         let put = pieces_len(&edit.put, slots);
-        let tail = if line_end - line_start > LINE_BYTES_MAX { 0 } else { rest };
+        // A line end inside this edit makes one line of two: each of them counts for what the sender wrote.
+        let inside = newline_in(edit.range.clone());
+        let longest = inside.map_or(line_end - line_start, |at| (at - line_start).max(line_end - at));
+        let tail = if longest > LINE_BYTES_MAX { 0 } else { rest };
         let can = can(edit, put, tail);
         next = match (can, &edit.white_space) {
-            (Can::Break, Some(space)) => Next { breaks_at: space.start, more: 0, start: edit.range.start, line_end },
-            (Can::Break, None) => Next { breaks_at: edit.range.start, more: 0, start: edit.range.start, line_end },
+            (Can::Break, Some(space)) => Next { breaks_at: space.start, more: 0, range: edit.range.clone(), line_end },
+            (Can::Break, None) => Next { breaks_at: edit.range.start, more: 0, range: edit.range.clone(), line_end },
             // It stays on the line whatever becomes of it, at its longest.
             _ => Next {
                 breaks_at: edit.range.start,
                 more: put.max(edit.range.len()) + rest,
-                start: edit.range.start,
+                range: edit.range.clone(),
                 line_end,
             },
         };
@@ -99,8 +108,7 @@ fn measure(content: &[u8], edits: &[Edit], slots: &[Slot]) -> Vec<Measured> {
 
 /// What stands after the edit being measured.
 struct Next {
-    /// The next edit.
-    start: usize,
+    range: Range<usize>,
     /// End of the line that edit ends on.
     line_end: usize,
     /// Up to where the text must stay on one line, and how much more after that.
@@ -134,11 +142,11 @@ fn line_starts(content: &[u8], edits: &[Edit]) -> Vec<usize> {
 
 /// The edit with the white space before it turned into a line break; the pixel on a line of its own.
 fn with_break(content: &[u8], mut edit: Edit, eol: &[u8]) -> Edit {
-    let eol = || Piece::Text(eol.to_vec());
+    let eol = || Piece::Text(Bytes::copy_from_slice(eol));
     match edit.white_space.take() {
         Some(space) => {
             let kept = content.get(space.end..edit.range.start).unwrap_or_default();
-            let before = vec![eol(), Piece::Text(kept.to_vec())];
+            let before = vec![eol(), Piece::Text(Bytes::copy_from_slice(kept))];
             edit.otherwise = edit.otherwise.map(|put| [before.clone(), put].concat());
             edit.put = [before, edit.put].concat();
             edit.range.start = space.start;
@@ -201,7 +209,7 @@ mod tests {
         let edit = Edit {
             link: Some(0),
             white_space: Some(name - 1..name),
-            ..Edit::plain(from..to, When::Always, vec![Piece::Text(vec![b'x'; put])])
+            ..Edit::plain(from..to, When::Always, vec![Piece::Text(vec![b'x'; put].into())])
         };
         let (fitted, stay) = fit(content.as_bytes(), vec![edit], &[], b"\r\n");
         if !stay.is_empty() {
@@ -212,7 +220,7 @@ mod tests {
             .put
             .iter()
             .flat_map(|piece| match piece {
-                Piece::Text(text) => text.clone(),
+                Piece::Text(text) => text.to_vec(),
                 Piece::Token(_) => Vec::new(),
             })
             .collect();
@@ -247,7 +255,7 @@ mod tests {
                 content.push_str("<a href=\"");
                 let from = content.len();
                 content.push_str("u\">");
-                let put = vec![Piece::Text(vec![b'0' + (n % 10) as u8; 180])];
+                let put = vec![Piece::Text(vec![b'0' + (n % 10) as u8; 180].into())];
                 edits.push(Edit {
                     link: Some(n),
                     white_space: Some(from - 7..from - 6),

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use super::body::{Decoded, decode};
 use super::charset::{Reading, reading};
 use super::edit::{Edit, Piece, Slot, When};
@@ -32,6 +34,10 @@ pub(super) struct Collector<'a> {
     pub(super) options: &'a Options<'a>,
     pub(super) rules: &'a LinkRules,
     pub(super) slots: Vec<Slot>,
+    /// The number of the last tracked link.
+    pub(super) last_number: u16,
+    /// `https://t.example.com/c/`
+    pub(super) click_start: Bytes,
     pub(super) links: Vec<LinkOutcome>,
     pub(super) parts: Vec<PartOutcome>,
     pub(super) pixel: PixelOutcome,
@@ -62,6 +68,8 @@ impl Collector<'_> {
         let (links_before, slots_before) = (self.links.len(), self.slots.len());
         let edited = match guarded::part(tree, number) {
             Some(guard) => Err(PartLeft::Guarded(guard)),
+            // Not even its line end may be its own: the next delimiter can follow the header at once.
+            None if part.body.is_empty() => Err(PartLeft::Empty),
             None => decode(self.raw, part).and_then(|decoded| {
                 let content = decoded.content(self.raw);
                 let reading = reading(&part.media.charset, content)?;
@@ -105,6 +113,10 @@ impl Collector<'_> {
     ) -> Result<Vec<Edit>, PartLeft> {
         let content = decoded.content(self.raw);
         let unwrap = self.options.quotes == Quotes::Unwrap;
+        let old = unwrap && (quotes::may_hold_pixels(content) || quotes::may_hold_links(content));
+        if !self.options.wanted.is_on() && !old {
+            return Ok(Vec::new());
+        }
         let want = Want {
             images: unwrap && quotes::may_hold_pixels(content),
             body: pixel,
@@ -151,12 +163,8 @@ impl Collector<'_> {
             }
             let label = String::from_utf8_lossy(content.get(link.label).unwrap_or_default());
             let judged = self.judge(Destination::from_text(url), &label, decoded.is_broken(&link.url));
-            if !self.options.wanted.text_links && !judged.unwrapped {
-                continue;
-            }
-            let judged = if self.options.wanted.text_links { judged } else { judged.only_unwrapped() };
-            let edit = self.link_edit(number, link.url, url, judged, When::TextLinks, |url| url.to_owned());
-            edits.extend(edit);
+            let Some(judged) = judged.if_wanted(self.options.wanted.text_links) else { continue };
+            edits.extend(self.link_edit(number, link.url, url.as_bytes(), judged, When::TextLinks, Style::Plain));
         }
         self.finish(decoded, content.len(), edits)
     }
@@ -197,10 +205,9 @@ impl Collector<'_> {
             judged.decision = LinkDecision::LeftAlone(LeftAlone::OptedOut);
             edits.push(Edit::plain(opt_out.clone(), When::AnyOn, Vec::new()));
         }
-        let as_written = shown(&String::from_utf8_lossy(value));
-        let quote = anchor.quote;
-        let edit =
-            self.link_edit(part, anchor.value.clone(), &as_written, judged, When::Links, |url| quoted(url, quote));
+        let Some(judged) = judged.if_wanted(self.options.wanted.links) else { return };
+        let style = anchor.quote.map_or(Style::Unquoted, Style::Quoted);
+        let edit = self.link_edit(part, anchor.value.clone(), value, judged, When::Links, style);
         edits.extend(edit.map(|edit| Edit {
             white_space: Some(anchor.white_space.clone()).filter(|space| !space.is_empty()),
             ..edit
@@ -246,54 +253,43 @@ impl Collector<'_> {
         Judged { decision, destination: Some(destination), unwrapped }
     }
 
-    /// Notes the decision, and makes the edit it asks for; `written` writes a URL as the place needs it.
+    /// Notes the decision, and makes the edit it asks for. `as_written` is the link as it stands, `style` how a URL is
+    /// written there.
     fn link_edit(
         &mut self,
         part: usize,
         range: Range<usize>,
-        as_written: &str,
+        as_written: &[u8],
         judged: Judged,
         when: When,
-        written: impl Fn(&str) -> String,
+        style: Style,
     ) -> Option<Edit> {
+        let Judged { mut decision, destination, unwrapped } = judged;
         let link = self.links.len();
-        let url = judged.destination.as_ref().map_or(as_written, |destination| destination.as_str());
-        let mut outcome =
-            LinkOutcome { part, url: url.to_owned(), decision: judged.decision, unwrapped: judged.unwrapped };
-        let plain = judged
-            .destination
-            .as_ref()
-            .filter(|_| judged.unwrapped)
-            .map(|destination| vec![Piece::Text(written(destination.as_str()).into_bytes())]);
-        let edit = match (&outcome.decision, &judged.destination) {
+        let url = match &destination {
+            Some(destination) => destination.as_str().to_owned(),
+            None => shown(&String::from_utf8_lossy(as_written)),
+        };
+        let plain = destination.as_ref().filter(|_| unwrapped).map(|to| vec![style.written(to.as_str())]);
+        let edit = match (&decision, destination) {
             (LinkDecision::Tracked(_), Some(destination)) => {
-                let number = self.next_number();
-                outcome.decision = LinkDecision::Tracked(number);
-                let put = self.click(number, destination, &written);
-                Some(Edit { otherwise: plain, link: Some(link), ..Edit::plain(range, when, put) })
+                let (number, url) = self.click(destination);
+                decision = LinkDecision::Tracked(number);
+                Some(Edit { otherwise: plain, link: Some(link), ..Edit::plain(range, when, style.around(url)) })
             }
             _ => plain.map(|put| Edit { link: Some(link), ..Edit::plain(range, When::Always, put) }),
         };
-        self.links.push(outcome);
+        self.links.push(LinkOutcome { part, url, decision, unwrapped });
         edit
     }
 
-    /// Links are numbered from 1 in order of appearance.
-    fn next_number(&self) -> u16 {
-        let last = self.slots.iter().map(|slot| slot.link).max().unwrap_or(0);
-        last.saturating_add(1)
-    }
-
-    fn click(&mut self, number: u16, destination: &Destination, written: impl Fn(&str) -> String) -> Vec<Piece> {
-        let slot = self.slots.len();
-        let payload = destination.as_str().to_owned();
+    /// The URL of the next tracked link. A token is base64url, so it stands for itself wherever a URL may.
+    fn click(&mut self, destination: Destination) -> (u16, [Piece; 2]) {
+        self.last_number = self.last_number.saturating_add(1);
+        let payload = destination.into_string();
         let chars = (self.options.token_chars)(payload.len());
-        self.slots.push(Slot { kind: Kind::Click, link: number, payload, chars });
-        // The token is base64url, so it stands for itself wherever a URL may.
-        let around = written(&format!("{}/c/{MARK}", self.options.site_url));
-        let (before, after) = around.split_once(MARK).unwrap_or((&around, ""));
-        let text = |text: &str| Piece::Text(text.as_bytes().to_vec());
-        vec![text(before), Piece::Token(slot), text(after)]
+        self.slots.push(Slot { kind: Kind::Click, link: self.last_number, payload, chars });
+        (self.last_number, [Piece::Text(self.click_start.clone()), Piece::Token(self.slots.len() - 1)])
     }
 
     fn pixel_image(&mut self) -> Vec<Piece> {
@@ -301,29 +297,58 @@ impl Collector<'_> {
         let chars = (self.options.token_chars)(0);
         self.slots.push(Slot { kind: Kind::Pixel, link: 0, payload: String::new(), chars });
         let before = format!("<img src=\"{}/i/", self.options.site_url);
-        vec![Piece::Text(before.into_bytes()), Piece::Token(slot), Piece::Text(PIXEL_END.as_bytes().to_vec())]
+        let end = Bytes::from_static(PIXEL_END.as_bytes());
+        vec![Piece::Text(before.into()), Piece::Token(slot), Piece::Text(end)]
     }
 }
 
 impl Judged {
-    /// Tracking is not wanted here, but our old tracking still goes.
-    fn only_unwrapped(self) -> Judged {
-        Judged { decision: LinkDecision::Unwrapped, ..self }
+    /// The judgement where links of this kind are tracked; where they are not, an old link of ours is unwrapped all the
+    /// same, and the others are nobody's business.
+    fn if_wanted(self, wanted: bool) -> Option<Judged> {
+        match wanted {
+            true => Some(self),
+            false if self.unwrapped => Some(Judged { decision: LinkDecision::Unwrapped, ..self }),
+            false => None,
+        }
     }
 }
-
-/// Stands for the token while a URL is written; no site URL holds it.
-const MARK: &str = "{token}";
 
 /// Not `display:none`: some clients do not load what is not shown.
 const PIXEL_END: &str = ".gif\" width=\"1\" height=\"1\" alt=\"\" border=\"0\" \
 style=\"display:block;width:1px;height:1px;border:0;margin:0;padding:0\">";
 
-/// A URL as an attribute value. An unquoted one gets quotes.
-fn quoted(url: &str, quote: Option<u8>) -> String {
-    match quote {
-        Some(b'\'') => htmlize::escape_all_quotes(url).into_owned(),
-        Some(_) => htmlize::escape_attribute(url).into_owned(),
-        None => format!("\"{}\"", htmlize::escape_attribute(url)),
+/// How a URL is written where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// In plain text.
+    Plain,
+    /// In an attribute, between these quotes.
+    Quoted(u8),
+    /// In an attribute without quotes: it gets some.
+    Unquoted,
+}
+
+impl Style {
+    fn written(self, url: &str) -> Piece {
+        let text = match self {
+            Style::Plain => url.to_owned(),
+            Style::Quoted(b'\'') => htmlize::escape_all_quotes(url).into_owned(),
+            Style::Quoted(_) => htmlize::escape_attribute(url).into_owned(),
+            Style::Unquoted => format!("\"{}\"", htmlize::escape_attribute(url)),
+        };
+        Piece::Text(Bytes::from(text))
+    }
+
+    /// Our own URL, which has nothing to escape.
+    fn around(self, url: [Piece; 2]) -> Vec<Piece> {
+        let quote = || Piece::Text(Bytes::from_static(b"\""));
+        match self {
+            Style::Plain | Style::Quoted(_) => Vec::from(url),
+            Style::Unquoted => {
+                let [start, token] = url;
+                vec![quote(), start, token, quote()]
+            }
+        }
     }
 }

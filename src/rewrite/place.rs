@@ -4,7 +4,7 @@
 //! **Invariant:** a pixel never stands between the rows of a table, in the head, in a comment, or after a cut-off tag.
 
 use lol_html::AsciiCompatibleEncoding;
-use memchr::{memmem, memrchr};
+use memchr::{memmem, memrchr, memrchr_iter};
 
 use super::html::{Found, is_body_close, next_body_end};
 use super::outcome::{PartLeft, Place};
@@ -58,8 +58,7 @@ fn last_real_body_close(
 }
 
 fn last_body_close(content: &[u8]) -> Option<usize> {
-    let last = |start: &[u8]| memmem::rfind_iter(content, start).find(|at| is_body_close(content, *at));
-    last(b"</b").max(last(b"</B"))
+    memrchr_iter(b'<', content).find(|at| is_body_close(content, *at))
 }
 
 /// Tags that make up a table. After one of these, other than into a cell or out of the table, an image would be moved

@@ -80,14 +80,24 @@ fn read(raw: &[u8], options: &Options<'_>) -> Result<Read, Untouched> {
     let rules = rules(raw, options);
     let pixel_part = if options.wanted.opens { pixel_part(&tree, 0) } else { None };
     let pixel = if options.wanted.opens { PixelOutcome::NoHtml } else { PixelOutcome::NotWanted };
-    let mut collector =
-        Collector { raw, options, rules: &rules, slots: Vec::new(), links: Vec::new(), parts: Vec::new(), pixel };
+    let mut collector = Collector {
+        raw,
+        options,
+        rules: &rules,
+        slots: Vec::new(),
+        last_number: 0,
+        click_start: format!("{}/c/", options.site_url).into(),
+        links: Vec::new(),
+        parts: Vec::new(),
+        pixel,
+    };
     let mut parts = Vec::new();
     for number in chosen {
         let edited = collector.part(&tree, number, pixel_part == Some(number));
         parts.extend(edited.map_err(|_| Untouched::TooManyLinks)?);
     }
-    let untouched = parts.is_empty().then_some(Untouched::NothingToTrack);
+    let nothing = if options.wanted.is_on() { Untouched::NothingToTrack } else { Untouched::NotWanted };
+    let untouched = parts.is_empty().then_some(nothing);
     let outcome = Outcome { untouched, parts: collector.parts, links: collector.links, pixel: collector.pixel };
     Ok((parts, collector.slots, outcome))
 }
@@ -121,7 +131,7 @@ fn rules(raw: &[u8], options: &Options<'_>) -> LinkRules {
 /// of a mixed. Guarded parts are not looked into; a part that is chosen and then stays has no pixel elsewhere.
 fn pixel_part(tree: &Tree, number: usize) -> Option<usize> {
     let part = tree.parts.get(number)?;
-    if guarded::part(tree, number).is_some() {
+    if guarded::part(tree, number).is_some() || part.body.is_empty() {
         return None;
     }
     let inside = |child: &usize| pixel_part(tree, *child);

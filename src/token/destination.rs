@@ -72,21 +72,17 @@ impl Destination {
     pub fn from_text(text: &str) -> Result<Destination, NotADestination> {
         let text = strip(text);
         let rest = after_scheme(&text).ok_or(NotADestination::NotWeb)?;
-        if text.chars().any(char::is_control) {
+        if has_control(&text) {
             return Err(NotADestination::Control);
         }
-        let scheme_len = text.len() - rest.len();
-        let authority_len = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
-        let (authority, tail) = rest.split_at(authority_len);
-        let (user, host_port) = match authority.rsplit_once('@') {
-            Some((user, host_port)) => (format!("{}@", ascii(user)), host_port),
-            None => (String::new(), authority),
-        };
+        let (scheme, rest) = text.split_at(text.len() - rest.len());
+        let (authority, tail) = rest.split_at(authority_len(rest));
+        let (user, host_port) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
         let (host, port) = split_port(host_port).ok_or(NotADestination::BadHost)?;
         let host = ascii_host(host).ok_or(NotADestination::BadHost)?;
-        let scheme = text.get(..scheme_len).unwrap_or_default();
+        let user = ascii(user);
         let start = scheme.len() + user.len();
-        let url = format!("{scheme}{user}{host}{port}{}", ascii(tail));
+        let url = [scheme, &user, &host, port, &ascii(tail)].concat();
         if url.len() > DESTINATION_BYTES_MAX {
             return Err(NotADestination::TooLong);
         }
@@ -98,6 +94,11 @@ impl Destination {
         &self.url
     }
 
+    /// The URL, owned.
+    pub fn into_string(self) -> String {
+        self.url
+    }
+
     /// The host as it stands, without port; in any case.
     pub fn host(&self) -> &str {
         self.url.get(self.host.clone()).unwrap_or_default()
@@ -106,14 +107,24 @@ impl Destination {
     /// What follows the host and port: path, query, fragment.
     pub fn path_and_query(&self) -> &str {
         let rest = self.url.get(self.host.end..).unwrap_or_default();
-        rest.find(['/', '?', '#', '\\']).and_then(|at| rest.get(at..)).unwrap_or_default()
+        rest.get(authority_len(rest)..).unwrap_or_default()
     }
+}
+
+/// Where path, query or fragment begin.
+fn authority_len(text: &str) -> usize {
+    text.bytes().position(|b| matches!(b, b'/' | b'?' | b'#' | b'\\')).unwrap_or(text.len())
+}
+
+/// Control characters, C1 among them.
+fn has_control(text: &str) -> bool {
+    if text.is_ascii() { text.bytes().any(|b| b.is_ascii_control()) } else { text.chars().any(char::is_control) }
 }
 
 /// URL standard, basic URL parser: outer C0 controls and spaces go, inner tab, CR and LF go.
 fn strip(text: &str) -> Cow<'_, str> {
     let text = text.trim_matches(|c: char| c <= ' ');
-    if text.contains(['\t', '\r', '\n']) {
+    if text.bytes().any(|b| matches!(b, b'\t' | b'\r' | b'\n')) {
         Cow::Owned(text.chars().filter(|c| !matches!(c, '\t' | '\r' | '\n')).collect())
     } else {
         Cow::Borrowed(text)
@@ -148,17 +159,42 @@ fn ascii_host(host: &str) -> Option<Cow<'_, str>> {
         let address = inner.strip_suffix(']')?;
         return address.parse::<Ipv6Addr>().is_ok().then_some(Cow::Borrowed(host));
     }
-    let forbidden = |c: char| c.is_ascii_control() || " #%/:<>?@[\\]^|\"`{}".contains(c);
-    if host.is_empty() || host.len() > 255 || host.contains(forbidden) {
+    if host.is_empty() || host.len() > 255 || host.bytes().any(is_forbidden) {
         return None;
     }
-    let has_a_label = host.split('.').any(|l| l.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--")));
-    if host.is_ascii() && !has_a_label {
+    let a_label = || host.split('.').any(|l| l.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--")));
+    if host.is_ascii() && !a_label() {
         return Some(Cow::Borrowed(host));
     }
     let mapped = idna::domain_to_ascii(host).ok()?;
-    let valid = !mapped.is_empty() && !mapped.contains(forbidden);
+    let valid = !mapped.is_empty() && !mapped.bytes().any(is_forbidden);
     if host.is_ascii() { valid.then_some(Cow::Borrowed(host)) } else { valid.then_some(Cow::Owned(mapped)) }
+}
+
+/// URL standard, forbidden domain code points, and what no name has.
+fn is_forbidden(octet: u8) -> bool {
+    matches!(
+        octet,
+        0..=b' '
+            | b'#'
+            | b'%'
+            | b'/'
+            | b':'
+            | b'<'
+            | b'>'
+            | b'?'
+            | b'@'
+            | b'['
+            | b'\\'
+            | b']'
+            | b'^'
+            | b'|'
+            | b'"'
+            | b'`'
+            | b'{'
+            | b'}'
+            | 0x7f
+    )
 }
 
 /// Everything beyond US-ASCII percent-encoded as UTF-8.

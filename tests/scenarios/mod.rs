@@ -2,4 +2,5 @@
 
 mod command_line;
 mod delivery;
+mod first_light;
 mod links_outlive_the_stores;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -139,10 +139,4 @@ pub(crate) fn split_first_field(message: &[u8]) -> (&[u8], &[u8]) {
         at += line.len();
     }
     message.split_at(at)
-}
-
-/// Whether a program is on the PATH.
-pub(crate) fn installed(program: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|dir| Path::new(&dir).join(program).is_file()))
 }
