@@ -3,4 +3,5 @@
 mod command_line;
 mod delivery;
 mod first_light;
+mod independent_client;
 mod links_outlive_the_stores;
