@@ -16,7 +16,8 @@ use crate::token::MessageId;
 
 /// The longest sleep: clocks are set, and a missed wake-up must not cost more than this.
 const NAP_MAX: Duration = Duration::from_secs(30);
-/// How long a record rests after the disk would not give it.
+/// How long a record rests after the disk would not give it, or when there was nothing to do for it: an attempt that
+/// outlived its client is still awaited, a report could not be written.
 const DISK_REST_MS: i64 = 60_000;
 
 /// Runs until `stop` turns true; then waits for every worker.
@@ -52,19 +53,23 @@ fn start_one(inner: &Arc<Inner>, permit: OwnedSemaphorePermit) -> Option<Duratio
         return Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)).min(NAP_MAX));
     }
     slot.busy = true;
-    let id = *id;
+    let (id, due_ms) = (*id, slot.due_ms);
     drop(slots);
     let inner = Arc::clone(inner);
-    let work: BoxFuture<'static, ()> = Box::pin(hold(inner, id, permit));
+    let work: BoxFuture<'static, ()> = Box::pin(hold(inner, id, due_ms, permit));
     tokio::spawn(work);
     None
 }
 
-/// Works on one record and gives it, and the permit, back.
-async fn hold(inner: Arc<Inner>, id: MessageId, permit: OwnedSemaphorePermit) {
+/// Works on one record and gives it, and the permit, back. A record that is due as before has not moved: it rests, or it
+/// would be read over and over.
+async fn hold(inner: Arc<Inner>, id: MessageId, due_ms: i64, permit: OwnedSemaphorePermit) {
     work(Arc::clone(&inner), id).await;
     if let Some(slot) = inner.slots().get_mut(&id) {
         slot.busy = false;
+        if slot.due_ms == due_ms {
+            slot.due_ms = (inner.parts.clock)().saturating_add(DISK_REST_MS);
+        }
     }
     inner.wake.notify_one();
     drop(permit);

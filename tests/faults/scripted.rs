@@ -78,7 +78,7 @@ fn upstream_hangs_before_the_dot() {
         let process = installation.start();
         let begun = Instant::now();
         // More than the buffers of both kernels hold.
-        let told = send(&installation, &Submission::new("m1", &["b"]).with_ballast(16_000_000));
+        let told = send(&installation, &Submission::new("m1", &["b"]).with_ballast(8_000_000));
         assert_eq!(told.code(), 250, "{at:?}: {told:?}\n{}", installation.log());
         assert!(begun.elapsed() < Duration::from_secs(10), "{at:?}: {:?}", begun.elapsed());
         assert_ne!(stages(&installation), [Stage::InFlight], "{at:?}");
