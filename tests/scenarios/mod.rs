@@ -5,3 +5,4 @@ mod delivery;
 mod first_light;
 mod independent_client;
 mod links_outlive_the_stores;
+mod reports;
