@@ -305,6 +305,7 @@ fn serve_tracking(
     };
     let options = web::Options {
         trusted_proxies: config.web.trusted_proxies.clone(),
+        inbox_mode: matches!(config.upstream, crate::config::UpstreamConfig::Inbox),
         connections_max: config.limits.web_connections_max,
         head_max: config.limits.web_request_max,
         event_queue_max: config.limits.event_queue_max,
