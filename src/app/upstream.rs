@@ -39,7 +39,8 @@ pub(super) fn courier(config: &Config, inbox: Option<&Inbox>) -> anyhow::Result<
         }
         (UpstreamConfig::Inbox, None) => anyhow::bail!("the inbox is not open"),
     };
-    Ok(Courier::new(upstream, host, messages_per_minute))
+    let structure = super::rewrite_limits(&config.limits).tree;
+    Ok(Courier::new(upstream, host, messages_per_minute).following(structure))
 }
 
 fn smtp_upstream(smtp: &SmtpUpstream, options: deliver::Options) -> anyhow::Result<Upstream> {
