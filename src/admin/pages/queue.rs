@@ -154,7 +154,11 @@ pub(super) async fn ask(
 ) -> Result<Response, PageError> {
     let view = site.actions.droppable(&visitor.viewer, parse_id(&id)?).await?;
     let waits = |r: &&QueueRecipient| r.next_try_ms.is_some();
-    let waiting = view.entry.recipients.iter().filter(waits).map(|r| words::one_line(&r.address)).collect();
+    let named = |r: &QueueRecipient| match r.stage {
+        QueueStage::Unknown => format!("{} (who perhaps has it already)", words::one_line(&r.address)),
+        _ => words::one_line(&r.address),
+    };
+    let waiting = view.entry.recipients.iter().filter(waits).map(named).collect();
     let frame = Frame::of(&site, &visitor, "Drop a mail", "/queue");
     Ok(html(&Drop { frame, mail: card(&view, Timestamp::now().as_millisecond()), waiting }))
 }
