@@ -9,6 +9,7 @@ mod report;
 mod settle;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use crate::deliver::bounce::Kind;
 use crate::deliver::courier::Courier;
 use crate::deliver::{BoxFuture, Fate};
 use crate::message::{Body, Mail};
-use crate::spool::{Record, Spool, SpoolError, State};
+use crate::smtp::ReversePath;
+use crate::spool::{Head, Record, Spool, SpoolError, State};
 use crate::store::HistoryStore;
 use crate::token::MessageId;
 
@@ -42,8 +44,8 @@ pub trait Renderer: Send + Sync {
 pub struct Options {
     /// Our name in reports.
     pub hostname: String,
-    /// Reverse path of reports; empty for `<>`.
-    pub bounce_sender: String,
+    /// Reverse path of reports: `<>`, unless the provider refuses that.
+    pub bounce_sender: ReversePath,
     /// When to give up and when to say that it is late.
     pub rules: due::Rules,
     /// Records worked on at one time.
@@ -54,8 +56,6 @@ pub struct Options {
     pub dot: Duration,
 }
 
-/// Records worked on at one time: as many as there are connections to upstream would only wait for one another.
-pub const WORKERS_MAX: usize = 4;
 /// How long one attempt of the queue may take until its dot: nobody waits, but a worker is held.
 pub const ATTEMPT: Duration = Duration::from_secs(300);
 
@@ -85,6 +85,14 @@ struct Inner {
     slots: Mutex<HashMap<MessageId, Slot>>,
     wake: Notify,
     workers: Arc<Semaphore>,
+    room: Room,
+}
+
+/// Whether the disk had room when it was asked last.
+#[derive(Default)]
+struct Room {
+    asked_ms: AtomicI64,
+    is_there: AtomicBool,
 }
 
 /// What the queue remembers of one record between looks at the disk.
@@ -101,7 +109,16 @@ impl Queue {
     pub fn new(parts: Parts, options: Options, due: Vec<(MessageId, i64)>) -> Queue {
         let workers = Arc::new(Semaphore::new(options.workers_max));
         let slots = due.into_iter().map(|(id, due_ms)| (id, Slot::due(due_ms))).collect();
-        Queue { inner: Arc::new(Inner { parts, options, slots: Mutex::new(slots), wake: Notify::new(), workers }) }
+        Queue {
+            inner: Arc::new(Inner {
+                parts,
+                options,
+                slots: Mutex::new(slots),
+                wake: Notify::new(),
+                workers,
+                room: Room::default(),
+            }),
+        }
     }
 
     /// Runs until `stop` turns true, then waits for the work at hand within the caller's patience.
@@ -171,18 +188,45 @@ impl Queue {
         settle::settle(Arc::clone(&self.inner), id, positions, fates).await;
     }
 
-    /// Every record now in the spool with its state, oldest first. Reads the disk.
+    /// The records that are due soonest, at most `max` of them, oldest first, without their mails. Reads the disk.
     ///
     /// # Errors
     /// [`SpoolError::Disk`].
-    pub async fn list(&self) -> Result<Vec<(Record, State)>, SpoolError> {
-        let ids: Vec<MessageId> = self.inner.slots().keys().copied().collect();
-        let mut found = self
-            .inner
-            .on_disk(move |spool| Ok(ids.into_iter().filter_map(|id| spool.load(id).ok()).collect::<Vec<_>>()))
-            .await?;
-        found.sort_by_key(|(record, _)| record.accepted_at_ms);
+    pub async fn heads(&self, max: usize) -> Result<Vec<(Head, State)>, SpoolError> {
+        let mut ids: Vec<(i64, MessageId)> = self.inner.slots().iter().map(|(id, slot)| (slot.due_ms, *id)).collect();
+        if ids.len() > max {
+            ids.sort_unstable();
+            ids.truncate(max);
+        }
+        // One that ended meanwhile is not there to read; one that is damaged is the pump's to find.
+        let read =
+            move |spool: &Spool| Ok(ids.into_iter().filter_map(|(_, id)| spool.head(id).ok()).collect::<Vec<_>>());
+        let mut found = self.inner.on_disk(read).await?;
+        found.sort_by_key(|(head, _)| (head.record.accepted_at_ms, head.record.id));
         Ok(found)
+    }
+
+    /// One record without its mail; `None` when there is none of this id.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub async fn head(&self, id: MessageId) -> Result<Option<(Head, State)>, SpoolError> {
+        if !self.inner.slots().contains_key(&id) {
+            return Ok(None);
+        }
+        let read = self.inner.on_disk(move |spool| spool.head(id)).await;
+        match read {
+            Err(_) if !self.inner.slots().contains_key(&id) => Ok(None), // ended meanwhile
+            read => read.map(Some),
+        }
+    }
+
+    /// How many unreadable records stand in `corrupt/`.
+    ///
+    /// # Errors
+    /// [`SpoolError::Disk`].
+    pub async fn corrupt_count(&self) -> Result<usize, SpoolError> {
+        self.inner.on_disk(Spool::corrupt_count).await
     }
 
     /// Makes a record due now; `false` when there is none of this id.
@@ -219,7 +263,22 @@ impl Queue {
     pub async fn space(&self) -> Result<(u64, u64), SpoolError> {
         self.inner.on_disk(|spool| spool.space()).await
     }
+
+    /// Whether there is room for what need not be on this disk: more than the smaller of 10 % and 1 GiB is free. Cheap: the
+    /// system is asked once a second. A file system that does not answer has no room.
+    pub fn has_room(&self) -> bool {
+        let room = &self.inner.room;
+        let now_ms = (self.inner.parts.clock)();
+        if now_ms.abs_diff(room.asked_ms.load(Ordering::Relaxed)) >= ROOM_ASKED_EVERY_MS {
+            room.is_there.store(has_room(self.inner.parts.spool.space().ok()), Ordering::Relaxed);
+            room.asked_ms.store(now_ms, Ordering::Relaxed);
+        }
+        room.is_there.load(Ordering::Relaxed)
+    }
 }
+
+/// How often the free space is asked for.
+const ROOM_ASKED_EVERY_MS: u64 = 1_000;
 
 /// Whether there is room to put mail into the spool that need not go there: more than the smaller of 10 % and 1 GiB free.
 /// Unknown space counts as none.

@@ -113,18 +113,27 @@ impl Collector<'_> {
     ) -> Result<Vec<Edit>, PartLeft> {
         let content = decoded.content(self.raw);
         let unwrap = self.options.quotes == Quotes::Unwrap;
-        let want = Want {
-            images: unwrap && quotes::may_hold_pixels(content),
-            body: pixel,
-            end: pixel && !place::has_body_close(content),
-        };
+        let old_pixels = unwrap && quotes::may_hold_pixels(content);
+        // Where links are tracked each of them is looked at anyway.
+        let old_links = unwrap && !self.options.wanted.links && quotes::may_hold_links(content);
+        if !self.options.wanted.is_on() && !old_pixels && !old_links {
+            return Ok(Vec::new());
+        }
+        let want = Want { images: old_pixels, body: pixel, end: pixel && !place::has_body_close(content) };
         let memory = self.options.limits.html_memory_bytes_max;
         let found = html::read(content, reading.encoding, want, memory)?;
         let mut edits = self.old_pixels(content, &found, reading.utf8);
         outcome.old_pixels = edits.len();
         outcome.conditional_comments = html::has_conditional_links(content);
+        let more = found.links.len();
+        self.slots.reserve(more + 1);
+        self.links.reserve(more);
+        edits.reserve(more + 1);
         for anchor in &found.links {
-            self.anchor(number, decoded, anchor, reading.utf8, &mut edits);
+            if self.options.wanted.links || old_links {
+                self.anchor(number, decoded, anchor, reading.utf8, &mut edits);
+            }
+            edits.extend(anchor.opt_out.clone().map(|range| Edit::plain(range, When::AnyOn, Vec::new())));
         }
         if pixel {
             match place::choose(content, &found, reading.encoding, memory)? {
@@ -159,10 +168,7 @@ impl Collector<'_> {
             }
             let label = String::from_utf8_lossy(content.get(link.label).unwrap_or_default());
             let judged = self.judge(Destination::from_text(url), &label, decoded.is_broken(&link.url));
-            if !self.options.wanted.text_links && !judged.unwrapped {
-                continue;
-            }
-            let judged = if self.options.wanted.text_links { judged } else { judged.only_unwrapped() };
+            let Some(judged) = judged.if_wanted(self.options.wanted.text_links) else { continue };
             edits.extend(self.link_edit(number, link.url, url.as_bytes(), judged, When::TextLinks, Style::Plain));
         }
         self.finish(decoded, content.len(), edits)
@@ -172,7 +178,7 @@ impl Collector<'_> {
     fn finish(&mut self, decoded: &Decoded, len: usize, edits: Vec<Edit>) -> Result<Vec<Edit>, PartLeft> {
         let ordered = edits.into_iter().map(|edit| (edit.range.clone(), edit)).collect();
         let splice = Splice::new(ordered, len).map_err(|_| PartLeft::Ranges)?;
-        let edits = splice.edits().iter().map(|(_, edit)| edit.clone()).collect();
+        let edits = splice.into_edits().collect();
         let (edits, stay) = decoded.fit(self.raw, edits, &self.slots);
         for link in stay {
             if let Some(outcome) = self.links.get_mut(link) {
@@ -200,10 +206,10 @@ impl Collector<'_> {
         let mut judged = self.judge(Destination::from_attribute(value, utf8), &text, broken);
         if anchor.foreign {
             judged = Judged { decision: LinkDecision::ForeignContent, destination: None, unwrapped: false };
-        } else if let Some(opt_out) = &anchor.opt_out {
+        } else if anchor.opt_out.is_some() {
             judged.decision = LinkDecision::LeftAlone(LeftAlone::OptedOut);
-            edits.push(Edit::plain(opt_out.clone(), When::AnyOn, Vec::new()));
         }
+        let Some(judged) = judged.if_wanted(self.options.wanted.links) else { return };
         let style = anchor.quote.map_or(Style::Unquoted, Style::Quoted);
         let edit = self.link_edit(part, anchor.value.clone(), value, judged, When::Links, style);
         edits.extend(edit.map(|edit| Edit {
@@ -301,9 +307,14 @@ impl Collector<'_> {
 }
 
 impl Judged {
-    /// Tracking is not wanted here, but our old tracking still goes.
-    fn only_unwrapped(self) -> Judged {
-        Judged { decision: LinkDecision::Unwrapped, ..self }
+    /// The judgement where links of this kind are tracked; where they are not, an old link of ours is unwrapped all the
+    /// same, and the others are nobody's business.
+    fn if_wanted(self, wanted: bool) -> Option<Judged> {
+        match wanted {
+            true => Some(self),
+            false if self.unwrapped => Some(Judged { decision: LinkDecision::Unwrapped, ..self }),
+            false => None,
+        }
     }
 }
 
