@@ -13,7 +13,7 @@ use super::outcome::{LinkDecision, LinkOutcome, PartLeft, PartOutcome, PixelOutc
 use super::quotes::{self, Own};
 use super::{place, text};
 use crate::message::guarded::{self, is_inline_pgp};
-use crate::message::splice::Splice;
+use crate::message::splice::{self, BadRanges};
 use crate::message::tree::Tree;
 use crate::policy::{LeftAlone, Link, LinkRules};
 use crate::settings::Quotes;
@@ -176,9 +176,8 @@ impl Collector<'_> {
 
     /// Edits in order, without overlap, as they fit into lines.
     fn finish(&mut self, decoded: &Decoded, len: usize, edits: Vec<Edit>) -> Result<Vec<Edit>, PartLeft> {
-        let ordered = edits.into_iter().map(|edit| (edit.range.clone(), edit)).collect();
-        let splice = Splice::new(ordered, len).map_err(|_| PartLeft::Ranges)?;
-        let edits = splice.into_edits().collect();
+        let mut edits = edits;
+        splice::order(&mut edits, len, |edit| &edit.range).map_err(|BadRanges| PartLeft::Ranges)?;
         let (edits, stay) = decoded.fit(self.raw, edits, &self.slots);
         for link in stay {
             if let Some(outcome) = self.links.get_mut(link) {

@@ -14,6 +14,7 @@ use super::parts::{Collector, EditedPart};
 use super::quotes;
 use super::segment::{Segment, Segments, WrongTokenLength, render};
 use crate::message::header::{fields, next_line, slice};
+use crate::message::splice::{Step, walk};
 use crate::message::tree::{self, Tree};
 use crate::message::{Body, guarded, trace};
 use crate::policy::links::{LinkRules, list_urls};
@@ -190,19 +191,19 @@ impl Prepared {
 
     /// Source octets with `received` put in and fields taken out.
     fn stretch(&self, range: Range<usize>, out: &mut Segments) {
-        let mut at = range.start;
-        let received = (!self.received.is_empty()).then_some((self.received_at..self.received_at, true));
-        let removed = self.removed.iter().map(|field| (field.clone(), false));
-        for (field, puts) in received.into_iter().chain(removed).filter(|(field, _)| {
+        let received =
+            (!self.received.is_empty()).then_some((self.received_at..self.received_at, self.received.as_slice()));
+        let removed = self.removed.iter().map(|field| (field.clone(), b"".as_slice()));
+        let inside = |field: &Range<usize>| {
             field.start >= range.start && field.end <= range.end && (field.start < range.end || range.is_empty())
-        }) {
-            out.source(at..field.start);
-            if puts {
-                out.text(&self.received);
+        };
+        let edits = received.into_iter().chain(removed).filter(|(field, _)| inside(field));
+        for step in walk(range.clone(), edits) {
+            match step {
+                Step::Keep(kept) => out.source(kept),
+                Step::Put(text) => out.text(text),
             }
-            at = field.end;
         }
-        out.source(at..range.end);
     }
 }
 
