@@ -14,11 +14,14 @@ pub mod smtp;
 pub mod token;
 // shell
 pub mod admin;
+pub mod copies;
 pub mod deliver;
 pub mod geo;
 pub mod inbox;
 pub mod listener;
+pub mod queue;
 pub mod relay;
+pub mod spool;
 pub mod store;
 pub mod telemetry;
 pub mod web;

@@ -1,1 +1,201 @@
-//! The mail path, in order.
+//! The mail path, in order. Read this file first.
+//!
+//! A submission is admitted (may this login say this From? is it a loop?), planned, prepared and frozen; its record
+//! begins to be written; its copies go upstream while the client waits; what the outcomes mean is decided; what must be
+//! on disk is written; only then the client is answered.
+//!
+//! **Invariant:** a 250 to the final dot means that every recipient's copy is accepted upstream, or in the spool and
+//! fsynced, or on its way back as a bounce that is itself one of the two (RFC 5321 §4.2.5, §6.1).
+
+mod admit;
+mod attempts;
+mod guard;
+mod keep;
+mod record;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::copies::{Composer, Recipe};
+use crate::deliver::courier::Courier;
+use crate::deliver::predict;
+use crate::listener::{Backend, BoxFuture, LoginOutcome, Submission};
+use crate::message::trace;
+use crate::queue::Queue;
+use crate::rewrite::Prepared;
+use crate::settings::{Submitter, Tracking};
+use crate::smtp::{Reply, ReversePath};
+use crate::store::logins::Logins;
+use crate::store::{HistoryStore, SettingsStore};
+use crate::telemetry::maillog;
+use crate::token::{Keyring, MessageId};
+use guard::Guard;
+
+/// What the relay is told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Our name in `Received:`.
+    pub hostname: String,
+    /// `Received:` fields from which on a mail is taken for a loop.
+    pub received_headers_max: usize,
+    /// Recipients above which copies are shared.
+    pub split_recipients_max: usize,
+    /// How long the record may take before the mail goes out as it came.
+    pub record_max: Duration,
+    /// When not to try while the client waits.
+    pub predict: predict::Rules,
+    /// How long the client is kept waiting for upstream (Outlook gives up at 60 s, swaks at 30).
+    pub budget: Duration,
+    /// From the client's dot until the spool record must be on disk.
+    pub keep_by: Duration,
+    /// How long the answer to upstream's dot is awaited.
+    pub dot: Duration,
+    /// Copies sent at one time for one mail, after the first.
+    pub parallel_max: usize,
+}
+
+/// What the relay works with.
+pub struct Parts {
+    /// Orgs, users, overrides.
+    pub settings: Arc<dyn SettingsStore>,
+    /// Message records.
+    pub history: Arc<dyn HistoryStore>,
+    /// Keys and sites.
+    pub keyring: Arc<ArcSwap<Keyring>>,
+    /// `[tracking]`.
+    pub ceiling: Arc<ArcSwap<Tracking>>,
+    /// Passwords.
+    pub logins: Arc<Logins>,
+    /// Renders copies.
+    pub composer: Arc<Composer>,
+    /// Upstream.
+    pub courier: Arc<Courier>,
+    /// What upstream could not take now.
+    pub queue: Queue,
+    /// Unix milliseconds.
+    pub clock: fn() -> i64,
+}
+
+/// The relay. One for the whole program.
+pub struct Relay {
+    parts: Parts,
+    options: Options,
+    guard: Guard,
+}
+
+/// One submission on its way, decided and frozen.
+struct Job {
+    id: MessageId,
+    accepted_at_ms: i64,
+    /// The client's final dot.
+    begun: Instant,
+    submission: Submission,
+    recipe: Recipe,
+    prepared: Prepared,
+    /// How long reading and deciding took.
+    prepared_in: Duration,
+    tracking: Tracking,
+}
+
+impl Relay {
+    /// A relay of these parts.
+    pub fn new(parts: Parts, options: Options) -> Relay {
+        Relay { parts, options, guard: Guard::default() }
+    }
+
+    /// Takes one mail to its answer. Also the way for mail of our own.
+    pub async fn submit(&self, submission: Submission) -> Reply {
+        let begun = Instant::now();
+        let admitted = match admit::admit(&self.parts, &self.options, &submission) {
+            Ok(admitted) => admitted,
+            Err(reply) => {
+                maillog::refused("DATA", &reply);
+                return reply;
+            }
+        };
+        let job = match self.freeze(submission, admitted, begun).await {
+            Ok(job) => job,
+            Err(reply) => return reply,
+        };
+        let span = tracing::info_span!("mail", message.id = %job.id);
+        span.in_scope(|| {
+            let Submission { mail, submitter: Submitter { org, login }, .. } = &job.submission;
+            maillog::received(job.id, &mail.envelope, mail.raw.len(), org.as_str(), login.as_deref());
+        });
+        keep::deliver_and_answer(self, job).instrument(span).await
+    }
+
+    /// Decides everything about the copies that must not change any more.
+    async fn freeze(&self, submission: Submission, admitted: admit::Admitted, begun: Instant) -> Result<Job, Reply> {
+        let id = record::random_id().ok_or_else(no_randomness)?;
+        let accepted_at_ms = (self.parts.clock)();
+        let received = trace::received(&trace::Received {
+            helo: &submission.helo,
+            peer: admitted.shown_peer,
+            hostname: &self.options.hostname,
+            protocol: submission.protocol,
+            id: &id.to_string(),
+            date: &record::date(accepted_at_ms),
+        });
+        let tracking = admitted.tracking;
+        let recipe = record::freeze(&self.parts, &admitted, String::from_utf8_lossy(&received).into_owned());
+        let recipe = recipe.ok_or_else(no_randomness)?;
+        let (composer, raw) = (Arc::clone(&self.parts.composer), submission.mail.raw.clone());
+        let prepared = if raw.len() > INLINE_BYTES_MAX {
+            let recipe = recipe.clone();
+            tokio::task::spawn_blocking(move || composer.prepare(&raw, &recipe))
+                .await
+                .map_err(|_| preparation_died())?
+        } else {
+            composer.prepare(&raw, &recipe)
+        };
+        let prepared_in = begun.elapsed();
+        Ok(Job { id, accepted_at_ms, begun, submission, recipe, prepared, prepared_in, tracking })
+    }
+}
+
+/// Above this the rewriter would hold a runtime thread for more than half a millisecond.
+const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+fn no_randomness() -> Reply {
+    tracing::error!("the system gives no random numbers: mail cannot be taken");
+    Reply::internal_error()
+}
+
+fn preparation_died() -> Reply {
+    tracing::error!("the rewriter died on a mail; the client keeps it");
+    Reply::internal_error()
+}
+
+impl Backend for Relay {
+    fn login(&self, login: String, password: Vec<u8>, peer: IpAddr) -> BoxFuture<'_, LoginOutcome> {
+        Box::pin(async move {
+            let outcome = self.parts.logins.check(&login, &password).await;
+            match outcome {
+                Ok(Some(user)) => match user.org {
+                    Some(org) => LoginOutcome::Welcome(Submitter { org, login: Some(user.login) }),
+                    // A server admin belongs to no organisation: there is nobody on whose behalf to send.
+                    None => LoginOutcome::Refused,
+                },
+                Ok(None) => {
+                    maillog::login_failed(&login, peer);
+                    LoginOutcome::Refused
+                }
+                Err(_) => LoginOutcome::Unavailable,
+            }
+        })
+    }
+
+    fn may_send_from(&self, submitter: &Submitter, path: &ReversePath) -> Result<(), Reply> {
+        admit::may_send_from(&self.parts, submitter, path)
+    }
+
+    fn accept(&self, submission: Submission) -> BoxFuture<'_, Reply> {
+        Box::pin(self.submit(submission))
+    }
+}

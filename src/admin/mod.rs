@@ -1,1 +1,138 @@
-//! admin
+//! The admin site: dashboard, its JSON API on a Unix socket, and the functions both share.
+//!
+//! [`actions`] is what can be done and by whom; `pages` shows it to people, `api` to programs. The site serves plain HTTP
+//! and belongs on loopback or behind a proxy that adds TLS; the socket belongs to the owner of the data folder.
+
+pub mod actions;
+pub mod api;
+pub mod first_run;
+mod http;
+mod limiter;
+mod login;
+mod mail_view;
+mod pages;
+pub mod ports;
+mod secret;
+mod session;
+pub mod socket;
+pub mod viewer;
+mod visitor;
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+
+pub use actions::{Actions, Parts, Refusal};
+pub use limiter::LimiterOptions;
+pub use ports::{
+    ClientAddress, InboxEntry, InboxReader, KeyEntry, Keys, PortError, QueueEntry, QueueHealth, QueueKeeper,
+    QueueRecipient, QueueStage, TestMail, TestMailRequest,
+};
+pub use secret::OneTimePassword;
+pub use session::SessionOptions;
+pub use viewer::Viewer;
+
+use limiter::Limiter;
+use session::Sessions;
+
+/// What the admin site allows itself.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Connections at once; more wait in the kernel's queue. Default 256: a page needs two, and each may hold a request of 64 KiB.
+    pub connections_max: usize,
+    /// From connection, or from the answer before, to a whole request head. Default 10 s.
+    pub head_max: Duration,
+    /// From head to answer. Default 30 s: a test mail waits for upstream, and that may take 20.
+    pub request_max: Duration,
+    /// Octets of a request body. Default 64 KiB; forms are small.
+    pub body_bytes_max: usize,
+    /// At shutdown, how long answers under way may take. Default 5 s.
+    pub grace_max: Duration,
+    /// Dashboard logins.
+    pub sessions: SessionOptions,
+    /// Password tries.
+    pub limiter: LimiterOptions,
+    /// A command line that sends a mail through this server, shown while there is none; e.g. `curl smtp://…`.
+    pub example_command: String,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            connections_max: 256,
+            head_max: Duration::from_secs(10),
+            request_max: Duration::from_secs(30),
+            body_bytes_max: 64 * 1024,
+            grace_max: Duration::from_secs(5),
+            sessions: SessionOptions::default(),
+            limiter: LimiterOptions::default(),
+            example_command: String::new(),
+        }
+    }
+}
+
+/// Everything the dashboard's pages share.
+pub struct Site {
+    actions: Arc<Actions>,
+    options: Options,
+    client_address: ClientAddress,
+    sessions: Mutex<Sessions>,
+    limiter: Mutex<Limiter>,
+}
+
+impl std::fmt::Debug for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Site").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Site {
+    /// A site over `actions`. `client_address` tells who is behind a trusted proxy.
+    pub fn new(actions: Arc<Actions>, options: Options, client_address: ClientAddress) -> Arc<Site> {
+        Arc::new(Site {
+            sessions: Mutex::new(Sessions::new(options.sessions)),
+            limiter: Mutex::new(Limiter::new(options.limiter)),
+            actions,
+            options,
+            client_address,
+        })
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limiter(&self) -> MutexGuard<'_, Limiter> {
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The client address when there is no proxy: the peer's.
+pub fn direct_clients() -> ClientAddress {
+    Arc::new(|peer: IpAddr, _| peer)
+}
+
+/// The dashboard as a router. Serve it through [`serve`], which tells it who connects.
+pub fn router(site: Arc<Site>) -> Router {
+    pages::router(site)
+}
+
+/// Serves the dashboard until `shutdown` resolves, then lets answers under way finish.
+///
+/// # Errors
+/// The listener failed for good.
+pub async fn serve(
+    listener: TcpListener,
+    site: Arc<Site>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let options = site.options.clone();
+    http::serve(http::Tcp(listener), router(site), &options, shutdown).await
+}
+
+#[cfg(test)]
+mod tests;

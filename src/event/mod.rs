@@ -1,5 +1,19 @@
 //! What happened to a mail (an open, a click) and who probably did it.
 
+pub mod agent;
+pub mod classify;
+pub mod judge;
+mod list;
+pub mod network;
+pub mod reading;
+pub mod recent;
+pub mod rule;
+pub mod source;
+
+pub use list::{BadLine, Scope};
+pub use rule::{Rule, RuleSet};
+pub use source::Via;
+
 use crate::token::TokenId;
 
 /// Open or click.
@@ -18,6 +32,11 @@ impl EventKind {
             EventKind::Open => "open",
             EventKind::Click => "click",
         }
+    }
+
+    /// Reads [`EventKind::as_str`] back.
+    pub fn parse(text: &str) -> Option<EventKind> {
+        [EventKind::Open, EventKind::Click].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -47,6 +66,21 @@ impl Verdict {
             Verdict::Unknown => "unknown",
         }
     }
+
+    /// Reads [`Verdict::as_str`] back.
+    pub fn parse(text: &str) -> Option<Verdict> {
+        [Verdict::Person, Verdict::Proxy, Verdict::Machine, Verdict::Own, Verdict::Unknown]
+            .into_iter()
+            .find(|verdict| verdict.as_str() == text)
+    }
+
+    /// Whether it belongs in the headline figures: a machine's and the sender's own do not.
+    pub fn counts(self) -> bool {
+        match self {
+            Verdict::Person | Verdict::Proxy | Verdict::Unknown => true,
+            Verdict::Machine | Verdict::Own => false,
+        }
+    }
 }
 
 /// One event as recorded: no address, no raw agent (DESIGN, promise 9).
@@ -62,8 +96,16 @@ pub struct Event {
     pub verdict: Verdict,
     /// The rule that gave the verdict; empty when none did.
     pub rule: String,
+    /// The verdict before a burst showed it wrong.
+    pub former: Option<Verdict>,
+    /// How often the same came again within a minute.
+    pub repeats: u32,
     /// ISO 3166 alpha-2, when a database is configured and knows.
     pub country: Option<String>,
+    /// The city in English, when a database is configured and knows.
+    pub city: Option<String>,
+    /// Why the place is perhaps not the reader's.
+    pub via: Option<Via>,
     /// Client, e.g. `Thunderbird`; `None` when unknown.
     pub agent_family: Option<String>,
     /// Operating system family.

@@ -1,10 +1,31 @@
-//! Sockets and TLS: feeds bytes to `smtp::session::Session`, carries out what it asks.
+//! Sockets and TLS: feeds bytes to [`Session`](crate::smtp::Session), carries out what it asks.
+//!
+//! [`serve`] runs one listening socket; [`conn::converse`] runs one client over any stream. What happens to a mail is
+//! the [`Backend`]'s. **Invariant:** every wait has a deadline, every connection a permit, every message a part of the
+//! byte budget.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
 
 use crate::message::Mail;
-use crate::settings::Submitter;
+use crate::settings::{OrgName, Submitter};
 use crate::smtp::{Reply, ReversePath};
+
+mod accept;
+pub mod capacity;
+pub mod conn;
+pub mod options;
+pub mod tls;
+mod transport;
+
+pub use accept::serve;
+pub use capacity::Capacity;
+pub use options::Options;
+pub use tls::ServerTls;
 
 /// A boxed future, as trait objects need it.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -50,4 +71,102 @@ pub struct Submission {
     pub protocol: &'static str,
     /// How many bare CR or LF were normalised while the content was read.
     pub bare_newlines: u64,
+    /// Tells whether the client hung up while the mail is being taken.
+    pub client_gone: ClientGone,
+}
+
+/// Is the client still there? Cheap to ask, to clone and to keep. Once gone, gone.
+///
+/// Kept beyond the mail it goes on telling: it also turns true when the answer to the final dot could not be written, or
+/// the connection broke before the client said anything after it.
+#[derive(Debug, Clone, Default)]
+pub struct ClientGone(Arc<AtomicBool>);
+
+impl ClientGone {
+    /// The client's connection ended before its reply was written.
+    pub fn is_gone(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Notes that the client left.
+    pub fn mark(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// How TLS is done on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Offered by STARTTLS.
+    Starttls,
+    /// From the first octet (RFC 8314 §3.3).
+    Implicit,
+    /// Not at all.
+    None,
+}
+
+/// What holds for all clients of one listener.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// How TLS is done; without certificate (`Shared::tls`) there is none.
+    pub tls: TlsMode,
+    /// There are logins. Without, only `networks` may submit.
+    pub logins: bool,
+    /// From here mail is taken without login, for `org`.
+    pub networks: Vec<IpNet>,
+    /// On whose behalf `networks` submit.
+    pub org: Option<OrgName>,
+}
+
+impl Rules {
+    /// Who this client is by its address alone.
+    pub fn trusted(&self, peer: IpAddr) -> Option<Submitter> {
+        let peer = peer.to_canonical();
+        let org = self.org.as_ref().filter(|_| self.networks.iter().any(|network| network.contains(&peer)))?;
+        Some(Submitter { org: org.clone(), login: None })
+    }
+}
+
+/// One listening socket.
+#[derive(Debug)]
+pub struct Door {
+    /// Bound and listening.
+    pub socket: tokio::net::TcpListener,
+    /// For all who come through it.
+    pub rules: Rules,
+}
+
+/// What all listeners have in common.
+pub struct Shared {
+    options: ArcSwap<Options>,
+    /// Who judges logins and takes mail.
+    pub backend: Arc<dyn Backend>,
+    /// The certificate; it can be replaced while we run.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Connections and octets there is room for, over all listeners.
+    pub capacity: Capacity,
+}
+
+impl Shared {
+    /// With a capacity as the options say.
+    pub fn new(options: Options, backend: Arc<dyn Backend>, tls: Option<Arc<ServerTls>>) -> Shared {
+        let capacity = Capacity::new(&options);
+        Shared { options: ArcSwap::from_pointee(options), backend, tls, capacity }
+    }
+
+    /// Limits and deadlines as connections that begin now see them.
+    pub fn options(&self) -> Arc<Options> {
+        self.options.load_full()
+    }
+
+    /// New limits and deadlines for the connections to come. How many connections and octets there is room for stays
+    /// as it was at start.
+    pub fn change_options(&self, options: Options) {
+        self.options.store(Arc::new(options));
+    }
+}
+
+/// Waits until shutdown is asked for; a sender that went away means the same.
+async fn stopped(shutdown: &mut tokio::sync::watch::Receiver<bool>) {
+    drop(shutdown.wait_for(|stop| *stop).await);
 }

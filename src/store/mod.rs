@@ -3,7 +3,27 @@
 //! Settings are small and read whole into a [`Snapshot`] that is swapped on change, so the mail path and the tracking
 //! site never wait for a disk to know their policy. History has one writer thread that commits in groups.
 
+mod column;
+mod copies;
+mod counters;
+pub mod disk;
+mod events;
+mod expire;
+mod format;
+pub mod history;
+mod insert;
+pub mod key_file;
+pub mod logins;
+pub mod memory;
+mod message;
+mod messages;
+mod readers;
 pub mod record;
+mod schema;
+pub mod settings;
+mod settle;
+mod timeline;
+mod writer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,7 +31,17 @@ use std::sync::Arc;
 use crate::event::Event;
 use crate::settings::{Org, OrgName, User};
 use crate::token::MessageId;
-use record::{Delivery, MessageFilter, MessageRecord, MessageSummary, TimelineEntry};
+use record::{
+    CopyCount, CopyFacts, CopyId, DayCount, DayCountFilter, Delivery, Expired, Expiry, MessageFilter, MessageRecord,
+    MessageSummary, Recording, TimelineEntry,
+};
+
+/// The key file in the data folder: what must be backed up.
+pub const KEYS_FILE: &str = "keys.toml";
+/// The settings store's folder in the data folder.
+pub const SETTINGS_FOLDER: &str = "settings";
+/// The history store's database in the data folder.
+pub const HISTORY_FILE: &str = "history.sqlite";
 
 /// A boxed future, as trait objects need it.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -85,6 +115,8 @@ pub struct TimelineFilter {
     pub login: Option<String>,
     /// Only entries with a greater sequence.
     pub after_sequence: i64,
+    /// When there are more than `limit`: the last of them instead of the first. Oldest first all the same.
+    pub newest: bool,
     /// At most this many, 1..=1000.
     pub limit: u32,
 }
@@ -97,8 +129,31 @@ pub trait HistoryStore: Send + Sync {
     /// Sets how delivery to some recipients (by index) stands.
     fn settle(&self, id: MessageId, outcomes: Vec<(u16, Delivery)>) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Adds events.
-    fn record(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Adds events, with what they change of earlier ones and all counters; the sequences of the new ones.
+    fn put_on_record(&self, recording: Arc<Recording>) -> BoxFuture<'_, Result<Vec<i64>, StoreError>>;
+
+    /// Adds events that change no earlier ones.
+    fn record(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let recorded = self.put_on_record(Arc::new(Recording { events, mended: Vec::new() }));
+        Box::pin(async move { recorded.await.map(|_| ()) })
+    }
+
+    /// Forgets a slice of what is too old; the caller goes on with [`Expired::next`].
+    fn expire(&self, expiry: Expiry) -> BoxFuture<'_, Result<Expired, StoreError>>;
+
+    /// What is known of some copies, in their order; `None` for those of an unknown message. With a time (Unix
+    /// milliseconds), their events since then too.
+    fn copies(
+        &self,
+        ids: Vec<CopyId>,
+        events_since_ms: Option<i64>,
+    ) -> BoxFuture<'_, Result<Vec<Option<CopyFacts>>, StoreError>>;
+
+    /// The counters of a message's copies, by index. Copies without an event are left out.
+    fn copy_counts(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<CopyCount>, StoreError>>;
+
+    /// The counters of days. Days without an event are left out.
+    fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>>;
 
     /// A page of messages, newest first.
     fn messages(&self, filter: MessageFilter) -> BoxFuture<'_, Result<Vec<MessageSummary>, StoreError>>;
@@ -137,6 +192,14 @@ pub enum StoreError {
         /// `settings` or `history`.
         store: &'static str,
     },
+    /// What was asked does not fit: too large, or at odds with itself. Nothing was written.
+    #[error("the {store} store refuses it: {detail}")]
+    Refused {
+        /// `settings` or `history`.
+        store: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The store is shutting down.
     #[error("the {store} store is closed")]
     Closed {
@@ -144,3 +207,6 @@ pub enum StoreError {
         store: &'static str,
     },
 }
+
+#[cfg(test)]
+mod contract_tests;

@@ -1,1 +1,289 @@
-//! web
+//! The public tracking site: pixel and click, nothing else of ours.
+//!
+//! **Invariant:** recording may fail, serving may not (DESIGN, promise 6): no answer waits for a disk, a lock or a
+//! look-up. A destination comes from a sealed token or from the sender's own override, never from the request. No
+//! cookie is read or set.
+
+mod agent;
+mod click;
+pub mod client;
+mod group;
+mod health;
+mod known;
+mod page;
+mod pixel;
+pub mod recorder;
+mod router;
+mod visit;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hyper::HeaderMap;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::event::BadLine;
+use crate::event::agent::AgentList;
+use crate::event::source::NetworkList;
+use crate::geo::Geo;
+use crate::store::{HistoryStore, SettingsStore};
+use crate::token::Keyring;
+use client::ForwardedBy;
+use group::Judging;
+use recorder::Recorder;
+
+/// Connections at once. Beyond it new ones wait in the listen queue; idle ones leave within [`HEAD_SECS_MAX`].
+pub const CONNECTIONS_MAX: usize = 4096;
+/// Seconds to send a request's head, and to be idle between two.
+pub const HEAD_SECS_MAX: u64 = 10;
+/// Octets of a request's head: a token takes up to 2.8 KB, browsers' headers a few more.
+pub const HEAD_BYTES_MAX: usize = 16 << 10;
+/// Seconds a connection may live, however busy: one that sends but never reads must end too.
+pub const CONNECTION_SECS_MAX: u64 = 300;
+/// Seconds at shutdown for answers under way, and again for the events still queued.
+pub const GRACE_SECS_MAX: u64 = 5;
+
+/// What the site needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Whose word about their clients is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How they say it.
+    pub forwarded_by: ForwardedBy,
+    /// Mail stays in the built-in inbox: who reads it is in the sender's network, and at once.
+    pub inbox_mode: bool,
+    /// More names of machines, in the form of `src/event/agents.txt`. Lines that cannot be read are logged and left out.
+    pub more_agents: String,
+    /// More networks, in the form of `src/event/networks.txt`. Lines that cannot be read are logged and left out.
+    pub more_networks: String,
+    /// See [`CONNECTIONS_MAX`].
+    pub connections_max: usize,
+    /// See [`HEAD_SECS_MAX`].
+    pub head_max: Duration,
+    /// See [`HEAD_BYTES_MAX`]; at least 8 KiB.
+    pub head_bytes_max: usize,
+    /// See [`CONNECTION_SECS_MAX`].
+    pub connection_max: Duration,
+    /// See [`GRACE_SECS_MAX`].
+    pub grace_max: Duration,
+    /// See [`recorder::QUEUE_MAX`].
+    pub event_queue_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            trusted_proxies: Vec::new(),
+            forwarded_by: ForwardedBy::default(),
+            inbox_mode: false,
+            more_agents: String::new(),
+            more_networks: String::new(),
+            connections_max: CONNECTIONS_MAX,
+            head_max: Duration::from_secs(HEAD_SECS_MAX),
+            head_bytes_max: HEAD_BYTES_MAX,
+            connection_max: Duration::from_secs(CONNECTION_SECS_MAX),
+            grace_max: Duration::from_secs(GRACE_SECS_MAX),
+            event_queue_max: recorder::QUEUE_MAX,
+        }
+    }
+}
+
+/// What the site works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// Opens tokens; swapped when a key is added.
+    pub keyring: Arc<ArcSwap<Keyring>>,
+    /// Knows the overrides.
+    pub settings: Arc<dyn SettingsStore>,
+    /// Takes the events.
+    pub history: Arc<dyn HistoryStore>,
+    /// Knows countries.
+    pub geo: Arc<Geo>,
+    /// What happened so far.
+    pub counters: Arc<Counters>,
+}
+
+/// What happened on the site since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    recorded: AtomicU64,
+    lost: AtomicU64,
+    bad_tokens: AtomicU64,
+}
+
+impl Counters {
+    /// Events that are on record.
+    pub fn recorded(&self) -> u64 {
+        self.recorded.load(Ordering::Relaxed)
+    }
+
+    /// Events that were not recorded: the queue was full, or the store refused them.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Requests with a token that does not open.
+    pub fn bad_tokens(&self) -> u64 {
+        self.bad_tokens.load(Ordering::Relaxed)
+    }
+}
+
+/// What every request is answered from.
+struct Site {
+    keyring: Arc<ArcSwap<Keyring>>,
+    settings: Arc<dyn SettingsStore>,
+    recorder: Recorder,
+    counters: Arc<Counters>,
+    trusted_proxies: Vec<IpNet>,
+    forwarded_by: ForwardedBy,
+}
+
+/// The client's address: the peer's, or what a trusted proxy says of it (`X-Forwarded-For`, read right to left).
+pub fn client_address(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {
+    client::address(peer, trusted, headers, ForwardedBy::XForwardedFor)
+}
+
+/// Serves until `shutdown` turns true (or its sender goes); then lets answers under way end, puts the queued events on
+/// record, and returns.
+///
+/// # Errors
+/// The system gives no thread for the recorder.
+pub async fn serve(
+    listener: TcpListener,
+    deps: Deps,
+    options: Options,
+    mut shutdown: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let judging = judging(&deps, &options);
+    let (recorder, drained) = recorder::start(
+        deps.history,
+        Arc::clone(&deps.settings),
+        judging,
+        Arc::clone(&deps.counters),
+        options.event_queue_max,
+    )?;
+    let site = Arc::new(Site {
+        keyring: deps.keyring,
+        settings: deps.settings,
+        recorder,
+        counters: deps.counters,
+        trusted_proxies: options.trusted_proxies.clone(),
+        forwarded_by: options.forwarded_by,
+    });
+    let permits = Arc::new(Semaphore::new(options.connections_max));
+    let mut connections = JoinSet::new();
+    while let Some((stream, peer, permit)) = next(&listener, &permits, &mut connections, &mut shutdown).await {
+        let (site, options, shutdown) = (Arc::clone(&site), options.clone(), shutdown.clone());
+        connections.spawn(async move {
+            converse(stream, peer, site, &options, shutdown).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    let finished = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(options.grace_max, finished).await.is_err() {
+        connections.shutdown().await;
+    }
+    drop(site);
+    drained.wait(options.grace_max).await;
+    Ok(())
+}
+
+/// The shipped lists with the operator's additions, and what else judging needs.
+fn judging(deps: &Deps, options: &Options) -> Judging {
+    let say = |list: &'static str, bad: Vec<BadLine>| {
+        for BadLine { number, line } in bad {
+            tracing::warn!(list, number, line, "a line of the additional {list} cannot be read and is left out");
+        }
+    };
+    let (mut agents, mut networks) = (AgentList::shipped(), NetworkList::shipped());
+    say("agents", agents.add(&options.more_agents));
+    say("networks", networks.add(&options.more_networks));
+    let instance = deps.keyring.load().instance_key().clone();
+    Judging { agents, networks, geo: Arc::clone(&deps.geo), instance, inbox_mode: options.inbox_mode }
+}
+
+/// The next client and its permit; `None` at shutdown.
+async fn next(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+    connections: &mut JoinSet<()>,
+    shutdown: &mut watch::Receiver<bool>,
+) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
+    let accept = async {
+        let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => return Some((stream, peer.ip(), permit)),
+                Err(error) => {
+                    // Out of descriptors, or a client that left before we looked; the listener itself is sound.
+                    tracing::warn!(%error, "the tracking site cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    };
+    tokio::pin!(accept);
+    loop {
+        tokio::select! {
+            () = stopped(shutdown) => return None,
+            client = &mut accept => return client,
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    if shutdown.wait_for(|stop| *stop).await.is_err() {
+        tracing::debug!("whoever could ask the tracking site to stop is gone: it stops");
+    }
+}
+
+/// Answers one client until it leaves, idles, has been here long enough, or the site stops.
+async fn converse(
+    stream: TcpStream,
+    peer: IpAddr,
+    site: Arc<Site>,
+    options: &Options,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    let service = service_fn(|request| {
+        std::future::ready(Ok::<_, std::convert::Infallible>(router::answer(&site, peer, &request)))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.head_max)
+        .max_buf_size(options.head_bytes_max)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => Some(ended),
+        () = stopped(&mut shutdown) => None,
+        () = tokio::time::sleep(options.connection_max) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(options.grace_max, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer.addr = %peer, %error, "a tracking connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -16,8 +16,11 @@ const TABLE: &[(&str, &[&str])] = &[
     // shell
     ("telemetry", &["message", "token", "event", "settings", "smtp"]),
     ("geo", &["telemetry"]),
+    ("spool", &["smtp", "message", "token"]),
     ("store", &["message", "event", "settings", "token", "telemetry"]),
     ("deliver", &["smtp", "message", "telemetry"]),
+    ("queue", &["smtp", "message", "token", "spool", "store", "deliver", "telemetry"]),
+    ("copies", &["message", "token", "settings", "policy", "rewrite", "spool", "store", "queue"]),
     (
         "relay",
         &[
@@ -32,6 +35,9 @@ const TABLE: &[(&str, &[&str])] = &[
             "deliver",
             "listener",
             "telemetry",
+            "spool",
+            "queue",
+            "copies",
         ],
     ),
     ("listener", &["smtp", "message", "settings", "telemetry"]),
@@ -54,7 +60,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     // root
-    ("config", &["smtp", "message", "token", "event", "settings", "policy", "rewrite"]),
+    ("config", &["smtp", "message", "token", "event", "settings", "policy", "rewrite", "telemetry"]),
     ("app", &["*"]),
     ("cli", &["*"]),
     ("main", &["cli"]),

@@ -1,1 +1,5 @@
 //! Real clients and servers (ignored by default: they must be installed).
+
+mod smtp_sink;
+
+mod clients;

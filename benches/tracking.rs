@@ -1,0 +1,259 @@
+//! The tracking site beside nginx with an access log: requests a second and CPU a request, 64 connections kept alive,
+//! every event on record before the run counts as ended. `cargo bench --bench tracking [-- seconds]`
+//!
+//! nginx serves its built-in pixel for every path; it is the least a web server can do for a tracked mail.
+
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a measurement ends at the first thing that is not as it should be"
+)]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use waxseal::geo::Geo;
+use waxseal::settings::Mode;
+use waxseal::store::history::{self, SqliteHistory};
+use waxseal::store::memory::MemorySettings;
+use waxseal::store::record::{Delivery, DeliveryState, MessageRecord, RecipientRecord};
+use waxseal::store::{HistoryStore, Inserted};
+use waxseal::token::{Keyring, Kind, MessageId, RootKey, Secret, Site, SiteId, TokenId};
+use waxseal::web;
+
+const CONNECTIONS: usize = 64;
+const MESSAGES: u64 = 500;
+const RECIPIENTS: u16 = 10;
+const AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Thunderbird/128.3.1";
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    match arguments.get(1).map(String::as_str) {
+        Some("serve") => serve(Path::new(arguments.get(2).unwrap())),
+        Some(seconds) if seconds.parse::<u64>().is_ok() => compare(Duration::from_secs(seconds.parse().unwrap())),
+        _ => compare(Duration::from_secs(5)),
+    }
+}
+
+fn compare(length: Duration) {
+    let folder = tempfile::tempdir().unwrap();
+    let reference = nginx(folder.path(), length);
+    let mut worst = 0.0_f64;
+    for kind in [Kind::Pixel, Kind::Click] {
+        let name = if kind == Kind::Pixel { "pixel" } else { "click" };
+        let (rate, cpu) = waxseal(folder.path(), name, kind, length);
+        println!("waxseal {name}: {rate:>8.0} /s  {cpu:>5.2} CPU s per 100,000");
+        if let Some((nginx_rate, nginx_cpu)) = reference {
+            println!("  beside nginx: {:.2} x the rate, {:.2} x the CPU", rate / nginx_rate, cpu / nginx_cpu);
+        }
+        worst = worst.max(cpu);
+    }
+    println!("to reach: 0.7 x nginx and 2.00 CPU s per 100,000; the worse of the two took {worst:.2}");
+}
+
+/// Requests a second and CPU seconds per 100,000.
+fn waxseal(folder: &Path, name: &str, kind: Kind, length: Duration) -> (f64, f64) {
+    let data = folder.join(name);
+    std::fs::create_dir(&data).unwrap();
+    let mut server = Command::new(std::env::current_exe().unwrap())
+        .arg("serve")
+        .arg(&data)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(server.stdout.take().unwrap()).lines();
+    let addr: SocketAddr = said.next().unwrap().unwrap().parse().unwrap();
+    let before = cpu_secs(server.id());
+    let (requests, rate) = load(addr, paths(kind), length);
+    // Closing its input asks it to put everything on record and end; that CPU counts too.
+    let mut input = server.stdin.take().unwrap();
+    input.write_all(b"end\n").unwrap();
+    let (recorded, lost, after): (u64, u64, f64) = {
+        let line = said.next().unwrap().unwrap();
+        let mut words = line.split(' ');
+        let recorded = words.next().unwrap().parse().unwrap();
+        let lost = words.next().unwrap().parse().unwrap();
+        (recorded, lost, words.next().unwrap().parse().unwrap())
+    };
+    drop(input);
+    server.wait().unwrap();
+    assert_eq!(recorded + lost, requests, "every request is on record or counted as lost");
+    if lost > 0 {
+        println!("{name}: {lost} of {requests} events were lost to overload");
+    }
+    (rate, (after - before) / requests as f64 * 100_000.0)
+}
+
+/// The same load on nginx; `None` when there is none.
+fn nginx(folder: &Path, length: Duration) -> Option<(f64, f64)> {
+    let addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let root = folder.display();
+    let config = format!(
+        "worker_processes 2; daemon off; pid {root}/nginx.pid; error_log {root}/error.log;
+         events {{ worker_connections 1024; }}
+         http {{ access_log {root}/access.log combined; keepalive_requests 1000000000;
+                 client_body_temp_path {root}/t; proxy_temp_path {root}/t; fastcgi_temp_path {root}/t;
+                 uwsgi_temp_path {root}/t; scgi_temp_path {root}/t;
+                 server {{ listen {addr}; location / {{ empty_gif; }} }} }}"
+    );
+    std::fs::write(folder.join("nginx.conf"), config).unwrap();
+    let mut server = match Command::new("nginx").arg("-c").arg(folder.join("nginx.conf")).stderr(Stdio::null()).spawn()
+    {
+        Ok(server) => server,
+        Err(error) => {
+            println!("no nginx to compare with: {error}");
+            return None;
+        }
+    };
+    while std::net::TcpStream::connect(addr).is_err() {
+        std::thread::yield_now();
+    }
+    let mut workers = children(&server);
+    while workers.len() < 2 {
+        workers = children(&server);
+    }
+    let cpu = || workers.iter().map(|id| cpu_secs(*id)).sum::<f64>();
+    let before = cpu();
+    let (requests, rate) = load(addr, paths(Kind::Pixel), length);
+    let per_100k = (cpu() - before) / requests as f64 * 100_000.0;
+    println!("nginx with access log: {rate:>8.0} /s  {per_100k:>5.2} CPU s per 100,000");
+    Command::new("kill").arg(server.id().to_string()).status().unwrap();
+    server.wait().unwrap();
+    Some((rate, per_100k))
+}
+
+/// Asks over and over on every connection; how many answers came, and how many a second.
+fn load(addr: SocketAddr, paths: Vec<String>, length: Duration) -> (u64, f64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let answers = Arc::new(AtomicU64::new(0));
+    let begun = Instant::now();
+    runtime.block_on(async {
+        let paths = Arc::new(paths);
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..CONNECTIONS {
+            let (paths, answers) = (Arc::clone(&paths), Arc::clone(&answers));
+            tasks.spawn(async move {
+                let mut stream = TcpStream::connect(addr).await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                let mut octets = vec![0; 4096];
+                for path in paths.iter().cycle().skip(number * 97) {
+                    if begun.elapsed() > length {
+                        break;
+                    }
+                    let request = format!(
+                        "GET {path} HTTP/1.1\r\nHost: t.example.com\r\nUser-Agent: {AGENT}\r\nAccept: image/*\r\nAccept-Encoding: gzip, deflate\r\nAccept-Language: en-GB\r\n\r\n"
+                    );
+                    stream.write_all(request.as_bytes()).await.unwrap();
+                    // Every answer here is small and comes in one piece.
+                    assert!(stream.read(&mut octets).await.unwrap() > 100);
+                    answers.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        tasks.join_all().await;
+    });
+    let answers = answers.load(Ordering::Relaxed);
+    (answers, answers as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// The server's process: says its address, serves until a line comes, says what became of the events and its CPU.
+fn serve(folder: &Path) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let history = SqliteHistory::open(&folder.join("history.sqlite"), &history::Options::default()).unwrap();
+        for id in 0..MESSAGES {
+            assert_eq!(history.insert(message(id)).await.unwrap(), Inserted::Durable);
+        }
+        let counters = Arc::new(web::Counters::default());
+        let deps = web::Deps {
+            keyring: Arc::new(ArcSwap::from_pointee(keyring())),
+            settings: Arc::new(MemorySettings::default()),
+            history: Arc::new(history),
+            geo: Arc::new(Geo::none()),
+            counters: Arc::clone(&counters),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        println!("{}", listener.local_addr().unwrap());
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(web::serve(listener, deps, web::Options::default(), stopped));
+        let mut line = String::new();
+        tokio::task::spawn_blocking(move || std::io::stdin().read_line(&mut line)).await.unwrap().unwrap();
+        stop.send(true).unwrap();
+        serving.await.unwrap().unwrap();
+        println!("{} {} {}", counters.recorded(), counters.lost(), cpu_secs(std::process::id()));
+    });
+}
+
+fn keyring() -> Keyring {
+    let key = RootKey { id: 0, secret: Secret([3; 32]), created: Timestamp::UNIX_EPOCH, revoked: None };
+    let url = "https://t.example.com".to_owned();
+    Keyring::new(vec![key], vec![Site { id: SiteId([1; 4]), url, former_urls: Vec::new(), default: true }]).unwrap()
+}
+
+/// The paths of a pixel or link in every copy.
+fn paths(kind: Kind) -> Vec<String> {
+    let keyring = keyring();
+    let sealer = keyring.sealer(SiteId([1; 4]), 0).unwrap();
+    let payload: &[u8] = if kind == Kind::Click { b"https://www.example.com/a/page?with=parameters" } else { b"" };
+    let url = |message, recipient| {
+        let id = TokenId { message: MessageId(message), recipient, link: 0 };
+        sealer.url(kind, id, payload).replace("https://t.example.com", "")
+    };
+    (0..MESSAGES)
+        .flat_map(|message| (0..RECIPIENTS).map(move |recipient| (message, recipient)))
+        .map(|(m, r)| url(m, r))
+        .collect()
+}
+
+fn message(id: u64) -> MessageRecord {
+    let recipient = |index| RecipientRecord {
+        index,
+        copy_index: index,
+        address: format!("r{index}@example.com"),
+        opens: Mode::Individual,
+        links: Mode::Individual,
+        delivery: Delivery { state: DeliveryState::Accepted, reply: "250 2.0.0 ok".to_owned(), at_ms: 0 },
+    };
+    MessageRecord {
+        id: MessageId(id),
+        accepted_at_ms: 0,
+        org: "default".parse().unwrap(),
+        login: None,
+        reverse_path: "a@example.com".to_owned(),
+        header_from: "a@example.com".to_owned(),
+        subject: "A subject".to_owned(),
+        message_id_header: "<1@example.com>".to_owned(),
+        size_bytes: 20_000,
+        network_hash: None,
+        site: SiteId([1; 4]),
+        key_id: 0,
+        untouched: None,
+        notes: Vec::new(),
+        recipients: (0..RECIPIENTS).map(recipient).collect(),
+        links: Vec::new(),
+    }
+}
+
+/// User and system time of a process, all its threads.
+fn cpu_secs(process: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: f64 = fields.iter().skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap()).sum();
+    ticks / 100.0
+}
+
+fn children(of: &Child) -> Vec<u32> {
+    let listed = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", of.id())).unwrap();
+    listed.split_whitespace().map(|id| id.parse().unwrap()).collect()
+}

@@ -1,0 +1,137 @@
+//! What can be done from the dashboard, the API and the command line: one function each, the same for all three.
+//!
+//! **Invariant:** every function takes a [`Viewer`](super::viewer::Viewer) and enforces the roles itself; a caller that
+//! forgets to ask cannot leak. A setting above the ceiling is refused, a value of `config.toml` is read-only.
+
+pub mod inbox;
+pub mod keys;
+pub mod links;
+pub mod messages;
+pub mod orgs;
+pub mod queue;
+pub mod test_mail;
+pub mod users;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::ports::{InboxReader, Keys, PortError, QueueKeeper, TestMail};
+use crate::settings::Tracking;
+use crate::store::logins::{Busy, Logins};
+use crate::store::{Change, HistoryStore, SettingsStore, StoreError};
+
+/// Everything the actions reach. Parts that are `None` do not exist in this set-up, and say so when asked.
+pub struct Actions {
+    /// Orgs, users, overrides.
+    pub settings: Arc<dyn SettingsStore>,
+    /// Messages and events.
+    pub history: Arc<dyn HistoryStore>,
+    /// Passwords.
+    pub logins: Arc<Logins>,
+    /// `[tracking]` of config.toml; swapped by a reload.
+    pub ceiling: Arc<ArcSwap<Tracking>>,
+    /// The built-in inbox, when `upstream.mode = "inbox"`.
+    pub inbox: Option<Arc<dyn InboxReader>>,
+    /// The test mail.
+    pub test_mail: Option<Arc<dyn TestMail>>,
+    /// The key file.
+    pub keys: Option<Arc<dyn Keys>>,
+    /// What waits to be delivered.
+    pub queue: Option<Arc<dyn QueueKeeper>>,
+    /// Changes read, decide and write one after the other, so that two admins at once lose nothing.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Actions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Actions").finish_non_exhaustive()
+    }
+}
+
+/// The parts that [`Actions`] are made of.
+pub struct Parts {
+    /// Orgs, users, overrides.
+    pub settings: Arc<dyn SettingsStore>,
+    /// Messages and events.
+    pub history: Arc<dyn HistoryStore>,
+    /// Passwords.
+    pub logins: Arc<Logins>,
+    /// `[tracking]` of config.toml; swapped by a reload.
+    pub ceiling: Arc<ArcSwap<Tracking>>,
+    /// The built-in inbox, when `upstream.mode = "inbox"`.
+    pub inbox: Option<Arc<dyn InboxReader>>,
+    /// The test mail.
+    pub test_mail: Option<Arc<dyn TestMail>>,
+    /// The key file.
+    pub keys: Option<Arc<dyn Keys>>,
+    /// What waits to be delivered.
+    pub queue: Option<Arc<dyn QueueKeeper>>,
+}
+
+impl Actions {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Actions {
+        let Parts { settings, history, logins, ceiling, inbox, test_mail, keys, queue } = parts;
+        let changing = tokio::sync::Mutex::new(());
+        Actions { settings, history, logins, ceiling, inbox, test_mail, keys, queue, changing }
+    }
+
+    /// Makes one change durable. The caller holds `changing` since it read what it decided on.
+    async fn write(&self, _held: &tokio::sync::MutexGuard<'_, ()>, change: Change) -> Result<(), Refusal> {
+        self.settings.change(vec![change]).await.map_err(Refusal::Store)
+    }
+}
+
+/// Why an action was not done, in words for whoever asked for it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    /// It is not there, or not there for this viewer.
+    #[error("there is no {what}")]
+    NotFound {
+        /// Kind and name.
+        what: String,
+    },
+    /// The viewer may know of it and may not do it.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// A value is wrong.
+    #[error("{field}: {detail}")]
+    Invalid {
+        /// Which value.
+        field: &'static str,
+        /// What is wrong and what would be right.
+        detail: String,
+    },
+    /// The value comes from the config file.
+    #[error("{field} is managed in config.toml: change it there and reload")]
+    Managed {
+        /// Which value.
+        field: &'static str,
+    },
+    /// It contradicts what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// This set-up has no such part.
+    #[error("{0}")]
+    Absent(&'static str),
+    /// Too much at once: again in a few seconds.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The store cannot do it now.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A plugged-in part cannot do it now.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+impl Refusal {
+    fn not_found(kind: &str, name: impl std::fmt::Display) -> Refusal {
+        Refusal::NotFound { what: format!("{kind} {name}") }
+    }
+
+    fn invalid(field: &'static str, detail: impl Into<String>) -> Refusal {
+        Refusal::Invalid { field, detail: detail.into() }
+    }
+}

@@ -1,0 +1,230 @@
+//! Users: who has a login, what it may do, and its password.
+
+use super::{Actions, Refusal};
+use crate::admin::viewer::Viewer;
+use crate::settings::{Choice, OrgName, Role, User};
+use crate::store::logins::PASSWORD_BYTES_MAX;
+use crate::store::{Change, Snapshot};
+
+/// Shortest password of a person, in characters: with rate-limited logins and argon2id, ten resist guessing.
+pub const PASSWORD_CHARS_MIN: usize = 10;
+/// Longest login in bytes.
+pub const LOGIN_BYTES_MAX: usize = 254;
+/// Most addresses of one user.
+pub const ADDRESSES_MAX: usize = 100;
+
+/// A user without the password hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserView {
+    /// What is typed at login.
+    pub login: String,
+    /// Where it belongs.
+    pub org: Option<OrgName>,
+    /// What it may do.
+    pub role: Role,
+    /// Addresses it may send as besides the org's domains.
+    pub addresses: Vec<String>,
+    /// Its own choice below the org's.
+    pub choice: Choice,
+}
+
+/// A user to be.
+pub struct NewUser {
+    /// What is typed at login.
+    pub login: String,
+    /// Where it belongs; `None` only for a server admin.
+    pub org: Option<OrgName>,
+    /// What it may do.
+    pub role: Role,
+    /// Addresses it may send as besides the org's domains.
+    pub addresses: Vec<String>,
+    /// In clear; it is hashed and forgotten.
+    pub password: String,
+}
+
+/// The role of a name as the CLI, the API and forms write it.
+pub fn role_named(name: &str) -> Option<Role> {
+    [Role::Sender, Role::OrgAdmin, Role::ServerAdmin].into_iter().find(|role| role.as_str() == name)
+}
+
+impl Actions {
+    /// The users the viewer rules, by login; a sender finds itself.
+    pub fn users(&self, viewer: &Viewer) -> Vec<UserView> {
+        let snapshot = self.settings.snapshot();
+        let seen = |user: &&User| may_manage(viewer, user) || viewer.login() == Some(&user.login);
+        snapshot.users.values().filter(seen).map(view).collect()
+    }
+
+    /// One user.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it is not there or not the viewer's to know of.
+    pub fn user(&self, viewer: &Viewer, login: &str) -> Result<UserView, Refusal> {
+        let found = self.users(viewer).into_iter().find(|user| user.login == login);
+        found.ok_or_else(|| Refusal::not_found("user", login))
+    }
+
+    /// Adds a user.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] for senders, and for an org admin who hands out more than its own; [`Refusal::NotFound`]
+    /// for an org that is not the viewer's; [`Refusal::Conflict`] for a taken login or address; [`Refusal::Invalid`].
+    pub async fn add_user(&self, viewer: &Viewer, new: NewUser) -> Result<UserView, Refusal> {
+        self.may_add(viewer, &new)?;
+        password_fit(&new.password, &new.login)?;
+        login_fit(&new.login)?;
+        let password_hash = self.logins.hash(&new.password).await?;
+        let held = self.changing.lock().await;
+        let snapshot = self.settings.snapshot();
+        if snapshot.users.contains_key(&new.login) {
+            return Err(Refusal::Conflict(format!("the login {} is taken", new.login)));
+        }
+        let addresses = addresses_fit(&snapshot, new.org.as_ref(), &new.addresses)?;
+        let NewUser { login, org, role, .. } = new;
+        let user = User { login, org, role, password_hash, addresses, choice: Choice::default() };
+        let added = view(&user);
+        self.write(&held, Change::PutUser(user)).await?;
+        Ok(added)
+    }
+
+    fn may_add(&self, viewer: &Viewer, new: &NewUser) -> Result<(), Refusal> {
+        if !viewer.rules_all() && viewer.org_ruled().is_none() {
+            return Err(Refusal::Forbidden("only an admin may add users"));
+        }
+        match &new.org {
+            Some(org) if !viewer.rules(org) || !self.settings.snapshot().orgs.contains_key(org) => {
+                return Err(Refusal::not_found("organisation", org.as_str()));
+            }
+            None if new.role != Role::ServerAdmin => {
+                return Err(Refusal::invalid("org", "only a server admin belongs to no organisation; name one"));
+            }
+            _ => {}
+        }
+        if !viewer.rules_all() && new.role == Role::ServerAdmin {
+            return Err(Refusal::Forbidden("only a server admin may make server admins"));
+        }
+        if !viewer.rules_all() && !new.addresses.is_empty() {
+            return Err(Refusal::Forbidden(
+                "only a server admin may let a user send from outside the organisation's domains",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Sets another user's password, which also ends that user's sessions.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when the user is not the viewer's to manage; [`Refusal::Invalid`] for a weak password.
+    pub async fn reset_password(&self, viewer: &Viewer, login: &str, password: &str) -> Result<(), Refusal> {
+        self.managed_user(viewer, login)?;
+        self.put_password(login, password).await
+    }
+
+    /// Sets the viewer's own password, the present one being right.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] when the present password is wrong or the new one weak.
+    pub async fn change_own_password(&self, viewer: &Viewer, present: &str, new: &str) -> Result<(), Refusal> {
+        let login = viewer.login().ok_or(Refusal::Forbidden("the operator has no password; name a user"))?;
+        if self.logins.check(login, present.as_bytes()).await?.is_none() {
+            return Err(Refusal::invalid("present password", "that is not the present password"));
+        }
+        self.put_password(login, new).await
+    }
+
+    async fn put_password(&self, login: &str, password: &str) -> Result<(), Refusal> {
+        password_fit(password, login)?;
+        let password_hash = self.logins.hash(password).await?;
+        let held = self.changing.lock().await;
+        let present = self.settings.snapshot().users.get(login).cloned();
+        let user = present.ok_or_else(|| Refusal::not_found("user", login))?;
+        self.write(&held, Change::PutUser(User { password_hash, ..user })).await
+    }
+
+    /// Removes a user; its mail stays.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when the user is not the viewer's to manage; [`Refusal::Conflict`] for oneself and for the
+    /// last server admin.
+    pub async fn remove_user(&self, viewer: &Viewer, login: &str) -> Result<(), Refusal> {
+        self.managed_user(viewer, login)?;
+        if viewer.login() == Some(login) {
+            return Err(Refusal::Conflict("nobody removes themselves; ask another admin".to_owned()));
+        }
+        let held = self.changing.lock().await;
+        let snapshot = self.settings.snapshot();
+        let admins = || snapshot.users.values().filter(|user| user.role == Role::ServerAdmin);
+        if admins().count() == 1 && admins().any(|user| user.login == login) {
+            return Err(Refusal::Conflict(format!("{login} is the last server admin; add another first")));
+        }
+        self.write(&held, Change::RemoveUser(login.to_owned())).await
+    }
+
+    fn managed_user(&self, viewer: &Viewer, login: &str) -> Result<(), Refusal> {
+        match self.settings.snapshot().users.get(login) {
+            Some(user) if may_manage(viewer, user) => Ok(()),
+            _ => Err(Refusal::not_found("user", login)),
+        }
+    }
+}
+
+/// Server admins are managed by server admins alone, also those that belong to an organisation.
+fn may_manage(viewer: &Viewer, user: &User) -> bool {
+    viewer.rules_all() || (user.role != Role::ServerAdmin && user.org.as_ref().is_some_and(|org| viewer.rules(org)))
+}
+
+fn view(user: &User) -> UserView {
+    let User { login, org, role, addresses, choice, .. } = user.clone();
+    UserView { login, org, role, addresses, choice }
+}
+
+fn login_fit(login: &str) -> Result<(), Refusal> {
+    let wrong = if login.is_empty() {
+        "a login is needed, for instance the mail address"
+    } else if login.len() > LOGIN_BYTES_MAX {
+        "it is longer than 254 bytes"
+    } else if login.chars().any(char::is_control) || login.trim() != login {
+        "it may hold no control characters and no outer blanks"
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::invalid("login", wrong))
+}
+
+fn password_fit(password: &str, login: &str) -> Result<(), Refusal> {
+    let wrong = if password.chars().count() < PASSWORD_CHARS_MIN {
+        "it needs at least 10 characters"
+    } else if password.len() > PASSWORD_BYTES_MAX {
+        "it is longer than 1,024 bytes"
+    } else if password.eq_ignore_ascii_case(login) {
+        "it is the login"
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::invalid("password", wrong))
+}
+
+/// Addresses with lower-case domains. One org never sends as another (DESIGN, promise 8): an address in another org's
+/// domain is refused whoever asks.
+fn addresses_fit(snapshot: &Snapshot, org: Option<&OrgName>, typed: &[String]) -> Result<Vec<String>, Refusal> {
+    if typed.len() > ADDRESSES_MAX {
+        return Err(Refusal::invalid("addresses", "a user has at most 100"));
+    }
+    typed.iter().map(|address| address_fit(snapshot, org, address.trim())).collect()
+}
+
+fn address_fit(snapshot: &Snapshot, org: Option<&OrgName>, address: &str) -> Result<String, Refusal> {
+    let parts = address.rsplit_once('@').filter(|(local, domain)| {
+        let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'<' && b != b'>');
+        !local.is_empty() && domain.contains(|c: char| c.is_ascii_alphanumeric()) && plain(local) && plain(domain)
+    });
+    let Some((local, domain)) = parts.filter(|_| address.len() <= LOGIN_BYTES_MAX) else {
+        return Err(Refusal::invalid("addresses", format!("{address} is no mail address")));
+    };
+    let domain = domain.to_ascii_lowercase();
+    let foreign = snapshot.orgs.values().any(|other| Some(&other.name) != org && other.domains.contains(&domain));
+    if foreign {
+        return Err(Refusal::Conflict(format!("{domain} belongs to another organisation")));
+    }
+    Ok(format!("{local}@{domain}"))
+}

@@ -1,0 +1,42 @@
+//! `/api/v1/messages/{id}/links`
+
+use axum::Json;
+use axum::extract::{Path, State};
+
+use super::shapes::{Link, LinkPut};
+use super::{Api, Body, Problem, parsed};
+use crate::admin::Refusal;
+use crate::admin::actions::links::LinkChange;
+
+pub(super) async fn list(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Vec<Link>>, Problem> {
+    let links = api.actions.links(&api.viewer, parsed("message id", &id)?).await?;
+    Ok(Json(links.into_iter().map(Link::from).collect()))
+}
+
+pub(super) async fn change(
+    State(api): State<Api>,
+    Path((id, index)): Path<(String, String)>,
+    Body(put): Body<LinkPut>,
+) -> Result<Json<Link>, Problem> {
+    let change = match put {
+        LinkPut { destination: Some(to), withdrawn: false } => LinkChange::To(to),
+        LinkPut { destination: None, withdrawn: true } => LinkChange::Withdraw,
+        _ => {
+            let detail = "either a destination or withdrawn = true; DELETE restores the original".to_owned();
+            return Err(Refusal::Invalid { field: "link", detail }.into());
+        }
+    };
+    apply(&api, &id, &index, change).await
+}
+
+pub(super) async fn restore(
+    State(api): State<Api>,
+    Path((id, index)): Path<(String, String)>,
+) -> Result<Json<Link>, Problem> {
+    apply(&api, &id, &index, LinkChange::Restore).await
+}
+
+async fn apply(api: &Api, id: &str, index: &str, change: LinkChange) -> Result<Json<Link>, Problem> {
+    let (id, index) = (parsed("message id", id)?, parsed("link index", index)?);
+    Ok(Json(api.actions.change_link(&api.viewer, id, index, change).await?.into()))
+}

@@ -1,0 +1,135 @@
+//! The JSON API: the same actions as the pages, for programs. Today it is reached over the admin socket, where the caller
+//! is the owner of the data folder ([`Viewer::Operator`]).
+//!
+//! Answers are JSON; errors are problem details (RFC 9457) whose `detail` says what to do.
+
+mod inbox;
+mod keys;
+mod links;
+mod messages;
+mod orgs;
+mod queue;
+pub mod shapes;
+mod users;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::pages::error::status_of;
+use super::viewer::Viewer;
+use super::{Actions, Refusal};
+
+/// Longest wait of one request for the next event; the caller asks again. Below every common idle time-out.
+pub const EVENT_WAIT_MAX: Duration = Duration::from_secs(25);
+
+/// What API handlers share.
+#[derive(Clone)]
+struct Api {
+    actions: Arc<Actions>,
+    viewer: Viewer,
+}
+
+/// The API as `viewer` may use it.
+pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
+    Router::new()
+        .route("/api/v1/messages", get(messages::list))
+        .route("/api/v1/messages/{id}", get(messages::show))
+        .route("/api/v1/messages/{id}/links", get(links::list))
+        .route("/api/v1/messages/{id}/links/{index}", put(links::change).delete(links::restore))
+        .route("/api/v1/events", get(messages::events))
+        .route("/api/v1/users", get(users::list).post(users::add))
+        .route("/api/v1/users/{login}", get(users::show).delete(users::remove))
+        .route("/api/v1/users/{login}/password", put(users::password))
+        .route("/api/v1/orgs", get(orgs::list))
+        .route("/api/v1/orgs/{name}", get(orgs::show).patch(orgs::set))
+        .route("/api/v1/inbox", get(inbox::list))
+        .route("/api/v1/inbox/{id}", get(inbox::show))
+        .route("/api/v1/inbox/{id}/raw", get(inbox::raw))
+        .route("/api/v1/test-mail", post(inbox::test_mail))
+        .route("/api/v1/queue", get(queue::list))
+        .route("/api/v1/queue/{id}", get(queue::show).delete(queue::discard))
+        .route("/api/v1/queue/{id}/retry", post(queue::retry))
+        .route("/api/v1/keys", get(keys::list))
+        .route("/api/v1/keys/rotate", post(keys::rotate))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such address; the API is under /api/v1/"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
+        })
+        .with_state(Api { actions, viewer })
+}
+
+/// A problem detail (RFC 9457).
+#[derive(Debug, Serialize)]
+struct Problem {
+    #[serde(skip)]
+    code: StatusCode,
+    title: &'static str,
+    status: u16,
+    detail: String,
+}
+
+impl Problem {
+    fn new(code: StatusCode, detail: impl Into<String>) -> Problem {
+        let title = code.canonical_reason().unwrap_or("Error");
+        Problem { code, title, status: code.as_u16(), detail: detail.into() }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        let code = status_of(&refusal);
+        if code.is_server_error() {
+            tracing::error!(error = %refusal, "an API call failed: {refusal}");
+        }
+        Problem::new(code, refusal.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let code = self.code;
+        let mut response = (code, Json(self)).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}
+
+/// A JSON body, or a problem that says what is wrong with it.
+struct Body<T>(T);
+
+/// A query, or a problem that says what is wrong with it.
+struct Query<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Body<T>, Problem> {
+        let read = Json::from_request(request, state).await;
+        read.map(|Json(value)| Body(value)).map_err(|no| Problem::new(no.status(), no.body_text()))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Query<T>, Problem> {
+        let read = axum::extract::Query::from_request_parts(parts, state).await;
+        read.map(|axum::extract::Query(value)| Query(value)).map_err(|no| Problem::new(no.status(), no.body_text()))
+    }
+}
+
+/// Reads a value typed as text, naming the field when it is wrong.
+fn parsed<T: std::str::FromStr>(field: &'static str, text: &str) -> Result<T, Problem> {
+    text.parse()
+        .map_err(|_| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{field}: {text:?} cannot be read")))
+}

@@ -1,0 +1,99 @@
+//! Every way a page says no, and its status.
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::{Frame, html_with};
+use crate::admin::Refusal;
+
+/// Why there is an error page.
+#[derive(Debug)]
+pub(in crate::admin) enum PageError {
+    /// No such address.
+    NoPage,
+    /// The address exists, the verb does not.
+    NoMethod,
+    /// A form that did not come from our own page, or from an old one.
+    ForeignForm,
+    /// A form that cannot be read.
+    BadForm(StatusCode),
+    /// An action said no.
+    Refused(Refusal),
+    /// The system failed us.
+    Broken,
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    frame: Frame,
+    heading: &'a str,
+    detail: String,
+}
+
+impl From<Refusal> for PageError {
+    fn from(refusal: Refusal) -> PageError {
+        PageError::Refused(refusal)
+    }
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        let (status, heading, detail) = match &self {
+            PageError::NoPage => (StatusCode::NOT_FOUND, "Nothing here", "There is no such page.".to_owned()),
+            PageError::NoMethod => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Not like this",
+                "This address does not take such a request.".to_owned(),
+            ),
+            PageError::ForeignForm => (
+                StatusCode::FORBIDDEN,
+                "The form is out of date",
+                "It did not come from this session's own page. Go back, reload the page and try again.".to_owned(),
+            ),
+            PageError::BadForm(status) => {
+                (*status, "The form cannot be read", "It is too large or damaged.".to_owned())
+            }
+            PageError::Refused(refusal) => (status_of(refusal), heading_of(refusal), sentence(refusal)),
+            PageError::Broken => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "Something failed", "The log of the server says what.".to_owned())
+            }
+        };
+        if status.is_server_error() {
+            tracing::error!(error = ?self, "an admin page failed");
+        }
+        html_with(status, &ErrorPage { frame: Frame::public(heading), heading, detail })
+    }
+}
+
+/// The HTTP status of a refusal, for pages and API alike.
+pub(in crate::admin) fn status_of(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::NotFound { .. } | Refusal::Absent(_) => StatusCode::NOT_FOUND,
+        Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
+        Refusal::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        Refusal::Managed { .. } | Refusal::Conflict(_) => StatusCode::CONFLICT,
+        Refusal::Busy(_) | Refusal::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Port(_) => StatusCode::BAD_GATEWAY,
+    }
+}
+
+fn heading_of(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::NotFound { .. } | Refusal::Absent(_) => "Nothing here",
+        Refusal::Forbidden(_) => "Not yours to see",
+        Refusal::Invalid { .. } | Refusal::Managed { .. } | Refusal::Conflict(_) => "That cannot be done",
+        Refusal::Busy(_) | Refusal::Store(_) | Refusal::Port(_) => "Not now",
+    }
+}
+
+/// Store trouble is for the log; the reader learns what it means.
+fn sentence(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Store(_) => {
+            "The store cannot be read or written now. Mail goes on; the log says what is wrong.".to_owned()
+        }
+        other => super::Notice::bad(other).map(|notice| notice.text).unwrap_or_default(),
+    }
+}

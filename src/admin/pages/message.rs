@@ -1,0 +1,295 @@
+//! `/messages/{id}`: one mail: who got it, what happened since, where its links lead, what was not tracked and why.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+
+use super::words::{self, Moment};
+use super::{Done, Frame, Notice, error::PageError, html_with};
+use crate::admin::actions::links::LinkChange;
+use crate::admin::actions::messages::MessageView;
+use crate::admin::visitor::{Posted, Visitor};
+use crate::admin::{Refusal, Site};
+use crate::event::EventKind;
+use crate::settings::Mode;
+use crate::store::Override;
+use crate::store::record::{DeliveryState, MessageRecord, RecipientRecord, TimelineEntry};
+use crate::token::MessageId;
+
+/// With more recipients than this the timeline shows what readers did, not each delivery.
+const DELIVERIES_IN_TIMELINE_MAX: usize = 20;
+
+#[derive(Template)]
+#[template(path = "message.html")]
+struct MessagePage {
+    frame: Frame,
+    id: String,
+    subject: String,
+    from: String,
+    sent_by: String,
+    org: String,
+    at: Moment,
+    size: String,
+    message_id_header: String,
+    untouched: Option<String>,
+    recipients: Vec<RecipientCard>,
+    timeline: Vec<Line>,
+    timeline_cut: bool,
+    links: Vec<LinkRow>,
+    notes: Vec<String>,
+}
+
+/// One recipient.
+#[derive(Debug, PartialEq, Eq)]
+struct RecipientCard {
+    address: String,
+    state: &'static str,
+    state_words: &'static str,
+    reply: String,
+    opens: String,
+    clicks: String,
+}
+
+/// One line of the timeline.
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    at_ms: i64,
+    at: Moment,
+    /// `sent`, `open`, `click`, or a delivery state: the colour of its dot.
+    kind: &'static str,
+    before: &'static str,
+    who: String,
+    what: &'static str,
+    link: String,
+    /// Client, place, verdict; whatever is known.
+    details: Vec<String>,
+}
+
+struct LinkRow {
+    index: u16,
+    destination: String,
+    clicks: String,
+    now: Option<String>,
+    withdrawn: bool,
+}
+
+/// `GET /messages/{id}`
+pub(super) async fn page(
+    State(site): State<Arc<Site>>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    Query(Done { done }): Query<Done>,
+) -> Result<Response, PageError> {
+    show(&site, &visitor, parse_id(&id)?, StatusCode::OK, Notice::done(done.as_deref())).await
+}
+
+/// `POST /messages/{id}/links/{index}`
+pub(super) async fn change_link(
+    State(site): State<Arc<Site>>,
+    Path((id, index)): Path<(String, u16)>,
+    Posted { visitor, fields }: Posted,
+) -> Result<Response, PageError> {
+    let id = parse_id(&id)?;
+    let change = match fields.text("do") {
+        "to" => LinkChange::To(fields.text("destination").to_owned()),
+        "withdraw" => LinkChange::Withdraw,
+        "restore" => LinkChange::Restore,
+        _ => return Err(PageError::BadForm(StatusCode::BAD_REQUEST)),
+    };
+    match site.actions.change_link(&visitor.viewer, id, index, change).await {
+        Ok(_) => Ok(Redirect::to(&format!("/messages/{id}?done=link#links")).into_response()),
+        Err(wrong @ Refusal::Invalid { .. }) => {
+            show(&site, &visitor, id, StatusCode::UNPROCESSABLE_ENTITY, Notice::bad(wrong)).await
+        }
+        Err(refusal) => Err(visitor.refused(refusal)),
+    }
+}
+
+async fn show(
+    site: &Site,
+    visitor: &Visitor,
+    id: MessageId,
+    status: StatusCode,
+    notice: Option<Notice>,
+) -> Result<Response, PageError> {
+    let view = site.actions.message(&visitor.viewer, id).await?;
+    let subject = subject_of(&view.record);
+    let record = &view.record;
+    let page = MessagePage {
+        frame: Frame::of(site, visitor, subject.clone(), "/").with(notice),
+        id: id.to_string(),
+        subject,
+        from: words::one_line(&record.header_from),
+        sent_by: record.login.clone().unwrap_or_else(|| "a trusted network, without login".to_owned()),
+        org: record.org.as_str().to_owned(),
+        at: words::moment(record.accepted_at_ms),
+        size: words::size(record.size_bytes),
+        message_id_header: words::one_line(&record.message_id_header),
+        untouched: record.untouched.clone(),
+        recipients: record.recipients.iter().map(|recipient| card(&view, recipient)).collect(),
+        timeline: timeline(&view),
+        timeline_cut: view.timeline_cut,
+        links: links(&view),
+        notes: record.notes.iter().map(|note| words::one_line(note)).collect(),
+    };
+    Ok(html_with(status, &page))
+}
+
+fn parse_id(text: &str) -> Result<MessageId, Refusal> {
+    text.parse().map_err(|_| Refusal::NotFound { what: "such message".to_owned() })
+}
+
+fn subject_of(record: &MessageRecord) -> String {
+    let subject = words::one_line(&record.subject);
+    if subject.trim().is_empty() { "(no subject)".to_owned() } else { subject }
+}
+
+/// How one kind of event is spoken of.
+struct KindWords {
+    kind: EventKind,
+    none: &'static str,
+    verb: &'static str,
+    nouns: &'static str,
+    off: &'static str,
+}
+
+const OPENS: KindWords = KindWords {
+    kind: EventKind::Open,
+    none: "not opened yet",
+    verb: "opened",
+    nouns: "opens",
+    off: "opens not tracked",
+};
+const CLICKS: KindWords = KindWords {
+    kind: EventKind::Click,
+    none: "no link followed yet",
+    verb: "clicked",
+    nouns: "clicks",
+    off: "links not tracked",
+};
+
+fn card(view: &MessageView, recipient: &RecipientRecord) -> RecipientCard {
+    RecipientCard {
+        address: words::one_line(&recipient.address),
+        state: recipient.delivery.state.as_str(),
+        state_words: words::delivery(recipient.delivery.state),
+        reply: words::one_line(&recipient.delivery.reply),
+        opens: so_far(view, recipient, recipient.opens, &OPENS),
+        clicks: so_far(view, recipient, recipient.links, &CLICKS),
+    }
+}
+
+fn so_far(view: &MessageView, recipient: &RecipientRecord, mode: Mode, kind: &KindWords) -> String {
+    let mine = |e: &&TimelineEntry| e.event.kind == kind.kind && e.event.id.recipient == recipient.copy_index;
+    match mode {
+        Mode::Off => kind.off.to_owned(),
+        Mode::Aggregate => format!("{} counted together", kind.nouns),
+        Mode::Individual if is_shared(&view.record, recipient.copy_index) => format!("{} of a shared copy", kind.nouns),
+        Mode::Individual => {
+            let (people, machines): (Vec<_>, Vec<_>) =
+                view.timeline.iter().filter(mine).partition(|e| e.event.verdict.counts());
+            let by_people = match people.len() {
+                0 => kind.none.to_owned(),
+                number => format!("{} {}", kind.verb, words::times(number)),
+            };
+            match machines.len() {
+                0 => by_people,
+                number => format!("{by_people} (and {} by a machine)", words::times(number)),
+            }
+        }
+    }
+}
+
+/// Several recipients got one copy, so its events are one of theirs, nobody knows whose.
+fn is_shared(record: &MessageRecord, copy_index: u16) -> bool {
+    record.recipients.iter().filter(|recipient| recipient.copy_index == copy_index).count() > 1
+}
+
+fn timeline(view: &MessageView) -> Vec<Line> {
+    let record = &view.record;
+    let sent = Line {
+        at_ms: record.accepted_at_ms,
+        at: words::moment(record.accepted_at_ms),
+        kind: "sent",
+        before: "",
+        who: words::one_line(&record.header_from),
+        what: "sent it",
+        link: String::new(),
+        details: Vec::new(),
+    };
+    let few = record.recipients.len() <= DELIVERIES_IN_TIMELINE_MAX;
+    let settled = |r: &&RecipientRecord| few && r.delivery.state != DeliveryState::Pending;
+    let mut lines = vec![sent];
+    lines.extend(record.recipients.iter().filter(settled).map(delivery_line));
+    lines.extend(view.timeline.iter().map(|entry| event_line(record, entry)));
+    lines.sort_by_key(|line| line.at_ms);
+    lines
+}
+
+fn delivery_line(recipient: &RecipientRecord) -> Line {
+    let delivery = &recipient.delivery;
+    let before = match delivery.state {
+        DeliveryState::Pending => "On its way to",
+        DeliveryState::Accepted => "Delivered to",
+        DeliveryState::Refused => "Refused for",
+        DeliveryState::Deferred => "Not delivered yet to",
+        DeliveryState::Unknown => "Perhaps delivered to",
+    };
+    let said = (delivery.state != DeliveryState::Accepted && !delivery.reply.is_empty())
+        .then(|| words::one_line(&delivery.reply));
+    Line {
+        at_ms: delivery.at_ms,
+        at: words::moment(delivery.at_ms),
+        kind: delivery.state.as_str(),
+        before,
+        who: words::one_line(&recipient.address),
+        what: "",
+        link: String::new(),
+        details: said.into_iter().collect(),
+    }
+}
+
+fn event_line(record: &MessageRecord, entry: &TimelineEntry) -> Line {
+    let event = &entry.event;
+    let who = match &entry.recipient {
+        Some(address) => words::one_line(address),
+        None if is_shared(record, event.id.recipient) => "One of the recipients".to_owned(),
+        None => "Somebody".to_owned(),
+    };
+    let client = match (&event.agent_family, &event.os_family) {
+        (Some(agent), Some(os)) => Some(format!("{agent} on {os}")),
+        (agent, os) => agent.clone().or_else(|| os.clone()),
+    };
+    let verdict = Some(words::verdict(event.verdict)).filter(|words| !words.is_empty()).map(str::to_owned);
+    let details = [client, event.country.clone(), verdict].into_iter().flatten().map(|d| words::one_line(&d)).collect();
+    let (kind, what) = match event.kind {
+        EventKind::Open => ("open", "opened it"),
+        EventKind::Click if entry.destination.is_some() => ("click", "followed"),
+        EventKind::Click => ("click", "followed a link"),
+    };
+    let link = words::one_line(entry.destination.as_deref().unwrap_or_default());
+    Line { at_ms: event.at_ms, at: words::moment(event.at_ms), kind, before: "", who, what, link, details }
+}
+
+fn links(view: &MessageView) -> Vec<LinkRow> {
+    let clicks = |index: u16| {
+        let same = |e: &&TimelineEntry| {
+            e.event.kind == EventKind::Click && e.event.id.link == index && e.event.verdict.counts()
+        };
+        view.timeline.iter().filter(same).count() as u64
+    };
+    let row = |link: &crate::store::record::LinkRecord| LinkRow {
+        index: link.index,
+        destination: words::one_line(&link.destination),
+        clicks: words::count(clicks(link.index), "click"),
+        now: match view.overrides.get(&link.index) {
+            Some(Override::Destination(to)) => Some(words::one_line(to)),
+            _ => None,
+        },
+        withdrawn: view.overrides.get(&link.index) == Some(&Override::Withdrawn),
+    };
+    view.record.links.iter().map(row).collect()
+}

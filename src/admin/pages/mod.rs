@@ -1,0 +1,189 @@
+//! The dashboard's pages: this file is the table of contents, then one file a page.
+//!
+//! Handlers read the request, call one action, fill a template. **Invariant:** every answer carries a content security
+//! policy without `unsafe-inline`; there is no script. (The one exception is the mail in its frame, which is sandboxed.)
+
+mod account;
+mod assets;
+pub(super) mod error;
+mod inbox;
+pub(super) mod login;
+mod message;
+mod messages;
+mod orgs;
+pub(super) mod place;
+mod queue;
+mod users;
+mod words;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Router;
+use axum::http::header::{self, HeaderName};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use super::visitor::Visitor;
+use super::{Site, login as sessions};
+use error::PageError;
+
+/// Nothing from anywhere but ourselves; no script at all; nobody may frame us.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; frame-src 'self'; form-action 'self'; \
+                      base-uri 'none'; frame-ancestors 'none'";
+
+/// Every page of the dashboard.
+pub(super) fn router(site: Arc<Site>) -> Router {
+    let router = Router::new()
+        .route("/", get(messages::page))
+        .route("/messages/{id}", get(message::page))
+        .route("/messages/{id}/links/{index}", post(message::change_link))
+        .route("/orgs", get(orgs::list))
+        .route("/orgs/{name}", get(orgs::page).post(orgs::save))
+        .route("/users", get(users::page).post(users::add))
+        .route("/users/edit", get(users::edit))
+        .route("/users/password", post(users::password))
+        .route("/users/remove", post(users::remove))
+        .route("/account", get(account::page).post(account::password))
+        .route("/queue", get(queue::page))
+        .route("/queue/{id}", get(queue::mail))
+        .route("/queue/{id}/retry", post(queue::retry))
+        .route("/queue/{id}/drop", get(queue::ask).post(queue::discard))
+        .route("/inbox", get(inbox::page))
+        .route("/inbox/test-mail", post(inbox::test_mail))
+        .route("/inbox/{id}", get(inbox::mail))
+        .route("/inbox/{id}/frame", get(inbox::frame))
+        .route("/inbox/{id}/raw", get(inbox::raw))
+        .route("/login", get(sessions::form).post(sessions::log_in))
+        .route("/logout", post(sessions::log_out))
+        .route("/assets/{name}", get(assets::asset))
+        .fallback(async || PageError::NoPage)
+        .method_not_allowed_fallback(async || PageError::NoMethod)
+        .with_state(site);
+    [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // `same-origin`, not `no-referrer`: with the latter browsers send `Origin: null` for our own forms.
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (header::CACHE_CONTROL, "no-store"),
+    ]
+    .into_iter()
+    .fold(router, |router, (name, value)| {
+        router.layer(SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value)))
+    })
+}
+
+/// What every page has around it.
+pub(super) struct Frame {
+    pub(super) title: String,
+    pub(super) style: String,
+    pub(super) icon: String,
+    /// `None` before the login.
+    pub(super) person: Option<FramePerson>,
+    pub(super) notice: Option<Notice>,
+}
+
+/// The logged-in half of the frame.
+pub(super) struct FramePerson {
+    login: String,
+    csrf: String,
+    tabs: Vec<Tab>,
+}
+
+struct Tab {
+    href: &'static str,
+    label: &'static str,
+    current: bool,
+}
+
+/// One sentence on top of a page about what was just asked.
+pub(super) struct Notice {
+    pub(super) good: bool,
+    pub(super) text: String,
+}
+
+impl Frame {
+    /// A frame for somebody who is not logged in.
+    pub(super) fn public(title: &str) -> Frame {
+        let (style, icon) = (assets::style_path(), assets::icon_path());
+        Frame { title: title.to_owned(), style, icon, person: None, notice: None }
+    }
+
+    /// A frame with the tabs this visitor has; `tab` is the one the page belongs to.
+    pub(super) fn of(site: &Site, visitor: &Visitor, title: impl Into<String>, tab: &str) -> Frame {
+        let ruling = visitor.viewer.rules_all() || visitor.viewer.org_ruled().is_some();
+        let all = [
+            (true, "/", "Messages"),
+            (site.actions.queue.is_some(), "/queue", "Queue"),
+            (site.actions.has_inbox(&visitor.viewer), "/inbox", "Inbox"),
+            (true, "/orgs", "Settings"),
+            (ruling, "/users", "Users"),
+        ];
+        let seen = all.into_iter().filter(|(seen, ..)| *seen);
+        let tabs = seen.map(|(_, href, label)| Tab { href, label, current: href == tab }).collect();
+        let person = FramePerson { login: visitor.user.login.clone(), csrf: visitor.session.csrf_token(), tabs };
+        Frame { person: Some(person), title: title.into(), ..Frame::public("") }
+    }
+
+    /// With what a redirect brought, or with why a form was not accepted.
+    pub(super) fn with(mut self, notice: Option<Notice>) -> Frame {
+        self.notice = notice;
+        self
+    }
+
+    /// The form token; empty before the login.
+    pub(super) fn csrf(&self) -> &str {
+        self.person.as_ref().map_or("", |person| &person.csrf)
+    }
+}
+
+impl Notice {
+    /// A refusal in words.
+    pub(super) fn bad(text: impl std::fmt::Display) -> Option<Notice> {
+        let text = text.to_string();
+        let mut letters = text.chars();
+        let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+        Some(Notice { good: false, text: format!("{first}{}.", letters.as_str().trim_end_matches('.')) })
+    }
+
+    /// What a redirect after a form says, by its code; nothing of a request is ever repeated here.
+    pub(super) fn done(code: Option<&str>) -> Option<Notice> {
+        let text = match code? {
+            "saved" => "Saved. It is in force for the next mail.",
+            "added" => "The user was added.",
+            "password" => "The password was changed; open sessions of that login have ended.",
+            "removed" => "The user was removed.",
+            "link" => "The link was changed. It is in force at once.",
+            "sent" => "The test mail was sent.",
+            "retry" => "It is being tried. If it is delivered, it is gone from here within a moment.",
+            "dropped" => "The mail was dropped. Nobody who did not have it yet will get it.",
+            _ => return None,
+        };
+        Some(Notice { good: true, text: text.to_owned() })
+    }
+}
+
+/// The one query value pages take after a form.
+#[derive(Debug, Default, serde::Deserialize)]
+pub(super) struct Done {
+    pub(super) done: Option<String>,
+}
+
+/// Fills a template.
+pub(super) fn html(page: &impl Template) -> Response {
+    html_with(StatusCode::OK, page)
+}
+
+/// Fills a template under a status.
+pub(super) fn html_with(status: StatusCode, page: &impl Template) -> Response {
+    match page.render() {
+        Ok(text) => (status, Html(text)).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be filled: {error}");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Values in words people read: times, sizes, counts, states.
+
+use jiff::Timestamp;
+
+use crate::admin::ports::QueueStage;
+use crate::event::Verdict;
+use crate::settings::{Mode, Role};
+use crate::store::record::DeliveryState;
+
+/// A time for people and for machines; always UTC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Moment {
+    /// `2026-11-23T20:48:49Z`
+    pub(super) iso: String,
+    /// `23 Nov 2026, 20:48`
+    pub(super) friendly: String,
+}
+
+/// Unix milliseconds as a moment.
+pub(super) fn moment(at_ms: i64) -> Moment {
+    let at = Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    Moment { iso: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), friendly: at.strftime("%-d %b %Y, %H:%M").to_string() }
+}
+
+/// Octets: `812 bytes`, `20 KB`, `1.4 MB`, `12.4 GB`.
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => count(bytes, "byte"),
+        1_000..1_000_000 => format!("{} KB", bytes.div_ceil(1_000)),
+        1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
+    }
+}
+
+/// A length of time: `40 s`, `12 min`, `3 h 20 min`, `2 days 4 h`. The past and the future read the same.
+pub(super) fn span(ms: i64) -> String {
+    let secs = ms.unsigned_abs() / 1_000;
+    let (mins, hours, days) = (secs / 60, secs / 3_600, secs / 86_400);
+    let with = |first: String, rest: u64, unit: &str| if rest == 0 { first } else { format!("{first} {rest} {unit}") };
+    match secs {
+        0..60 => format!("{secs} s"),
+        60..3_600 => format!("{mins} min"),
+        3_600..86_400 => with(format!("{hours} h"), mins % 60, "min"),
+        _ => with(count(days, "day"), hours % 24, "h"),
+    }
+}
+
+/// Where a queued recipient is, as a sender says it.
+pub(super) fn stage(stage: QueueStage) -> &'static str {
+    match stage {
+        QueueStage::Waiting => "waiting",
+        QueueStage::InFlight => "being sent",
+        QueueStage::Unknown => "perhaps delivered",
+        QueueStage::BounceOwed | QueueStage::Failed => "given up",
+        QueueStage::Delivered => "delivered",
+    }
+}
+
+/// The style of a stage's tag.
+pub(super) fn stage_style(stage: QueueStage) -> &'static str {
+    match stage {
+        QueueStage::Delivered => "accepted",
+        QueueStage::BounceOwed | QueueStage::Failed => "refused",
+        QueueStage::InFlight => "going",
+        QueueStage::Waiting | QueueStage::Unknown => "waiting",
+    }
+}
+
+/// `1 open`, `2 opens`.
+pub(super) fn count(number: u64, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `once`, `twice`, `3 times`.
+pub(super) fn times(number: usize) -> String {
+    match number {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        more => format!("{more} times"),
+    }
+}
+
+/// A delivery state as a sender says it.
+pub(super) fn delivery(state: DeliveryState) -> &'static str {
+    match state {
+        DeliveryState::Pending => "on its way",
+        DeliveryState::Accepted => "delivered",
+        DeliveryState::Refused => "refused",
+        DeliveryState::Deferred => "will be tried again",
+        DeliveryState::Unknown => "perhaps delivered",
+    }
+}
+
+/// A mode as a setting is named.
+pub(super) fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Off => "Off",
+        Mode::Aggregate => "Aggregate",
+        Mode::Individual => "Individual",
+    }
+}
+
+/// A role as people say it.
+pub(super) fn role(role: Role) -> &'static str {
+    match role {
+        Role::ServerAdmin => "Server admin",
+        Role::OrgAdmin => "Organisation admin",
+        Role::Sender => "Sender",
+    }
+}
+
+/// What a verdict means for the reader; nothing for a plain person or an event nobody judged.
+pub(super) fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Person | Verdict::Unknown => "",
+        Verdict::Proxy => "through an image proxy",
+        Verdict::Machine => "probably a machine",
+        Verdict::Own => "the sender's own network",
+    }
+}
+
+/// Text from outside on one line: control characters and the invisible ones that turn text around become visible.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || is_turning(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Bidirectional overrides and isolates: `cod.exe` written to look like `exe.doc`.
+fn is_turning(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_words() {
+        let at = moment(1_795_466_929_123);
+        assert_eq!((at.iso.as_str(), at.friendly.as_str()), ("2026-11-23T20:48:49Z", "23 Nov 2026, 20:48"));
+        assert_eq!(moment(i64::MAX).iso, "1970-01-01T00:00:00Z", "nonsense is no crash");
+        for (bytes, expected) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (999, "999 bytes"),
+            (1_000, "1 KB"),
+            (20_480, "21 KB"),
+            (1_450_000, "1.4 MB"),
+            (12_480_000_000, "12.4 GB"),
+        ] {
+            assert_eq!(size(bytes), expected);
+        }
+        for (secs, expected) in [
+            (0, "0 s"),
+            (-59, "59 s"),
+            (60, "1 min"),
+            (3_599, "59 min"),
+            (3_600, "1 h"),
+            (12_000, "3 h 20 min"),
+            (86_400, "1 day"),
+            (187_200, "2 days 4 h"),
+        ] {
+            assert_eq!(span(secs * 1_000), expected);
+        }
+        assert_eq!(one_line("a\r\nb\u{202e}c\u{1b}[0m"), "a\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}[0m");
+    }
+}

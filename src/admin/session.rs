@@ -1,0 +1,237 @@
+//! Who is logged in to the dashboard, in memory: a restart logs everyone out, and nothing of a session is on disk.
+//!
+//! **Invariant:** the table holds hashes of session ids, so what can be read from memory or a core dump logs nobody in.
+//! A session ends when it idles, when it is too old, at logout, and the moment its user's password or account changes.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::settings::User;
+
+/// How long a session lives and how many there are.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionOptions {
+    /// Ends after so long without a request. Default one hour.
+    pub idle_max: Duration,
+    /// Ends after so long in any case. Default 12 h, a working day.
+    pub age_max: Duration,
+    /// Sessions at once; the one that idled longest makes room. Default 10,000 (some 2 MiB).
+    pub sessions_max: usize,
+}
+
+impl Default for SessionOptions {
+    fn default() -> SessionOptions {
+        SessionOptions {
+            idle_max: Duration::from_secs(3600),
+            age_max: Duration::from_secs(12 * 3600),
+            sessions_max: 10_000,
+        }
+    }
+}
+
+/// The secret in the cookie: 256 random bits, base64url.
+#[derive(Clone)]
+pub(super) struct SessionId(String);
+
+/// Sessions by the hash of their id.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    options: SessionOptions,
+    table: HashMap<[u8; 32], Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    login: String,
+    /// Hash of the user's password hash: another password is another session.
+    credential: [u8; 32],
+    began: Instant,
+    seen: Instant,
+}
+
+impl SessionId {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    pub(super) fn random() -> Result<SessionId, getrandom::Error> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret)?;
+        Ok(SessionId(URL_SAFE_NO_PAD.encode(secret)))
+    }
+
+    /// As a cookie brought it; only the length is checked, the table knows the rest.
+    pub(super) fn from_cookie(value: &str) -> Option<SessionId> {
+        (value.len() == 43).then(|| SessionId(value.to_owned()))
+    }
+
+    /// For the cookie.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The token every form of this session carries; it says nothing of the id.
+    pub(super) fn csrf_token(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.hash(b"waxseal form token v1"))
+    }
+
+    /// Whether a form's token is this session's, in constant time.
+    pub(super) fn owns_csrf_token(&self, token: &str) -> bool {
+        self.csrf_token().as_bytes().ct_eq(token.as_bytes()).into()
+    }
+
+    fn key(&self) -> [u8; 32] {
+        self.hash(b"waxseal session v1")
+    }
+
+    fn hash(&self, purpose: &[u8]) -> [u8; 32] {
+        Sha256::new().chain_update(purpose).chain_update([0]).chain_update(&self.0).finalize().into()
+    }
+}
+
+impl Sessions {
+    /// With nobody logged in.
+    pub(super) fn new(options: SessionOptions) -> Sessions {
+        Sessions { options, table: HashMap::new() }
+    }
+
+    /// Begins a session.
+    pub(super) fn begin(&mut self, id: &SessionId, user: &User, now: Instant) {
+        if self.table.len() >= self.options.sessions_max {
+            self.make_room(now);
+        }
+        let session = Session { login: user.login.clone(), credential: credential(user), began: now, seen: now };
+        self.table.insert(id.key(), session);
+    }
+
+    /// The login of a living session, which thereby lives on.
+    pub(super) fn login(&mut self, id: &SessionId, now: Instant) -> Option<String> {
+        let key = id.key();
+        let alive = self.table.get_mut(&key).filter(|session| is_alive(session, &self.options, now));
+        match alive {
+            Some(session) => {
+                session.seen = now;
+                Some(session.login.clone())
+            }
+            None => {
+                self.table.remove(&key);
+                None
+            }
+        }
+    }
+
+    /// Whether the session was begun with the credential the user has now; if not, it ends.
+    pub(super) fn still_belongs_to(&mut self, id: &SessionId, user: &User) -> bool {
+        let key = id.key();
+        let same = self.table.get(&key).is_some_and(|session| session.credential == credential(user));
+        if !same {
+            self.table.remove(&key);
+        }
+        same
+    }
+
+    /// Ends a session.
+    pub(super) fn end(&mut self, id: &SessionId) {
+        self.table.remove(&id.key());
+    }
+
+    fn make_room(&mut self, now: Instant) {
+        let Sessions { options, table } = self;
+        table.retain(|_, session| is_alive(session, options, now));
+        if table.len() >= options.sessions_max
+            && let Some(idlest) = table.iter().min_by_key(|(_, session)| session.seen).map(|(key, _)| *key)
+        {
+            table.remove(&idlest);
+        }
+    }
+}
+
+fn is_alive(session: &Session, options: &SessionOptions, now: Instant) -> bool {
+    now.saturating_duration_since(session.seen) < options.idle_max
+        && now.saturating_duration_since(session.began) < options.age_max
+}
+
+fn credential(user: &User) -> [u8; 32] {
+    Sha256::digest(user.password_hash.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Choice, Role};
+
+    fn user(login: &str, password_hash: &str) -> User {
+        User {
+            login: login.into(),
+            org: None,
+            role: Role::ServerAdmin,
+            password_hash: password_hash.into(),
+            addresses: Vec::new(),
+            choice: Choice::default(),
+        }
+    }
+
+    fn options() -> SessionOptions {
+        SessionOptions { idle_max: Duration::from_secs(10), age_max: Duration::from_secs(25), sessions_max: 3 }
+    }
+
+    #[test]
+    fn a_session_ends_by_idling_by_age_and_at_logout() {
+        let now = Instant::now();
+        let at = |secs| now + Duration::from_secs(secs);
+        let mut sessions = Sessions::new(options());
+        let id = SessionId::random().unwrap();
+        assert_eq!(sessions.login(&id, now), None, "an unknown id is nobody");
+        sessions.begin(&id, &user("ann", "h"), now);
+        // each request keeps it alive, up to its age
+        for secs in [9, 18, 24] {
+            assert_eq!(sessions.login(&id, at(secs)).as_deref(), Some("ann"), "{secs}");
+        }
+        assert_eq!(sessions.login(&id, at(25)), None, "too old");
+        sessions.begin(&id, &user("ann", "h"), now);
+        assert_eq!(sessions.login(&id, at(10)), None, "idle");
+        assert_eq!(sessions.login(&id, at(1)), None, "and it does not come back");
+        sessions.begin(&id, &user("ann", "h"), now);
+        sessions.end(&id);
+        assert_eq!(sessions.login(&id, now), None, "logged out");
+    }
+
+    #[test]
+    fn a_new_password_ends_it() {
+        let now = Instant::now();
+        let mut sessions = Sessions::new(options());
+        let id = SessionId::random().unwrap();
+        sessions.begin(&id, &user("ann", "old"), now);
+        assert!(sessions.still_belongs_to(&id, &user("ann", "old")));
+        assert!(!sessions.still_belongs_to(&id, &user("ann", "new")));
+        assert_eq!(sessions.login(&id, now), None);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_the_idlest_makes_room() {
+        let now = Instant::now();
+        let mut sessions = Sessions::new(options());
+        let ids: Vec<SessionId> = (0..4).map(|_| SessionId::random().unwrap()).collect();
+        for (n, id) in (0..).zip(&ids) {
+            sessions.begin(id, &user("ann", "h"), now + Duration::from_millis(n));
+        }
+        assert_eq!(sessions.table.len(), 3);
+        assert_eq!(sessions.login(&ids[0], now + Duration::from_secs(1)), None);
+        assert!(sessions.login(&ids[3], now + Duration::from_secs(1)).is_some());
+    }
+
+    #[test]
+    fn the_form_token_is_bound_to_the_session() {
+        let (a, b) = (SessionId::random().unwrap(), SessionId::random().unwrap());
+        assert!(a.owns_csrf_token(&a.csrf_token()));
+        for wrong in [b.csrf_token(), String::new(), a.as_str().to_owned(), a.csrf_token().chars().take(42).collect()] {
+            assert!(!a.owns_csrf_token(&wrong));
+        }
+        assert_ne!(a.csrf_token(), a.as_str());
+    }
+}

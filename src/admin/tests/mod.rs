@@ -1,0 +1,10 @@
+//! The admin site as a browser and a program meet it: whole requests against the router, over stores in memory.
+
+mod api;
+mod fixture;
+mod pages;
+mod preview;
+mod queue;
+mod queued;
+mod roles;
+mod sessions;

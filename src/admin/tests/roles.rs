@@ -1,0 +1,194 @@
+//! Every page × every role × both organisations: the table of who may see and do what (DESIGN 4.5, 8).
+
+use axum::http::StatusCode;
+
+use super::fixture::{HOSTILE, World, world};
+
+/// Nobody, the server admin, acme's admin and sender, other's admin and sender.
+const WHO: [&str; 6] = ["", "root", "boss", "ann", "chief", "eve"];
+
+/// Address, form (none for GET), and what each of [`WHO`] gets: `login` is the way to the login page, `done` a redirect
+/// after a form, else a status.
+type Row = (&'static str, Option<&'static [(&'static str, &'static str)]>, [&'static str; 6]);
+
+const ANNS: &str = "/messages/00000000000000a1";
+const EVERYBODY: [&str; 6] = ["login", "200", "200", "200", "200", "200"];
+const ROOT_ONLY: [&str; 6] = ["login", "200", "403", "403", "403", "403"];
+
+const TABLE: &[Row] = &[
+    // the list: a foreign organisation is not there
+    ("/", None, EVERYBODY),
+    ("/?org=acme", None, ["login", "200", "200", "200", "404", "404"]),
+    ("/?org=other", None, ["login", "200", "404", "404", "200", "200"]),
+    ("/?org=none", None, ["login", "200", "404", "404", "404", "404"]),
+    // one mail: its sender and the server admin; the org's admin knows of it and may not read it; by id nobody else
+    (ANNS, None, ["login", "200", "403", "200", "404", "404"]),
+    ("/messages/00000000000000b0", None, ["login", "200", "200", "404", "404", "404"]),
+    ("/messages/00000000000000e0", None, ["login", "200", "404", "404", "403", "200"]),
+    ("/messages/00000000000000ff", None, ["login", "200", "403", "404", "404", "404"]),
+    ("/messages/0000000000000bad", None, ["login", "404", "404", "404", "404", "404"]),
+    ("/messages/nonsense", None, ["login", "404", "404", "404", "404", "404"]),
+    // its links: whoever may read it
+    ("/messages/00000000000000a1/links/0", Some(&[("do", "withdraw")]), ["login", "done", "403", "done", "404", "404"]),
+    ("/messages/00000000000000e0/links/0", Some(&[("do", "withdraw")]), ["login", "done", "404", "404", "403", "done"]),
+    ("/messages/00000000000000a1/links/9", Some(&[("do", "withdraw")]), ["login", "404", "403", "404", "404", "404"]),
+    // settings: everyone reads their own organisation's, its admin turns them
+    ("/orgs", None, ["login", "200", "done", "done", "done", "done"]),
+    ("/orgs/acme", None, ["login", "200", "200", "200", "404", "404"]),
+    ("/orgs/other", None, ["login", "200", "404", "404", "200", "200"]),
+    ("/orgs/none", None, ["login", "404", "404", "404", "404", "404"]),
+    ("/orgs/acme", Some(&[("opens", "off")]), ["login", "done", "done", "403", "404", "404"]),
+    ("/orgs/other", Some(&[("opens", "off")]), ["login", "done", "404", "404", "done", "403"]),
+    // above the ceiling: nobody
+    ("/orgs/acme", Some(&[("links", "individual")]), ["login", "422", "422", "403", "404", "404"]),
+    // domains decide who may be impersonated: the server admin, and never another organisation's
+    ("/orgs/acme", Some(&[("domains", "acme.example, new.example")]), ["login", "done", "403", "403", "404", "404"]),
+    ("/orgs/acme", Some(&[("domains", "other.example")]), ["login", "422", "403", "403", "404", "404"]),
+    // what config.toml manages stays
+    ("/orgs/managed", Some(&[("opens", "off")]), ["login", "422", "404", "404", "404", "404"]),
+    ("/orgs/managed", Some(&[("domains", "x.example")]), ["login", "422", "404", "404", "404", "404"]),
+    // users: admins, of their own
+    ("/users", None, ["login", "200", "200", "403", "200", "403"]),
+    ("/users/edit?login=ann", None, ["login", "200", "200", "403", "404", "403"]),
+    ("/users/edit?login=eve", None, ["login", "200", "404", "403", "200", "403"]),
+    ("/users/edit?login=root", None, ["login", "200", "404", "403", "404", "403"]),
+    ("/users", Some(NEW_ACME), ["login", "done", "done", "403", "404", "403"]),
+    ("/users", Some(NEW_OTHER), ["login", "done", "404", "403", "done", "403"]),
+    // nobody hands out more than they have
+    ("/users", Some(NEW_ADMIN), ["login", "done", "403", "403", "404", "403"]),
+    ("/users", Some(NEW_ROOT), ["login", "done", "403", "403", "403", "403"]),
+    ("/users", Some(NEW_ADDRESS), ["login", "done", "403", "403", "404", "403"]),
+    // an address of another organisation: nobody
+    ("/users", Some(NEW_SPOOF), ["login", "422", "403", "403", "404", "403"]),
+    (
+        "/users/password",
+        Some(&[("login", "ann"), ("password", "a new password")]),
+        ["login", "done", "done", "404", "404", "404"],
+    ),
+    (
+        "/users/password",
+        Some(&[("login", "root"), ("password", "a new password")]),
+        ["login", "done", "404", "404", "404", "404"],
+    ),
+    ("/users/remove", Some(&[("login", "ann")]), ["login", "done", "done", "404", "404", "404"]),
+    ("/users/remove", Some(&[("login", "eve")]), ["login", "done", "404", "404", "done", "404"]),
+    // not oneself, not the last server admin
+    ("/users/remove", Some(&[("login", "root")]), ["login", "422", "404", "404", "404", "404"]),
+    ("/users/remove", Some(&[("login", "boss")]), ["login", "done", "422", "404", "404", "404"]),
+    // one's own account
+    ("/account", None, EVERYBODY),
+    (
+        "/account",
+        Some(&[("present", "wrong"), ("password", "a new password")]),
+        ["login", "422", "422", "422", "422", "422"],
+    ),
+    // the queue: an organisation's admin knows of its mail and may hurry it; only who may read a mail may drop it
+    ("/queue", None, EVERYBODY),
+    ("/queue/00000000000000a1", None, ["login", "200", "200", "200", "404", "404"]),
+    ("/queue/00000000000000e0", None, ["login", "200", "404", "404", "200", "200"]),
+    ("/queue/00000000000000ff", None, ["login", "200", "200", "404", "404", "404"]),
+    ("/queue/000000000000004e", None, ["login", "200", "200", "404", "404", "404"]),
+    ("/queue/0000000000000bad", None, ["login", "404", "404", "404", "404", "404"]),
+    ("/queue/nonsense", None, ["login", "404", "404", "404", "404", "404"]),
+    ("/queue/00000000000000a1/retry", Some(&[]), ["login", "done", "done", "done", "404", "404"]),
+    ("/queue/00000000000000a1/drop", None, ["login", "200", "403", "200", "404", "404"]),
+    ("/queue/00000000000000a1/drop", Some(&[]), ["login", "done", "403", "done", "404", "404"]),
+    ("/queue/00000000000000ff/drop", Some(&[]), ["login", "done", "403", "404", "404", "404"]),
+    ("/queue/00000000000000e0/drop", Some(&[]), ["login", "done", "404", "404", "403", "done"]),
+    // the inbox holds everyone's mail
+    ("/inbox", None, ROOT_ONLY),
+    ("/inbox/20261123T200007Z-a1", None, ROOT_ONLY),
+    ("/inbox/20261123T200007Z-a1/frame", None, ROOT_ONLY),
+    ("/inbox/20261123T200007Z-a1/raw", None, ROOT_ONLY),
+    ("/inbox/test-mail", Some(&[("to", "reader@example.com")]), ["login", "done", "403", "403", "403", "403"]),
+    ("/logout", Some(&[]), ["login", "login", "login", "login", "login", "login"]),
+    // open to all
+    ("/login", None, ["200", "done", "done", "done", "done", "done"]),
+    ("/nowhere", None, ["404", "404", "404", "404", "404", "404"]),
+];
+
+const PASSWORD: (&str, &str) = ("password", "long enough for us");
+const NEW_ACME: &[(&str, &str)] = &[("login", "new"), ("org", "acme"), ("role", "sender"), PASSWORD];
+const NEW_OTHER: &[(&str, &str)] = &[("login", "new"), ("org", "other"), ("role", "sender"), PASSWORD];
+const NEW_ADMIN: &[(&str, &str)] = &[("login", "new"), ("org", "acme"), ("role", "server-admin"), PASSWORD];
+const NEW_ROOT: &[(&str, &str)] = &[("login", "new"), ("org", ""), ("role", "server-admin"), PASSWORD];
+const NEW_ADDRESS: &[(&str, &str)] =
+    &[("login", "new"), ("org", "acme"), ("role", "sender"), ("addresses", "me@home.example"), PASSWORD];
+const NEW_SPOOF: &[(&str, &str)] =
+    &[("login", "new"), ("org", "acme"), ("role", "sender"), ("addresses", "boss@Other.example"), PASSWORD];
+
+#[tokio::test]
+async fn who_may_see_and_do_what() {
+    let mut wrong = Vec::new();
+    for (path, form, expected) in TABLE {
+        for (who, expected) in WHO.iter().zip(expected) {
+            let got = outcome(&world().await, who, path, *form).await;
+            if got != *expected {
+                wrong.push(format!("{path} {form:?} as {who:?}: {got}, not {expected}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+async fn outcome(world: &World, who: &str, path: &str, form: Option<&[(&str, &str)]>) -> String {
+    let browser = if who.is_empty() { world.stranger() } else { world.logged_in(who) };
+    let answer = match form {
+        None => browser.get(path).await,
+        Some(fields) => browser.post(path, fields).await,
+    };
+    match answer.status {
+        StatusCode::SEE_OTHER if answer.header("location").starts_with("/login") => "login".to_owned(),
+        StatusCode::SEE_OTHER => "done".to_owned(),
+        other => other.as_u16().to_string(),
+    }
+}
+
+#[test]
+fn the_table_names_every_route() {
+    let router = include_str!("../pages/mod.rs");
+    let routes = router.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
+    for route in routes.filter(|route| !route.starts_with("/assets/")) {
+        let fits = |path: &str| {
+            let path = path.split('?').next().unwrap_or_default();
+            let (path, route): (Vec<&str>, Vec<&str>) = (path.split('/').collect(), route.split('/').collect());
+            path.len() == route.len()
+                && path.iter().zip(&route).all(|(is, should)| is == should || should.starts_with('{'))
+        };
+        assert!(TABLE.iter().any(|(path, ..)| fits(path)), "{route} has no row");
+    }
+}
+
+#[tokio::test]
+async fn lists_hold_nothing_of_others() {
+    let world = world().await;
+    // (who, what their list says, what it must not say)
+    let rows: &[(&str, &[&str], &[&str])] = &[
+        ("root", &["Your offer of today", "Secret of other", "Report of the night"], &["Mail of another sender"]),
+        // the org's admin: own subjects, others' counts, no way into them, nothing of the other org
+        (
+            "boss",
+            &["Mail of another sender", "1 of 3"],
+            &["Your offer", "Secret", "Report of the night", "messages/00000000000000a1", "eve"],
+        ),
+        ("ann", &["Your offer of today"], &["Secret", "Report", "Mail of another sender", "boss"]),
+        ("chief", &["Mail of another sender"], &["Secret", "Your offer", "acme"]),
+        ("eve", &["Secret of other"], &["Your offer", "acme"]),
+    ];
+    for (who, says, silent) in rows {
+        let page = world.logged_in(who).get("/").await.text;
+        for word in *says {
+            assert!(page.contains(word), "{who} misses {word:?}");
+        }
+        for word in *silent {
+            assert!(!page.contains(word), "{who} finds {word:?}");
+        }
+    }
+    // the user list of an org admin
+    let page = world.logged_in("boss").get("/users").await.text;
+    assert!(
+        page.contains("ann") && !page.contains("eve") && !page.contains("root") && !page.contains("other"),
+        "{page}"
+    );
+    assert!(!page.contains(HOSTILE));
+}

@@ -1,0 +1,41 @@
+//! `[[org]]` over the store: what the file names is the file's, the rest is the dashboard's.
+
+use anyhow::Context;
+
+use crate::config::OrgConfig;
+use crate::config::org::released;
+use crate::store::{Change, SettingsStore};
+
+/// Makes the organisations in force durable: those of the file overlaid, those it no longer names released.
+pub(super) async fn overlay(store: &dyn SettingsStore, named: &[OrgConfig]) -> anyhow::Result<()> {
+    let snapshot = store.snapshot();
+    let mut changes = Vec::new();
+    for config in named {
+        let stored = snapshot.orgs.get(&config.name);
+        let org = config.over(stored);
+        if stored != Some(&org) {
+            changes.push(Change::PutOrg(org));
+        }
+    }
+    let no_longer = |name| named.iter().all(|config| &config.name != name);
+    for org in snapshot.orgs.values().filter(|org| org.managed.org && no_longer(&org.name)) {
+        changes.push(Change::PutOrg(released(org)));
+    }
+    warn_of_shared_domains(store, named);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    store.change(changes).await.context("the organisations of config.toml could not be stored")
+}
+
+/// A domain with two owners lets one send as the other. The file cannot see what the dashboard made.
+fn warn_of_shared_domains(store: &dyn SettingsStore, named: &[OrgConfig]) {
+    let snapshot = store.snapshot();
+    for config in named {
+        for other in snapshot.orgs.values().filter(|org| org.name != config.name) {
+            for domain in config.domains.iter().filter(|domain| other.domains.contains(domain)) {
+                tracing::warn!(org = %config.name, %domain, "{domain} belongs to the organisations {} and {}: users of both may send as it", config.name, other.name);
+            }
+        }
+    }
+}

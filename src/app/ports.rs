@@ -1,0 +1,230 @@
+//! What the admin site plugs in: the inbox, the test mail, the key file.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::keeper::Keeper;
+use super::{Open, admin_socket};
+use crate::admin::{self, Actions, InboxEntry, InboxReader, KeyEntry, Keys, PortError, TestMail, TestMailRequest};
+use crate::config::{Config, UpstreamConfig};
+use crate::deliver::own;
+use crate::inbox::{Entry, EntryId, Inbox};
+use crate::listener::{ClientGone, Submission};
+use crate::message::Mail;
+use crate::relay::Relay;
+use crate::settings::Submitter;
+use crate::smtp::Mailbox;
+use crate::store::{self, BoxFuture, SettingsStore, key_file};
+use crate::token::Keyring;
+use crate::web;
+
+/// Begins to serve the dashboard and the admin socket.
+pub(super) fn serve_admin(
+    serving: &mut JoinSet<()>,
+    config: &Config,
+    open: &Open,
+    socket: TcpListener,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let actions = Arc::new(Actions::new(admin::Parts {
+        settings: Arc::clone(&open.settings),
+        history: Arc::clone(&open.history),
+        logins: Arc::clone(&open.logins),
+        ceiling: Arc::clone(&open.ceiling),
+        inbox: open.inbox.clone().map(|inbox| Arc::new(Reader(inbox)) as Arc<dyn InboxReader>),
+        test_mail: Some(Arc::new(Tester::new(config, open))),
+        keys: Some(Arc::new(KeyFile {
+            path: config.server.data_dir.join(store::KEYS_FILE),
+            keyring: Arc::clone(&open.keyring),
+            changing: Arc::default(),
+        })),
+        queue: Some(Arc::new(Keeper::new(open.queue.clone(), Arc::clone(&open.courier)))),
+    }));
+    let options = options(config);
+    let proxies = config.web.trusted_proxies.clone();
+    let address: admin::ClientAddress = Arc::new(move |peer, headers| web::client_address(peer, &proxies, headers));
+    let site = admin::Site::new(Arc::clone(&actions), options.clone(), address);
+    let (site_stop, socket_stop) = (stopped(stop.clone()), stopped(stop));
+    serving.spawn(async move {
+        if let Err(error) = admin::serve(socket, site, site_stop).await {
+            tracing::error!(%error, "the dashboard ended");
+        }
+    });
+    let path = admin_socket(config);
+    serving.spawn(async move {
+        if let Err(error) = admin::socket::serve(&path, actions, &options, socket_stop).await {
+            tracing::error!(%error, path = %path.display(), "the admin socket ended: the command line cannot reach this server");
+        }
+    });
+    Ok(())
+}
+
+fn options(config: &Config) -> admin::Options {
+    let limits = &config.limits;
+    let mut options = admin::Options::default();
+    options.sessions.idle_max = limits.admin_session_idle_max;
+    options.sessions.age_max = limits.admin_session_max;
+    options.limiter.per_address_max = limits.login_attempts_per_minute_max;
+    options.example_command = example_command(config);
+    options
+}
+
+/// A line that sends a mail through the first listener.
+pub fn example_command(config: &Config) -> String {
+    let port = config.listeners.first().map_or(2525, |listener| listener.addr.port());
+    let domain = config.orgs.first().and_then(|org| org.domains.last()).map_or("example.com", String::as_str);
+    format!(
+        "printf 'From: you@{domain}\\nTo: ana@example.net\\nSubject: Hello\\nMIME-Version: 1.0\\nContent-Type: text/html\\n\\n\
+         <p>Hello <a href=\"https://example.org/\">there</a></p>\\n' | \
+         curl -sS smtp://127.0.0.1:{port} --mail-from you@{domain} --mail-rcpt ana@example.net -T -"
+    )
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// The built-in inbox for the dashboard. Its calls block, so they run on blocking threads.
+struct Reader(Inbox);
+
+impl InboxReader for Reader {
+    fn list(&self, limit: usize) -> BoxFuture<'_, Result<Vec<InboxEntry>, PortError>> {
+        let inbox = self.0.clone();
+        Box::pin(async move {
+            let listed = tokio::task::spawn_blocking(move || inbox.list()).await.map_err(died)?;
+            let entries = listed.map_err(|error| PortError(format!("the inbox cannot be read: {error}")))?;
+            Ok(entries.iter().take(limit).map(shown).collect())
+        })
+    }
+
+    fn read(&self, id: &str) -> BoxFuture<'_, Result<Option<(InboxEntry, Bytes)>, PortError>> {
+        let (inbox, id) = (self.0.clone(), id.parse::<EntryId>());
+        Box::pin(async move {
+            let Ok(id) = id else { return Ok(None) };
+            let read = tokio::task::spawn_blocking(move || inbox.read(&id)).await.map_err(died)?;
+            let stored = read.map_err(|error| PortError(format!("the inbox cannot be read: {error}")))?;
+            Ok(stored.map(|stored| (shown(&stored.entry), stored.raw)))
+        })
+    }
+}
+
+fn shown(entry: &Entry) -> InboxEntry {
+    InboxEntry {
+        id: entry.id.as_str().to_owned(),
+        received_at_ms: entry.received_at.parse::<Timestamp>().map_or(0, Timestamp::as_millisecond),
+        from: entry.from.clone(),
+        to: entry.to.clone(),
+        size_bytes: entry.size_bytes,
+    }
+}
+
+fn died(error: tokio::task::JoinError) -> PortError {
+    PortError(format!("a task died: {error}"))
+}
+
+/// Writes the test mail and submits it like anybody's.
+struct Tester {
+    relay: Arc<Relay>,
+    settings: Arc<dyn SettingsStore>,
+    hostname: String,
+    link: String,
+    inbox: bool,
+}
+
+impl Tester {
+    fn new(config: &Config, open: &Open) -> Tester {
+        Tester {
+            relay: Arc::clone(&open.relay),
+            settings: Arc::clone(&open.settings),
+            hostname: config.server.hostname.clone(),
+            link: format!("{}/healthz", config.web.public_url),
+            inbox: config.upstream == UpstreamConfig::Inbox,
+        }
+    }
+
+    fn write(&self, request: &TestMailRequest) -> Result<Mail, PortError> {
+        let snapshot = self.settings.snapshot();
+        let domain = snapshot.orgs.get(&request.org).and_then(|org| org.domains.last().cloned());
+        let domain = domain.ok_or_else(|| PortError(format!("{} has no domain to send from", request.org)))?;
+        let bad = |what: &str| PortError(format!("{what} is no address a mail can go to"));
+        let from = format!("waxseal-test@{domain}");
+        let from = Mailbox::parse(from.as_bytes(), false).map_err(|_| bad(&from))?;
+        let to = Mailbox::parse(request.to.as_bytes(), false).map_err(|_| bad(&request.to))?;
+        let written = own::test_mail(&from, &to, &self.hostname, &self.link, SystemTime::now());
+        let (envelope, raw) = written.map_err(|error| PortError(error.to_string()))?;
+        Ok(Mail { envelope, raw })
+    }
+}
+
+impl TestMail for Tester {
+    fn suggested_to(&self) -> String {
+        if self.inbox { "ana@example.net".to_owned() } else { String::new() }
+    }
+
+    fn send(&self, request: TestMailRequest) -> BoxFuture<'_, Result<String, PortError>> {
+        Box::pin(async move {
+            let mail = self.write(&request)?;
+            let submission = Submission {
+                mail,
+                submitter: Submitter { org: request.org, login: None },
+                peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                helo: self.hostname.clone(),
+                protocol: "ESMTP",
+                bare_newlines: 0,
+                client_gone: ClientGone::default(),
+            };
+            let relay = Arc::clone(&self.relay);
+            let reply = tokio::spawn(async move { relay.submit(submission).await }).await.map_err(died)?;
+            let words = reply.lines.join(" ");
+            if reply.is_positive() { Ok(words) } else { Err(PortError(format!("{} {words}", reply.code))) }
+        })
+    }
+}
+
+/// The key file, changed by one at a time.
+struct KeyFile {
+    path: PathBuf,
+    keyring: Arc<ArcSwap<Keyring>>,
+    changing: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl KeyFile {
+    fn entries(&self) -> Vec<KeyEntry> {
+        let keyring = self.keyring.load();
+        let current = keyring.current_key();
+        let entry = |key: &crate::token::RootKey| KeyEntry {
+            id: key.id,
+            created_at_ms: key.created.as_millisecond(),
+            current: current == Some(key.id),
+            revoked: key.revoked.is_some(),
+        };
+        keyring.keys().iter().map(entry).collect()
+    }
+}
+
+impl Keys for KeyFile {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<KeyEntry>, PortError>> {
+        Box::pin(async move { Ok(self.entries()) })
+    }
+
+    fn rotate(&self) -> BoxFuture<'_, Result<KeyEntry, PortError>> {
+        Box::pin(async move {
+            let _one_at_a_time = self.changing.lock().await;
+            let (path, old) = (self.path.clone(), self.keyring.load_full());
+            let rotated = tokio::task::spawn_blocking(move || key_file::rotate(&path, &old, Timestamp::now()));
+            let rotated = rotated.await.map_err(died)?.map_err(|error| PortError(error.to_string()))?;
+            self.keyring.store(Arc::new(rotated));
+            let current = self.entries().into_iter().find(|key| key.current);
+            current.ok_or_else(|| PortError("the key file has no key in use".to_owned()))
+        })
+    }
+}

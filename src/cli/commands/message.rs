@@ -1,0 +1,131 @@
+//! `waxseal message list|show`
+
+use clap::{Args, Subcommand};
+
+use super::super::Form;
+use super::super::client::{Client, query, segment};
+use super::super::table::{Table, clean, print, print_json, time};
+use crate::admin::api::shapes::{Event, Message, Messages};
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Command {
+    /// The newest mails first
+    List(List),
+    /// One mail: recipients, what happened, links, what was left and why
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct List {
+    /// Only mail of this organisation
+    #[arg(long, value_name = "NAME")]
+    org: Option<String>,
+    /// Only mail of this login
+    #[arg(long)]
+    login: Option<String>,
+    /// At most this many, 1 to 500
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
+    limit: u32,
+    /// The page after: what the last line of a page said
+    #[arg(long, value_name = "PLACE")]
+    before: Option<String>,
+    #[command(flatten)]
+    form: Form,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Show {
+    /// The mail's id
+    id: String,
+    #[command(flatten)]
+    form: Form,
+}
+
+pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::List(list) => list.run(client).await,
+        Command::Show(show) => show.run(client).await,
+    }
+}
+
+impl List {
+    async fn run(self, client: &Client) -> anyhow::Result<()> {
+        let List { org, login, limit, before, form } = self;
+        let query = query(&[("org", org), ("login", login), ("limit", Some(limit.to_string())), ("before", before)]);
+        let page: Messages = client.get(&format!("/api/v1/messages?{query}")).await?;
+        if form.json {
+            return print_json(&page);
+        }
+        let mut table = Table::new(&["id", "sent", "org", "from", "subject", "delivered", "opens", "clicks"]);
+        for line in page.messages {
+            let subject = line.subject.unwrap_or_default();
+            table.row([
+                line.id,
+                time(&line.accepted_at),
+                line.org,
+                line.from.or(line.login).unwrap_or_default(),
+                if line.tracked { subject } else { format!("{subject} (not tracked)") },
+                format!("{}/{}", line.accepted, line.recipients),
+                line.opens.to_string(),
+                line.clicks.to_string(),
+            ]);
+        }
+        table.print("no mail yet")?;
+        if let Some(next) = page.next {
+            print(&format!("older: waxseal message list --before {next}\n"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Show {
+    async fn run(self, client: &Client) -> anyhow::Result<()> {
+        let message: Message = client.get(&format!("/api/v1/messages/{}", segment(&self.id))).await?;
+        if self.form.json { print_json(&message) } else { Ok(print(&page(&message))?) }
+    }
+}
+
+fn page(message: &Message) -> String {
+    let mut facts = vec![
+        ("subject", message.subject.clone()),
+        ("from", message.from.clone()),
+        ("sent", time(&message.accepted_at)),
+        ("login", message.login.clone().unwrap_or_else(|| "(trusted network)".to_owned())),
+        ("org", message.org.clone()),
+        ("size", format!("{} bytes", message.size_bytes)),
+        ("message-id", message.message_id.clone()),
+    ];
+    facts.extend(message.untouched.clone().map(|why| ("not tracked", why)));
+    let facts = facts.iter().map(|(name, value)| format!("{name:<12} {}\n", clean(value))).collect::<String>();
+    let mut recipients = Table::new(&["recipient", "delivery", "opens", "links", "reply"]);
+    for r in &message.recipients {
+        recipients.row([r.address.clone(), r.delivery.clone(), r.opens.clone(), r.links.clone(), r.reply.clone()]);
+    }
+    let happened: String = message.events.iter().map(|event| format!("{}\n", told(event))).collect();
+    let links: String = message.links.iter().map(|link| format!("{}\n", super::link::told(link))).collect();
+    let notes: String = message.notes.iter().map(|note| format!("{}\n", clean(note))).collect();
+    let part = |title: &str, text: &str| if text.is_empty() { String::new() } else { format!("\n{title}\n{text}") };
+    let happened = if happened.is_empty() { "nothing yet\n".to_owned() } else { happened };
+    format!(
+        "{facts}\n{recipients}{}{}{}",
+        part("WHAT HAPPENED", &happened),
+        part("LINKS", &links),
+        part("NOTES", &notes)
+    )
+}
+
+/// An event on one line.
+pub(in crate::cli) fn told(event: &Event) -> String {
+    let what = match (event.kind.as_str(), event.destination.as_deref()) {
+        ("open", _) => "opened".to_owned(),
+        ("click", Some(destination)) => format!("followed {destination}"),
+        ("click", None) => "followed a link".to_owned(),
+        (other, _) => other.to_owned(),
+    };
+    let known = [&event.client, &event.os, &event.country].into_iter().flatten().map(String::as_str);
+    let verdict = Some(event.verdict.as_str()).filter(|verdict| !matches!(*verdict, "person" | "unknown"));
+    let details: Vec<&str> = known.chain(verdict).collect();
+    let details = if details.is_empty() { String::new() } else { format!("  ({})", details.join(", ")) };
+    let who = event.recipient.as_deref().unwrap_or("somebody");
+    clean(&format!("{}  {who} {what}{details}", time(&event.at)))
+}

@@ -1,0 +1,230 @@
+//! Subcommands: what is typed, and where it goes.
+//!
+//! `serve`, `check` and `rewrite` do their work in this process; everything else asks the running server over its admin
+//! socket (`client`), so that no command ever opens the stores beside it.
+
+mod check;
+mod client;
+mod commands;
+mod password;
+mod rewrite;
+mod serve;
+mod table;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use commands::{events, inbox, keys, link, message, org, queue, user};
+
+/// An SMTP relay you host yourself that tells you what happened to the mail you sent.
+#[derive(Debug, Parser)]
+#[command(name = "waxseal", version, disable_help_subcommand = true)]
+struct Line {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Where the configuration and the running server are.
+#[derive(Debug, Clone, Args)]
+struct Place {
+    /// The configuration file [default: ./config.toml, else the shipped one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The admin socket of the running server [default: admin.sock in the configured data_dir]
+    #[arg(long, global = true, value_name = "FILE")]
+    socket: Option<PathBuf>,
+}
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy, Args)]
+struct Form {
+    /// JSON for programs instead of a table for people
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay, the tracking site and the dashboard (also without any command)
+    Serve,
+    /// Read the configuration and tell every problem at once
+    Check,
+    /// Show what would change in a mail: the rewriter, from standard input to standard output, nothing stored
+    Rewrite(RewriteArgs),
+    /// Mail that was sent
+    #[command(subcommand)]
+    Message(message::Command),
+    /// Mail that waits to be delivered
+    #[command(subcommand)]
+    Queue(queue::Command),
+    /// Opens and clicks, as they were recorded
+    Events(events::Command),
+    /// Who may log in and send
+    #[command(subcommand)]
+    User(user::Command),
+    /// Organisations and their tracking switches
+    #[command(subcommand)]
+    Org(org::Command),
+    /// The built-in inbox
+    #[command(subcommand)]
+    Inbox(inbox::Command),
+    /// The links of a mail that was sent: where they lead now
+    #[command(subcommand)]
+    Link(link::Command),
+    /// The keys all links are sealed with
+    #[command(subcommand)]
+    Keys(keys::Command),
+}
+
+/// Options of `waxseal rewrite`.
+#[derive(Debug, Clone, Args)]
+pub struct RewriteArgs {
+    /// Put the pixel in
+    #[arg(long, value_enum, default_value = "on")]
+    pub opens: OnOff,
+    /// Rewrite links
+    #[arg(long, value_enum, default_value = "on")]
+    pub links: OnOff,
+    /// Rewrite links in plain text too
+    #[arg(long, value_enum, default_value = "off")]
+    pub text_links: OnOff,
+    /// Print a line-by-line difference instead of the mail
+    #[arg(long, conflicts_with = "plan")]
+    pub diff: bool,
+    /// Print each decision and its reason instead of the mail
+    #[arg(long)]
+    pub plan: bool,
+}
+
+/// A switch on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnOff {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// Runs one command line, the program's name first. Exit codes: 0 done, 1 not done, 2 the line is wrong.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let line = match Line::try_parse_from(args) {
+        Ok(line) => line,
+        Err(answer) => return told(&answer),
+    };
+    match dispatch(line) {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("waxseal: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What clap has to say: help and version on standard output, mistakes on standard error.
+fn told(answer: &clap::Error) -> ExitCode {
+    let printed = answer.print();
+    match (answer.use_stderr(), printed) {
+        (false, Ok(())) => ExitCode::SUCCESS,
+        _ => ExitCode::from(2),
+    }
+}
+
+fn dispatch(Line { place, command }: Line) -> anyhow::Result<ExitCode> {
+    let config = place.config.clone();
+    match command {
+        None | Some(Command::Serve) => serve::serve(config.as_deref()),
+        Some(Command::Check) => check::check(config.as_deref()),
+        Some(Command::Rewrite(args)) => rewrite::rewrite(&args),
+        Some(Command::Message(command)) => commands::ask(&place, async |client| message::run(client, command).await),
+        Some(Command::Queue(command)) => commands::ask(&place, async |client| queue::run(client, command).await),
+        Some(Command::Events(command)) => commands::ask(&place, async |client| events::run(client, command).await),
+        Some(Command::User(command)) => commands::ask(&place, async |client| user::run(client, command).await),
+        Some(Command::Org(command)) => commands::ask(&place, async |client| org::run(client, command).await),
+        Some(Command::Inbox(command)) => commands::ask(&place, async |client| inbox::run(client, command).await),
+        Some(Command::Link(command)) => commands::ask(&place, async |client| link::run(client, command).await),
+        Some(Command::Keys(command)) => commands::ask(&place, async |client| keys::run(client, command).await),
+    }
+}
+
+/// `waxseal events | head`: the reader has seen enough.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let broken = |io: &std::io::Error| io.kind() == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(broken))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn lines_that_are_understood_and_lines_that_are_not() {
+        let rows: &[(&str, bool)] = &[
+            // running, checking, trying out
+            ("", true),
+            ("serve --config other.toml", true),
+            ("--config other.toml serve", true),
+            ("check", true),
+            ("rewrite --opens on --links off --text-links on --plan", true),
+            ("rewrite --plan --diff", false),
+            ("rewrite --opens maybe", false),
+            // mail and events
+            ("message list --org acme --limit 5 --json", true),
+            ("message show 00000000000000a1", true),
+            ("message show", false),
+            ("events --follow --json", true),
+            ("events --message 00000000000000a1 --after 7", true),
+            // the queue: what cannot be undone wants to be confirmed
+            ("queue list --json", true),
+            ("queue show 00000000000000a1", true),
+            ("queue show", false),
+            ("queue retry 00000000000000a1 00000000000000b0", true),
+            ("queue retry --all", true),
+            ("queue retry --all 00000000000000a1", false),
+            ("queue retry", false),
+            ("queue drop 00000000000000a1 --yes", true),
+            ("queue drop --all", false),
+            ("queue drop", false),
+            // users
+            ("user add ann@acme.example --org acme", true),
+            ("user add root2 --role server-admin --generate", true),
+            ("user add ann --org acme --role org-admin --address a@b.example --address c@d.example", true),
+            ("user add ann --org acme --role king", false),
+            ("user passwd ann", true),
+            ("user passwd", false),
+            ("user remove ann", true),
+            // organisations
+            ("org set acme --opens aggregate --links follow --text-links off", true),
+            ("org set acme --domain a.example --domain b.example", true),
+            ("org set acme", false),
+            ("org set acme --opens sometimes", false),
+            // links, inbox, keys
+            ("link show 00000000000000a1", true),
+            ("link edit 00000000000000a1 0 https://example.com/", true),
+            ("link edit 00000000000000a1 0", false),
+            ("link withdraw 00000000000000a1 0", true),
+            ("link restore 00000000000000a1 70000", false),
+            ("inbox list", true),
+            ("inbox show 20261123T200007Z-a1", true),
+            ("keys rotate", true),
+            ("fly", false),
+        ];
+        for (text, expected) in rows {
+            let line = ["waxseal"].into_iter().chain(text.split_whitespace());
+            let parsed = Line::try_parse_from(line);
+            assert_eq!(parsed.is_ok(), *expected, "{text}: {:?}", parsed.err().map(|e| e.to_string()));
+        }
+    }
+}

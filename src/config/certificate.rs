@@ -1,0 +1,136 @@
+//! What a certificate and its key say: whether they fit, until when they hold, for whom. Bytes in, facts out; no I/O, no clock.
+
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, Error};
+
+/// A moment after every certificate's end: 31 December 9999 is the last date one can carry (RFC 5280 §4.1.2.5).
+const AFTER_ALL_SECS: u64 = 253_402_300_800;
+
+/// Facts of a server's own certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Unix seconds; 0 when it holds since 1970 or before.
+    pub(super) not_before_secs: i64,
+    /// Unix seconds of the last one it holds for.
+    pub(super) not_after_secs: i64,
+    /// Whether a client that connects to this name accepts it.
+    pub(super) names_host: bool,
+}
+
+/// Why a pair of files is of no use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// The certificate file, with the reason.
+    Certificate(String),
+    /// The key file, with the reason.
+    Key(String),
+}
+
+/// Reads a pair of PEM files as a TLS server would.
+///
+/// # Errors
+/// Which of the two is wrong, and why.
+pub(super) fn examine(certificate: &[u8], private_key: &[u8], hostname: &str) -> Result<Facts, Unusable> {
+    let chain = chain(certificate).map_err(Unusable::Certificate)?;
+    let own = chain.first().ok_or_else(|| Unusable::Certificate("it holds no PEM certificate".to_owned()))?;
+    let parsed = ParsedCertificate::try_from(own).map_err(|error| Unusable::Certificate(error.to_string()))?;
+    let facts = Facts {
+        not_before_secs: not_before(&parsed),
+        not_after_secs: not_after(&parsed).map_err(Unusable::Certificate)?,
+        names_host: ServerName::try_from(hostname).is_ok_and(|name| verify_server_name(&parsed, &name).is_ok()),
+    };
+    let key =
+        PrivateKeyDer::from_pem_slice(private_key).map_err(|_| Unusable::Key("it holds no PEM key".to_owned()))?;
+    let pair = CertifiedKey::from_der(chain.clone(), key, &ring::default_provider());
+    pair.map_err(|error| Unusable::Key(error.to_string())).map(|_| facts)
+}
+
+/// Every certificate of a PEM file.
+///
+/// # Errors
+/// Why one of them cannot be read.
+pub(super) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|error| error.to_string())
+}
+
+/// Asked whether it held at the beginning of time, the verifier answers since when it does.
+fn not_before(certificate: &ParsedCertificate<'_>) -> i64 {
+    match judge(certificate, 0) {
+        Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => seconds(not_before),
+        _ => 0,
+    }
+}
+
+/// Asked whether it holds after the end of time, the verifier answers until when it does.
+fn not_after(certificate: &ParsedCertificate<'_>) -> Result<i64, String> {
+    match judge(certificate, AFTER_ALL_SECS) {
+        Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => Ok(seconds(not_after)),
+        Err(error) => Err(error.to_string()),
+        Ok(()) => Err("it has no end".to_owned()),
+    }
+}
+
+/// Dates are looked at before issuers, so no root is needed to learn them.
+fn judge(certificate: &ParsedCertificate<'_>, at_secs: u64) -> Result<(), Error> {
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(at_secs));
+    let algorithms = ring::default_provider().signature_verification_algorithms.all;
+    verify_server_cert_signed_by_trust_anchor(certificate, &RootCertStore::empty(), &[], now, algorithms)
+}
+
+fn seconds(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn pair(names: &[&str]) -> (String, String) {
+        let mut params =
+            CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.not_before = date_time_ymd(2020, 1, 2);
+        params.not_after = date_time_ymd(2021, 2, 3);
+        let key = KeyPair::generate().unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    #[test]
+    fn dates_and_names_are_read() {
+        let (certificate, key) = pair(&["relay.example.com", "192.0.2.1"]);
+        for (hostname, named) in
+            [("relay.example.com", true), ("192.0.2.1", true), ("example.com", false), ("192.0.2.2", false)]
+        {
+            let facts = examine(certificate.as_bytes(), key.as_bytes(), hostname).unwrap();
+            assert_eq!(
+                facts,
+                Facts { not_before_secs: 1_577_923_200, not_after_secs: 1_612_310_400, names_host: named }
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_of_no_use_is_told_apart() {
+        let (certificate, key) = pair(&["a.example"]);
+        let (other, _) = pair(&["a.example"]);
+        let at =
+            |certificate: &str, key: &str| examine(certificate.as_bytes(), key.as_bytes(), "a.example").unwrap_err();
+        assert!(matches!(at("", &key), Unusable::Certificate(_)), "empty");
+        assert!(matches!(at(&key, &key), Unusable::Certificate(_)), "the key in both places");
+        assert!(matches!(
+            at("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &key),
+            Unusable::Certificate(_)
+        ));
+        assert!(matches!(at(&certificate, &certificate), Unusable::Key(_)), "the certificate in both places");
+        assert!(matches!(at(&other, &key), Unusable::Key(_)), "another one's key");
+    }
+}

@@ -1,0 +1,214 @@
+//! `[limits]`: everything that grows has one (DESIGN, promise 7). Each has its key, its default and the reason for that number
+//! here and in the shipped `config.toml`.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::file::{File, Section};
+
+/// What becomes of a CR or LF that stands alone in a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BareNewlines {
+    /// Bare LF becomes CRLF, bare CR a space, at reception.
+    #[default]
+    Normalize,
+    /// The mail is refused at its end.
+    Reject,
+}
+
+/// Whether a change takes effect at SIGHUP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// It holds for what begins after it: the next connection, the next mail.
+    Effect,
+    /// A queue, a pool or a permit count is made once.
+    Restart,
+}
+
+/// How a limit's number becomes its type, and how it is shown.
+pub(super) trait Value: Sized {
+    fn of(number: u64) -> Self;
+    fn number(&self) -> u64;
+}
+
+impl Value for u64 {
+    fn of(number: u64) -> u64 {
+        number
+    }
+    fn number(&self) -> u64 {
+        *self
+    }
+}
+
+impl Value for usize {
+    fn of(number: u64) -> usize {
+        usize::try_from(number).unwrap_or(usize::MAX)
+    }
+    fn number(&self) -> u64 {
+        u64::try_from(*self).unwrap_or(u64::MAX)
+    }
+}
+
+impl Value for Duration {
+    fn of(number: u64) -> Duration {
+        Duration::from_secs(number)
+    }
+    fn number(&self) -> u64 {
+        self.as_secs()
+    }
+}
+
+/// One row a limit: reason, field, type, key, default, range, when a change takes effect.
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $field:ident: $type:ty = $key:literal, $default:literal, $range:expr, $takes:ident;)+) => {
+        /// `[limits]`, every one within its range.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct LimitsConfig {
+            $($(#[doc = $doc])+ pub $field: $type,)+
+            /// What becomes of a CR or LF that stands alone.
+            pub bare_newlines: BareNewlines,
+        }
+
+        impl Default for LimitsConfig {
+            fn default() -> LimitsConfig {
+                LimitsConfig { $($field: <$type as Value>::of($default),)+ bare_newlines: BareNewlines::default() }
+            }
+        }
+
+        impl LimitsConfig {
+            pub(super) fn read(file: &File<'_>) -> LimitsConfig {
+                let section = file.section("limits");
+                let limits = LimitsConfig {
+                    $($field: limit(&section, $key, $default, $range),)+
+                    bare_newlines: section.choice("bare_newlines", BARE_NEWLINES).unwrap_or_default(),
+                };
+                section.finish();
+                limits
+            }
+
+            /// Every limit: key, value as written, when a change of it takes effect.
+            pub(super) fn rows(&self) -> Vec<(&'static str, String, Takes)> {
+                vec![
+                    $(($key, self.$field.number().to_string(), Takes::$takes),)+
+                    ("bare_newlines", format!("\"{}\"", self.bare_newlines), Takes::Effect),
+                ]
+            }
+        }
+    };
+}
+
+limits! {
+    // Mail clients.
+    /// Largest mail, octets as announced in SIZE (RFC 1870); 25 MiB is what Gmail takes, so that upstream's limit is the one that is met.
+    message_bytes_max: usize = "message_bytes_max", 26_214_400, 65_536..=1_073_741_824, Effect;
+    /// Recipients of one mail; 100 is the least a server must take (RFC 5321 §4.5.3.1.8).
+    recipients_max: usize = "recipients_max", 100, 1..=10_000, Effect;
+    /// Octets of a command line with its end; 512 is the least, AUTH may need 12,288 (RFC 4954 §4), ours are shorter.
+    command_line_bytes_max: usize = "command_line_bytes_max", 4_096, 512..=65_536, Effect;
+    /// Connections in all; an idle one costs some 5 KiB, with TLS 40 KiB.
+    connections_max: usize = "connections_max", 1_000, 1..=100_000, Restart;
+    /// Connections from one address; an office behind one address with a few clients each.
+    connections_per_address_max: usize = "connections_per_address_max", 50, 1..=100_000, Restart;
+    /// How long a connection may last; enough for the largest mail at the slowest rate allowed in `data_bytes_per_sec_min`, several times.
+    session_max: Duration = "session_secs_max", 1_800, 60..=86_400, Effect;
+    /// How long a client may be silent between commands; 5 minutes as RFC 5321 §4.5.3.2.7 asks.
+    idle_max: Duration = "idle_secs_max", 300, 10..=3_600, Effect;
+    /// How long one command line may take once it has begun; a person who types needs less.
+    command_max: Duration = "command_secs_max", 60, 5..=3_600, Effect;
+    /// Slowest content, averaged over a minute; below a modem's rate it is an attack on memory.
+    data_bytes_per_sec_min: u64 = "data_bytes_per_sec_min", 500, 0..=1_048_576, Effect;
+    /// Refused commands before the connection is closed; honest clients make one or two.
+    command_errors_max: u32 = "command_errors_max", 20, 1..=1_000, Effect;
+    /// Failed logins before the connection is closed; a client that stored an old password tries two or three times.
+    auth_failures_max: u32 = "auth_failures_max", 5, 1..=100, Effect;
+    /// Passwords hashed at one time; each takes a processor and tens of MiB for its duration.
+    hashing_concurrency_max: usize = "hashing_concurrency_max", 2, 1..=256, Restart;
+    /// Octets of mail in memory over all connections; ten of the largest mails.
+    in_flight_bytes_max: usize = "in_flight_bytes_max", 268_435_456, 65_536..=1_099_511_627_776, Restart;
+    /// `Received:` fields before a mail is taken for a loop (RFC 5321 §6.3 asks for at least 100 to be let through by relays that cannot tell; a submission never has that many).
+    received_headers_max: usize = "received_headers_max", 50, 10..=1_000, Effect;
+    /// TLS handshake with a mail client.
+    tls_handshake_max: Duration = "tls_handshake_secs_max", 15, 1..=120, Effect;
+
+    // The rewriter. Over any of these a mail leaves as it came, untracked; it is never refused for them.
+    /// Octets of a mail's header; Postfix takes 100 KiB.
+    header_bytes_max: usize = "header_bytes_max", 262_144, 1_024..=16_777_216, Effect;
+    /// Lines of a mail's header.
+    header_lines_max: usize = "header_lines_max", 2_000, 50..=100_000, Effect;
+    /// MIME parts; real mail has some tens.
+    parts_max: usize = "parts_max", 1_000, 1..=100_000, Effect;
+    /// How deep parts may stand in one another; Postfix stops at 100, a deep parse costs stack.
+    nesting_max: usize = "nesting_max", 50, 1..=100, Effect;
+    /// Octets of one text part after its transfer encoding is undone.
+    decoded_bytes_max: usize = "decoded_bytes_max", 10_485_760, 1_024..=1_073_741_824, Effect;
+    /// Tracked links in one mail; a token has room for 65,536.
+    links_max: usize = "links_max", 10_000, 1..=65_535, Effect;
+    /// What the HTML reader may hold at once: the longest tag, in effect.
+    html_memory_bytes_max: usize = "html_memory_bytes_max", 4_194_304, 65_536..=268_435_456, Effect;
+
+    // The upstream server.
+    /// Connections to upstream at one time; many providers allow ten.
+    upstream_connections_max: usize = "upstream_connections_max", 8, 1..=1_000, Restart;
+    /// Making a connection, over all addresses of the host.
+    upstream_connect_max: Duration = "upstream_connect_secs_max", 10, 1..=300, Restart;
+    /// Answer to one command.
+    upstream_command_max: Duration = "upstream_command_secs_max", 60, 5..=600, Restart;
+    /// Answer to the final dot; 10 minutes as RFC 5321 §4.5.3.2.6 asks, for giving up early makes duplicates.
+    upstream_dot_max: Duration = "upstream_dot_secs_max", 600, 30..=1_800, Restart;
+    /// How long an unused connection is kept for the next mail.
+    upstream_idle_max: Duration = "upstream_idle_secs_max", 30, 0..=300, Restart;
+    /// Mails sent over one connection before a new one is made; some servers cut a connection off after a hundred.
+    upstream_mails_per_connection_max: u32 = "upstream_mails_per_connection_max", 100, 1..=10_000, Restart;
+    /// How long the message record may take to be durable; after that the mail goes out untracked (DESIGN 4.4).
+    record_max: Duration = "record_secs_max", 2, 1..=30, Restart;
+
+    // The tracking site, the dashboard and the inbox.
+    /// Connections to the tracking site.
+    web_connections_max: usize = "web_connections_max", 4_096, 16..=100_000, Restart;
+    /// Reading one request's head, and idling between two.
+    web_request_max: Duration = "web_request_secs_max", 10, 1..=120, Restart;
+    /// Events waiting for the disk; beyond it they are lost, and counted. 65,536 are some 20 MiB.
+    event_queue_max: usize = "event_queue_max", 65_536, 64..=4_194_304, Restart;
+    /// Logins tried at the dashboard, from one address in a minute.
+    login_attempts_per_minute_max: u32 = "login_attempts_per_minute_max", 10, 1..=1_000, Restart;
+    /// How long a dashboard login lasts when it is not used.
+    admin_session_idle_max: Duration = "admin_session_idle_secs_max", 3_600, 60..=604_800, Restart;
+    /// How long a dashboard login lasts at all: a working day.
+    admin_session_max: Duration = "admin_session_secs_max", 43_200, 300..=2_592_000, Restart;
+    /// How long a stop waits for mails that are being handed on; what is cut off then is answered by nobody and sent again.
+    shutdown_max: Duration = "shutdown_secs_max", 30, 1..=900, Restart;
+    /// Mails kept in the built-in inbox; the oldest go.
+    inbox_messages_max: usize = "inbox_messages_max", 1_000, 1..=100_000, Restart;
+}
+
+impl Value for u32 {
+    fn of(number: u64) -> u32 {
+        u32::try_from(number).unwrap_or(u32::MAX)
+    }
+    fn number(&self) -> u64 {
+        u64::from(*self)
+    }
+}
+
+impl fmt::Display for BareNewlines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BareNewlines::Normalize => "normalize",
+            BareNewlines::Reject => "reject",
+        })
+    }
+}
+
+const BARE_NEWLINES: &[(&str, BareNewlines)] =
+    &[("normalize", BareNewlines::Normalize), ("reject", BareNewlines::Reject)];
+
+/// A number of this range, as what it means; `usual` where it is not written or wrong.
+pub(super) fn limit<T: Value>(
+    section: &Section<'_, '_>,
+    key: &'static str,
+    usual: u64,
+    range: RangeInclusive<u64>,
+) -> T {
+    T::of(section.number(key, range, usual).unwrap_or(usual))
+}

@@ -1,0 +1,51 @@
+//! `[web]`: the public tracking site and the dashboard.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::file::File;
+use super::problem::Wrong;
+use super::values::{self, BaseUrl};
+
+/// Loopback, because only an operator who put a proxy in front should open it to the world.
+const TRACKING: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8025);
+/// Loopback, because the dashboard has a login in clear.
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8026);
+
+/// `[web]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebConfig {
+    /// Where the public site listens: pixel, click, nothing else.
+    pub tracking: SocketAddr,
+    /// How recipients reach it.
+    pub public_url: BaseUrl,
+    /// Where the dashboard listens.
+    pub admin: SocketAddr,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl WebConfig {
+    /// `None` when `public_url` is wrong; the problems are noted.
+    pub(super) fn read(file: &File<'_>) -> Option<WebConfig> {
+        let section = file.section("web");
+        let tracking = section.parsed("tracking", "\"127.0.0.1:8025\"", values::socket_addr).unwrap_or(TRACKING);
+        let public_url = section.parsed("public_url", "\"https://t.example.com\"", values::base_url);
+        let admin = section.parsed("admin", "\"127.0.0.1:8026\"", values::socket_addr).unwrap_or(ADMIN);
+        let trusted_proxies = section.list("trusted_proxies", "\"127.0.0.1\"", proxy).unwrap_or_default();
+        if !admin.ip().is_loopback() {
+            section.warn("admin", Wrong::AdminInClear(admin.to_string()));
+        }
+        let has_url = section.has("public_url");
+        section.finish();
+        let public_url = if has_url { public_url? } else { values::base_url(&format!("http://{TRACKING}")).ok()? };
+        Some(WebConfig { tracking, public_url, admin, trusted_proxies })
+    }
+}
+
+/// Believing the whole internet would let every recipient choose the address that is recorded.
+fn proxy(text: &str) -> Result<IpNet, Wrong> {
+    let net = values::network(text)?;
+    if net.prefix_len() == 0 { Err(Wrong::TrustsEveryone(text.to_owned())) } else { Ok(net) }
+}

@@ -1,0 +1,268 @@
+//! One submission → its copies, the same octets whenever they are rendered: now, or from the spool days later.
+//!
+//! Everything a copy depends on besides the mail itself is frozen in a [`Recipe`], which travels with the mail.
+//!
+//! **Invariant:** the same mail, recipe and keys give the same octets. A recipe that says `tracked = false` gives the
+//! identity, and so does everything that cannot be rendered as planned.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::message::Body;
+use crate::policy::{LinkRules, Plan};
+use crate::queue::Renderer;
+use crate::rewrite::{self, Limits, Own, Prepared, Slot, Variant};
+use crate::settings::{Mode, Org, Quotes, Tracking, VisibleUrls};
+use crate::spool::Record;
+use crate::store::{Override, SettingsStore, Snapshot};
+use crate::token::seal::{Sealer, encoded_len};
+use crate::token::{Keyring, Kind, MessageId, SiteId, TokenId};
+
+/// What is frozen about one mail's copies. One line of JSON in the spool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Whether anything of ours is put in at all.
+    pub tracked: bool,
+    /// Whether history knows this message.
+    pub recorded: bool,
+    /// The tracking host, 8 hex digits.
+    pub site: String,
+    /// The key of every token.
+    pub key_id: u8,
+    /// Our `Received:` field with its line end.
+    pub received: String,
+    /// `visible_urls = "leave"`
+    pub leave_visible_urls: bool,
+    /// `quotes = "leave"`
+    pub leave_quotes: bool,
+    /// Link hosts never tracked.
+    pub excluded_hosts: Vec<String>,
+    /// One a recipient, in the envelope's order.
+    pub recipients: Vec<Portion>,
+}
+
+/// One recipient's part of a recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Portion {
+    /// Its index in history.
+    pub index: u16,
+    /// The index in the tokens of its copy. Recipients with the same one share the copy.
+    pub copy_index: u16,
+    /// `off`, `aggregate`, `individual`, as numbers 0 to 2.
+    pub opens: u8,
+    /// As `opens`.
+    pub links: u8,
+    /// Links in plain text.
+    pub text_links: bool,
+}
+
+/// What freezing needs besides the plan.
+pub struct Frozen<'a> {
+    /// The organisation's settings.
+    pub org: &'a Org,
+    /// Where new links point.
+    pub site: SiteId,
+    /// The key that seals them.
+    pub key_id: u8,
+    /// Our `Received:` field.
+    pub received: String,
+    /// Distinct random numbers: one a recipient, then one a group.
+    pub indexes: Vec<u16>,
+}
+
+/// How many distinct random numbers [`Recipe::freeze`] takes.
+pub fn indexes_needed(plan: &Plan) -> usize {
+    plan.recipients.len() + plan.groups.len()
+}
+
+impl Recipe {
+    /// Freezes a plan. A shared copy's tokens carry an index of nobody's, so that they betray no recipient.
+    pub fn freeze(plan: &Plan, frozen: Frozen<'_>) -> Recipe {
+        let own = frozen.indexes.get(..plan.recipients.len()).unwrap_or_default();
+        let shared = frozen.indexes.get(plan.recipients.len()..).unwrap_or_default();
+        let mut recipients: Vec<Portion> =
+            plan.recipients.iter().zip(own).map(|(one, index)| Portion::new(*index, one.tracking)).collect();
+        for (group, index) in plan.groups.iter().zip(shared).filter(|(group, _)| group.is_shared()) {
+            for place in &group.recipients {
+                if let Some(portion) = recipients.get_mut(*place) {
+                    portion.copy_index = *index;
+                }
+            }
+        }
+        Recipe {
+            tracked: plan.groups.iter().any(|group| Variant::from(group.tracking).is_on()),
+            recorded: true,
+            site: frozen.site.to_string(),
+            key_id: frozen.key_id,
+            received: frozen.received,
+            leave_visible_urls: frozen.org.visible_urls == VisibleUrls::Leave,
+            leave_quotes: frozen.org.quotes == Quotes::Leave,
+            excluded_hosts: frozen.org.excluded_hosts.clone(),
+            recipients,
+        }
+    }
+
+    /// Positions that share octets, in order of their first.
+    pub fn groups(&self, positions: &[usize]) -> Vec<Vec<usize>> {
+        let mut groups: Vec<(u16, Vec<usize>)> = Vec::new();
+        for (position, portion) in positions.iter().filter_map(|p| Some((*p, self.recipients.get(*p)?))) {
+            // Untracked copies are all alike, whoever they are for.
+            let key = if self.tracked { portion.copy_index } else { 0 };
+            match groups.iter_mut().find(|(index, _)| *index == key) {
+                Some((_, group)) => group.push(position),
+                None => groups.push((key, vec![position])),
+            }
+        }
+        groups.into_iter().map(|(_, group)| group).collect()
+    }
+
+    fn variants(&self) -> Vec<Variant> {
+        let mut seen = HashSet::new();
+        self.recipients.iter().map(|portion| portion.tracking().into()).filter(|v| seen.insert(*v)).collect()
+    }
+}
+
+impl Portion {
+    fn new(index: u16, tracking: Tracking) -> Portion {
+        let number = |mode| match mode {
+            Mode::Off => 0,
+            Mode::Aggregate => 1,
+            Mode::Individual => 2,
+        };
+        let Tracking { opens, links, text_links } = tracking;
+        Portion { index, copy_index: index, opens: number(opens), links: number(links), text_links }
+    }
+
+    /// What this recipient's copy carries. A number from nowhere reads as off.
+    pub fn tracking(&self) -> Tracking {
+        let mode = |number| match number {
+            1 => Mode::Aggregate,
+            2 => Mode::Individual,
+            _ => Mode::Off,
+        };
+        Tracking { opens: mode(self.opens), links: mode(self.links), text_links: self.text_links }
+    }
+}
+
+/// Renders copies. Cheap to share.
+pub struct Composer {
+    /// Every key and site.
+    pub keyring: Arc<ArcSwap<Keyring>>,
+    /// Overrides, for unwrapping quoted links.
+    pub settings: Arc<dyn SettingsStore>,
+    /// Of the rewriter.
+    pub limits: Limits,
+}
+
+impl Composer {
+    /// Reads a mail once. Processor time only: some 0.1 ms for 20 KB of HTML; call it on a blocking thread for large mails.
+    pub fn prepare(&self, raw: &Bytes, recipe: &Recipe) -> Prepared {
+        let keyring = self.keyring.load();
+        let snapshot = self.settings.snapshot();
+        let open = |url: &str| own_url(&keyring, &snapshot, url);
+        let links = LinkRules {
+            visible_urls: if recipe.leave_visible_urls { VisibleUrls::Leave } else { VisibleUrls::Track },
+            excluded_hosts: recipe.excluded_hosts.clone(),
+            list_urls: Vec::new(),
+        };
+        let wanted = if recipe.tracked { recipe.variants() } else { Vec::new() };
+        let site_url = self.site_url(recipe);
+        let options = rewrite::Options {
+            wanted: wanted.into_iter().fold(Variant::NONE, either),
+            links: &links,
+            quotes: if recipe.leave_quotes { Quotes::Leave } else { Quotes::Unwrap },
+            site_url: &site_url,
+            token_chars: &encoded_len,
+            open: &open,
+            received: recipe.received.as_bytes(),
+            remove_fields: true,
+            limits: self.limits,
+        };
+        rewrite::prepare(raw, &options)
+    }
+
+    /// Renders the copies of these groups of positions, in their order. Linear in what differs between them.
+    pub fn render(&self, prepared: &Prepared, id: MessageId, recipe: &Recipe, groups: &[Vec<usize>]) -> Vec<Body> {
+        let keyring = self.keyring.load();
+        let sealer = site_id(recipe).and_then(|site| keyring.sealer(site, recipe.key_id));
+        let Some(sealer) = sealer.filter(|_| recipe.tracked) else {
+            let body = prepared.layout(Variant::NONE).render(|_| String::new());
+            return vec![body.unwrap_or_else(|_| prepared.identity()); groups.len()];
+        };
+        let variants = recipe.variants();
+        let layouts: Vec<_> = variants.iter().map(|variant| (*variant, prepared.layout(*variant))).collect();
+        let one = |group: &Vec<usize>| {
+            let portion = group.first().and_then(|position| recipe.recipients.get(*position))?;
+            let variant = Variant::from(portion.tracking());
+            let (_, layout) = layouts.iter().find(|(v, _)| *v == variant)?;
+            layout.render(|slot| mint(&sealer, id, portion.copy_index, slot)).ok()
+        };
+        groups.iter().map(|group| one(group).unwrap_or_else(|| prepared.identity())).collect()
+    }
+
+    fn site_url(&self, recipe: &Recipe) -> String {
+        let keyring = self.keyring.load();
+        site_id(recipe).and_then(|id| keyring.site(id)).map(|site| site.url.clone()).unwrap_or_default()
+    }
+}
+
+impl Renderer for Composer {
+    fn copies(&self, record: &Record, positions: &[usize]) -> Result<Vec<(Vec<usize>, Body)>, String> {
+        let recipe: Recipe = serde_json::from_str(&record.recipe).map_err(|error| error.to_string())?;
+        let prepared = self.prepare(&record.raw, &recipe);
+        let groups = recipe.groups(positions);
+        let bodies = self.render(&prepared, record.id, &recipe, &groups);
+        Ok(groups.into_iter().zip(bodies).collect())
+    }
+
+    fn plain_recipe(&self, recipients: usize) -> String {
+        let nothing = Tracking { opens: Mode::Off, links: Mode::Off, text_links: false };
+        let recipe = Recipe {
+            tracked: false,
+            recorded: false,
+            site: String::new(),
+            key_id: 0,
+            received: String::new(),
+            leave_visible_urls: true,
+            leave_quotes: true,
+            excluded_hosts: Vec::new(),
+            recipients: vec![Portion::new(0, nothing); recipients],
+        };
+        serde_json::to_string(&recipe).unwrap_or_default()
+    }
+
+    fn history_indexes(&self, record: &Record) -> Option<Vec<u16>> {
+        let recipe: Recipe = serde_json::from_str(&record.recipe).ok()?;
+        recipe.recorded.then(|| recipe.recipients.iter().map(|portion| portion.index).collect())
+    }
+}
+
+fn mint(sealer: &Sealer<'_>, message: MessageId, recipient: u16, slot: &Slot) -> String {
+    sealer.seal(slot.kind, TokenId { message, recipient, link: slot.link }, slot.payload.as_bytes())
+}
+
+/// What a URL is to us; a click leads where its override says, if there is one.
+fn own_url(keyring: &Keyring, snapshot: &Snapshot, url: &str) -> Option<Own> {
+    let own = keyring.open_url(url)?;
+    Some(match own.kind {
+        Kind::Pixel => Own::Pixel,
+        Kind::Preference => Own::Preference,
+        Kind::Click => Own::Click(match snapshot.overrides.get(&(own.opened.id.message, own.opened.id.link)) {
+            Some(Override::Destination(destination)) => Some(destination.clone()),
+            Some(Override::Withdrawn) => None,
+            None => String::from_utf8(own.opened.payload).ok(),
+        }),
+    })
+}
+
+fn site_id(recipe: &Recipe) -> Option<SiteId> {
+    recipe.site.parse().ok()
+}
+
+fn either(a: Variant, b: Variant) -> Variant {
+    Variant { opens: a.opens || b.opens, links: a.links || b.links, text_links: a.text_links || b.text_links }
+}

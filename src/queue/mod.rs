@@ -1,0 +1,321 @@
+//! The pump: tries again what is due, settles records, and tells the sender what became of them.
+//!
+//! **Invariant:** the queue only ever touches records handed to it, by [`Queue::adopt`] or by recovery at start; a record
+//! that the relay is still writing is invisible to it.
+
+pub mod due;
+mod pump;
+mod report;
+mod settle;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::deliver::bounce::Kind;
+use crate::deliver::courier::Courier;
+use crate::deliver::{BoxFuture, Fate};
+use crate::message::{Body, Mail};
+use crate::smtp::ReversePath;
+use crate::spool::{Head, Record, Spool, SpoolError, State};
+use crate::store::HistoryStore;
+use crate::token::MessageId;
+
+/// Renders what is due, to the same bytes as when it was accepted.
+pub trait Renderer: Send + Sync {
+    /// One copy per group of recipients that share octets: positions in the record's envelope, and the octets.
+    ///
+    /// # Errors
+    /// The recipe cannot be read: the record belongs into `corrupt/`.
+    fn copies(&self, record: &Record, positions: &[usize]) -> Result<Vec<(Vec<usize>, Body)>, String>;
+
+    /// The recipe of a mail of our own that is sent as it is.
+    fn plain_recipe(&self, recipients: usize) -> String;
+
+    /// Each recipient's index in history, in the envelope's order; `None` when history knows nothing of this message.
+    fn history_indexes(&self, record: &Record) -> Option<Vec<u16>>;
+}
+
+/// What the queue needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Our name in reports.
+    pub hostname: String,
+    /// Reverse path of reports: `<>`, unless the provider refuses that.
+    pub bounce_sender: ReversePath,
+    /// When to give up and when to say that it is late.
+    pub rules: due::Rules,
+    /// Records worked on at one time.
+    pub workers_max: usize,
+    /// How long one attempt may take until its dot.
+    pub attempt: Duration,
+    /// How long the answer to a dot is awaited.
+    pub dot: Duration,
+}
+
+/// How long one attempt of the queue may take until its dot: nobody waits, but a worker is held.
+pub const ATTEMPT: Duration = Duration::from_secs(300);
+
+/// What the queue works with.
+pub struct Parts {
+    /// The disk.
+    pub spool: Spool,
+    /// Upstream.
+    pub courier: Arc<Courier>,
+    /// Renders copies.
+    pub renderer: Arc<dyn Renderer>,
+    /// Told of every outcome.
+    pub history: Arc<dyn HistoryStore>,
+    /// Unix milliseconds.
+    pub clock: fn() -> i64,
+}
+
+/// A handle on the queue. Cheap to clone.
+#[derive(Clone)]
+pub struct Queue {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: Parts,
+    options: Options,
+    slots: Mutex<HashMap<MessageId, Slot>>,
+    wake: Notify,
+    workers: Arc<Semaphore>,
+    room: Room,
+}
+
+/// Whether the disk had room when it was asked last.
+#[derive(Default)]
+struct Room {
+    asked_ms: AtomicI64,
+    is_there: AtomicBool,
+}
+
+/// What the queue remembers of one record between looks at the disk.
+#[derive(Clone)]
+struct Slot {
+    due_ms: i64,
+    busy: bool,
+    /// Held while the state on disk is read, changed and written.
+    lock: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Queue {
+    /// A queue over a spool already recovered; `due` is what recovery found.
+    pub fn new(parts: Parts, options: Options, due: Vec<(MessageId, i64)>) -> Queue {
+        let workers = Arc::new(Semaphore::new(options.workers_max));
+        let slots = due.into_iter().map(|(id, due_ms)| (id, Slot::due(due_ms))).collect();
+        Queue {
+            inner: Arc::new(Inner {
+                parts,
+                options,
+                slots: Mutex::new(slots),
+                wake: Notify::new(),
+                workers,
+                room: Room::default(),
+            }),
+        }
+    }
+
+    /// Runs until `stop` turns true, then waits for the work at hand within the caller's patience.
+    pub async fn run(&self, stop: watch::Receiver<bool>) {
+        pump::run(Arc::clone(&self.inner), stop).await;
+    }
+
+    /// Writes a record durably. When it returns `Ok`, a 250 may be said; hand it over with [`Queue::adopt`].
+    ///
+    /// # Errors
+    /// Nothing was promised. `None`: it took longer than `within`; should the write succeed after all, it is undone,
+    /// for the client has been told to send again.
+    pub async fn keep(&self, record: Record, within: Duration) -> Result<(), Option<SpoolError>> {
+        let id = record.id;
+        let mut write = tokio::spawn(self.inner.on_disk(move |spool| spool.add(&record)));
+        match tokio::time::timeout(within, &mut write).await {
+            Ok(Ok(written)) => written.map_err(Some),
+            Ok(Err(_)) => Err(None),
+            Err(_) => {
+                let inner = Arc::clone(&self.inner);
+                tokio::spawn(async move {
+                    if let Ok(Ok(())) = write.await
+                        && let Err(error) = inner.on_disk(move |spool| spool.remove(id)).await
+                    {
+                        tracing::error!(spool.id = %id, %error, "{id} was given up on but stays in the spool: it may be sent twice");
+                    }
+                });
+                Err(None)
+            }
+        }
+    }
+
+    /// Takes over a record that is on disk.
+    pub fn adopt(&self, id: MessageId, state: &State) {
+        self.inner.adopt(id, state);
+    }
+
+    /// Tells the sender that these recipients' copies were handed to a server that sends no reports (NOTIFY=SUCCESS,
+    /// RFC 3461 §6.2). A report that cannot be written is logged: the mail itself has arrived.
+    pub async fn report_relayed(
+        &self,
+        id: MessageId,
+        org: &str,
+        mail: &Mail,
+        accepted_at_ms: i64,
+        fates: Vec<(usize, Fate)>,
+    ) {
+        let subject = report::Subject {
+            id,
+            org,
+            login: None,
+            envelope: &mail.envelope,
+            raw: &mail.raw,
+            accepted_at_ms,
+            own_report: false,
+        };
+        drop(report::send(&self.inner, Kind::Relayed, &subject, &fates).await);
+    }
+
+    /// The times this queue keeps to.
+    pub fn rules(&self) -> &due::Rules {
+        &self.inner.options.rules
+    }
+
+    /// Settles what an attempt that outlived its client's wait has brought.
+    pub async fn settle(&self, id: MessageId, positions: Vec<usize>, fates: Vec<Fate>) {
+        settle::settle(Arc::clone(&self.inner), id, positions, fates).await;
+    }
+
+    /// The records that are due soonest, at most `max` of them, oldest first, without their mails. Reads the disk.
+    ///
+    /// # Errors
+    /// [`SpoolError::Disk`].
+    pub async fn heads(&self, max: usize) -> Result<Vec<(Head, State)>, SpoolError> {
+        let mut ids: Vec<(i64, MessageId)> = self.inner.slots().iter().map(|(id, slot)| (slot.due_ms, *id)).collect();
+        if ids.len() > max {
+            ids.sort_unstable();
+            ids.truncate(max);
+        }
+        // One that ended meanwhile is not there to read; one that is damaged is the pump's to find.
+        let read =
+            move |spool: &Spool| Ok(ids.into_iter().filter_map(|(_, id)| spool.head(id).ok()).collect::<Vec<_>>());
+        let mut found = self.inner.on_disk(read).await?;
+        found.sort_by_key(|(head, _)| (head.record.accepted_at_ms, head.record.id));
+        Ok(found)
+    }
+
+    /// One record without its mail; `None` when there is none of this id.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub async fn head(&self, id: MessageId) -> Result<Option<(Head, State)>, SpoolError> {
+        if !self.inner.slots().contains_key(&id) {
+            return Ok(None);
+        }
+        let read = self.inner.on_disk(move |spool| spool.head(id)).await;
+        match read {
+            Err(_) if !self.inner.slots().contains_key(&id) => Ok(None), // ended meanwhile
+            read => read.map(Some),
+        }
+    }
+
+    /// How many unreadable records stand in `corrupt/`.
+    ///
+    /// # Errors
+    /// [`SpoolError::Disk`].
+    pub async fn corrupt_count(&self) -> Result<usize, SpoolError> {
+        self.inner.on_disk(Spool::corrupt_count).await
+    }
+
+    /// Makes a record due now; `false` when there is none of this id.
+    ///
+    /// # Errors
+    /// [`SpoolError`]: it is tried at its old time.
+    pub async fn retry(&self, id: MessageId) -> Result<bool, SpoolError> {
+        let now_ms = (self.inner.parts.clock)();
+        let hurry = move |_: &Record, state: &mut State| {
+            for recipient in state.recipients.iter_mut().filter(|r| !r.stage.is_settled()) {
+                recipient.next_try_ms = now_ms;
+            }
+        };
+        settle::update(&self.inner, id, Box::new(hurry)).await.map(|found| found.is_some())
+    }
+
+    /// Drops a record: nobody still waiting for it gets it, and no report is sent. `false` when there is none of this id.
+    ///
+    /// # Errors
+    /// [`SpoolError`]: it is still there.
+    pub async fn drop_record(&self, id: MessageId) -> Result<bool, SpoolError> {
+        settle::drop_record(&self.inner, id).await
+    }
+
+    /// How many records wait.
+    pub fn depth(&self) -> usize {
+        self.inner.slots().len()
+    }
+
+    /// Octets free, and in all, where the spool is.
+    ///
+    /// # Errors
+    /// [`SpoolError::Disk`].
+    pub async fn space(&self) -> Result<(u64, u64), SpoolError> {
+        self.inner.on_disk(|spool| spool.space()).await
+    }
+
+    /// Whether there is room for what need not be on this disk: more than the smaller of 10 % and 1 GiB is free. Cheap: the
+    /// system is asked once a second. A file system that does not answer has no room.
+    pub fn has_room(&self) -> bool {
+        let room = &self.inner.room;
+        let now_ms = (self.inner.parts.clock)();
+        if now_ms.abs_diff(room.asked_ms.load(Ordering::Relaxed)) >= ROOM_ASKED_EVERY_MS {
+            room.is_there.store(has_room(self.inner.parts.spool.space().ok()), Ordering::Relaxed);
+            room.asked_ms.store(now_ms, Ordering::Relaxed);
+        }
+        room.is_there.load(Ordering::Relaxed)
+    }
+}
+
+/// How often the free space is asked for.
+const ROOM_ASKED_EVERY_MS: u64 = 1_000;
+
+/// Whether there is room to put mail into the spool that need not go there: more than the smaller of 10 % and 1 GiB free.
+/// Unknown space counts as none.
+pub fn has_room(space: Option<(u64, u64)>) -> bool {
+    space.is_some_and(|(free, total)| free >= (total / 10).min(1 << 30))
+}
+
+impl Slot {
+    fn due(due_ms: i64) -> Slot {
+        Slot { due_ms, busy: false, lock: Arc::default() }
+    }
+}
+
+impl Inner {
+    fn adopt(&self, id: MessageId, state: &State) {
+        // With nothing due the record only waits for attempts that still run; they settle it.
+        let due_ms = state.next_due_ms().unwrap_or(i64::MAX);
+        self.slots().insert(id, Slot::due(due_ms));
+        self.wake.notify_one();
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<MessageId, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a blocking spool call on a blocking thread. It is carried out even when the future is dropped.
+    fn on_disk<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Spool) -> Result<T, SpoolError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, SpoolError>> {
+        let spool = self.parts.spool.clone();
+        let task = tokio::task::spawn_blocking(move || call(&spool));
+        Box::pin(async move {
+            task.await.unwrap_or_else(|died| {
+                let source = std::io::Error::other(format!("the disk task died: {died}"));
+                Err(SpoolError::Disk { path: std::path::PathBuf::new(), source })
+            })
+        })
+    }
+}

@@ -1,0 +1,176 @@
+//! The loop: what is due goes to a worker, a worker makes one attempt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
+
+use super::{Inner, due, settle};
+use crate::deliver::BoxFuture;
+use crate::deliver::courier;
+use crate::deliver::encode::TwoForms;
+use crate::deliver::outbound::{BodySource, Deadlines};
+use crate::message::{Body, Envelope};
+use crate::spool::{Record, SpoolError, Stage, State};
+use crate::token::MessageId;
+
+/// The longest sleep: clocks are set, and a missed wake-up must not cost more than this.
+const NAP_MAX: Duration = Duration::from_secs(30);
+/// How long a record rests after the disk would not give it, or when there was nothing to do for it: an attempt that
+/// outlived its client is still awaited, a report could not be written.
+const DISK_REST_MS: i64 = 60_000;
+
+/// Runs until `stop` turns true; then waits for every worker.
+pub(super) async fn run(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        let next = tokio::select! {
+            permit = Arc::clone(&inner.workers).acquire_owned() => match permit {
+                Ok(permit) => start_one(&inner, permit),
+                Err(_) => return,
+            },
+            _ = stop.changed() => break,
+        };
+        if let Some(nap) = next {
+            tokio::select! {
+                () = tokio::time::sleep(nap) => {}
+                () = inner.wake.notified() => {}
+                _ = stop.changed() => break,
+            }
+        }
+    }
+    let all = u32::try_from(inner.options.workers_max).unwrap_or(u32::MAX);
+    drop(inner.workers.acquire_many(all).await);
+}
+
+/// Gives the record that has been due longest to a worker; with none due, says how long to sleep.
+fn start_one(inner: &Arc<Inner>, permit: OwnedSemaphorePermit) -> Option<Duration> {
+    let now_ms = (inner.parts.clock)();
+    let mut slots = inner.slots();
+    let next = slots.iter_mut().filter(|(_, slot)| !slot.busy).min_by_key(|(_, slot)| slot.due_ms);
+    let Some((id, slot)) = next else { return Some(NAP_MAX) };
+    let wait_ms = slot.due_ms.saturating_sub(now_ms);
+    if wait_ms > 0 {
+        return Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)).min(NAP_MAX));
+    }
+    slot.busy = true;
+    let (id, due_ms) = (*id, slot.due_ms);
+    drop(slots);
+    let inner = Arc::clone(inner);
+    let work: BoxFuture<'static, ()> = Box::pin(hold(inner, id, due_ms, permit));
+    tokio::spawn(work);
+    None
+}
+
+/// Works on one record and gives it, and the permit, back. A record that is due as before has not moved: it rests, or it
+/// would be read over and over.
+async fn hold(inner: Arc<Inner>, id: MessageId, due_ms: i64, permit: OwnedSemaphorePermit) {
+    work(Arc::clone(&inner), id).await;
+    if let Some(slot) = inner.slots().get_mut(&id) {
+        slot.busy = false;
+        if slot.due_ms == due_ms {
+            slot.due_ms = (inner.parts.clock)().saturating_add(DISK_REST_MS);
+        }
+    }
+    inner.wake.notify_one();
+    drop(permit);
+}
+
+/// One attempt for every recipient of one record that is due.
+async fn work(inner: Arc<Inner>, id: MessageId) {
+    let (record, state) = match inner.on_disk(move |spool| spool.load(id)).await {
+        Ok(loaded) => loaded,
+        Err(error) => return cannot_load(&inner, id, error).await,
+    };
+    let now_ms = (inner.parts.clock)();
+    let positions = due::due(&state, now_ms);
+    if positions.is_empty() {
+        return settle::conclude(&inner, record, state).await;
+    }
+    let copies = match inner.parts.renderer.copies(&record, &positions) {
+        Ok(copies) => copies,
+        Err(detail) => {
+            tracing::error!(spool.id = %id, detail, "queued mail {id} cannot be rendered and was moved to corrupt/: look at it");
+            return set_aside(&inner, id).await;
+        }
+    };
+    for (positions, body) in copies {
+        let copy = copy(&inner, &record, &positions, body);
+        let now = Instant::now();
+        let dot_sent_by = now + inner.options.attempt;
+        let deadlines = Deadlines { dot_sent_by, dot_answered_by: dot_sent_by + inner.options.dot };
+        let recipients = positions.len();
+        let fates = match inner.parts.courier.deliver_in_either(copy, deadlines).await {
+            Ok(fates) => fates,
+            Err(cannot) => vec![courier::refusal(cannot); recipients],
+        };
+        settle::settle(Arc::clone(&inner), id, positions, fates).await;
+        if !inner.slots().contains_key(&id) {
+            return; // ended, or dropped by an operator meanwhile
+        }
+    }
+}
+
+/// One copy for upstream. Its recipients are marked `in flight` on disk after upstream's 354, before the dot: should we
+/// die before the answer, the next start knows that it may have arrived.
+fn copy(
+    inner: &Arc<Inner>,
+    record: &Record,
+    positions: &[usize],
+    body: Body,
+) -> TwoForms<impl Fn(Vec<Body>) -> BodySource + use<>> {
+    let recipients = positions.iter().filter_map(|p| record.envelope.recipients.get(*p).cloned()).collect();
+    let envelope = Envelope { recipients, ..record.envelope.clone() };
+    let (inner, id, positions) = (Arc::clone(inner), record.id, positions.to_vec());
+    let source = move |bodies: Vec<Body>| {
+        let body = bodies.into_iter().next().unwrap_or_default();
+        BodySource::Later(Box::pin(marked(Arc::clone(&inner), id, positions.clone(), body)))
+    };
+    TwoForms { envelope, bodies: vec![body], source }
+}
+
+/// The body, once its recipients are marked on disk; `None` when they cannot be, or the record has gone.
+async fn marked(inner: Arc<Inner>, id: MessageId, positions: Vec<usize>, body: Body) -> Option<Body> {
+    let mark = move |_: &Record, state: &mut State| {
+        for position in &positions {
+            if let Some(recipient) = state.recipients.get_mut(*position) {
+                recipient.stage = Stage::InFlight;
+            }
+        }
+    };
+    match settle::update(&inner, id, Box::new(mark)).await {
+        Ok(Some(_)) => Some(body),
+        Ok(None) => None,
+        Err(error) => {
+            tracing::error!(spool.id = %id, %error, "queued mail {id} waits: its state cannot be written");
+            None
+        }
+    }
+}
+
+async fn cannot_load(inner: &Arc<Inner>, id: MessageId, error: SpoolError) {
+    match error {
+        SpoolError::Format { .. } => {
+            tracing::error!(spool.id = %id, %error, "queued mail {id} is unreadable and was moved to corrupt/: look at it");
+            set_aside(inner, id).await;
+        }
+        other => {
+            tracing::error!(spool.id = %id, error = %other, "queued mail {id} cannot be read now");
+            if let Some(slot) = inner.slots().get_mut(&id) {
+                slot.due_ms = (inner.parts.clock)().saturating_add(DISK_REST_MS);
+            }
+        }
+    }
+}
+
+async fn set_aside(inner: &Arc<Inner>, id: MessageId) {
+    match inner.on_disk(move |spool| spool.set_aside(id)).await {
+        Ok(()) => drop(inner.slots().remove(&id)),
+        Err(error) => {
+            tracing::error!(spool.id = %id, %error, "unreadable mail {id} could not be moved to corrupt/");
+            if let Some(slot) = inner.slots().get_mut(&id) {
+                slot.due_ms = (inner.parts.clock)().saturating_add(DISK_REST_MS);
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What history keeps of a submission, and the random names in it.
+
+use std::collections::HashSet;
+
+use super::admit::Admitted;
+use super::{Job, Parts};
+use crate::copies::{self, Frozen, Recipe};
+use crate::event::network::network_hash;
+use crate::message::header;
+use crate::rewrite::LinkDecision;
+use crate::settings::Mode;
+use crate::smtp::ReversePath;
+use crate::store::record::{Delivery, DeliveryState, LinkRecord, MessageRecord, RecipientRecord};
+use crate::token::{Kind, MessageId};
+
+/// A message id nobody can guess; `None` when the system has no randomness.
+pub(super) fn random_id() -> Option<MessageId> {
+    getrandom::u64().ok().map(MessageId)
+}
+
+/// `Mon, 23 Nov 2026 20:49:17 +0000` (RFC 5322 §3.3).
+pub(super) fn date(unix_ms: i64) -> String {
+    let at = jiff::Timestamp::from_millisecond(unix_ms).unwrap_or_default();
+    at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+}
+
+/// The recipe of an admitted mail: key, site and random indexes included. `None` without randomness.
+pub(super) fn freeze(parts: &Parts, admitted: &Admitted, received: String) -> Option<Recipe> {
+    let keyring = parts.keyring.load();
+    let site = admitted.org.tracking_url.as_deref().and_then(|url| keyring.site_by_url(url)).or(keyring.default_site());
+    let (site, key_id) = (site?.id, keyring.current_key()?);
+    let indexes = random_indexes(copies::indexes_needed(&admitted.plan))?;
+    Some(Recipe::freeze(&admitted.plan, Frozen { org: &admitted.org, site, key_id, received, indexes }))
+}
+
+/// Distinct random numbers, so that an index betrays neither order nor a Bcc. At most 65,536.
+fn random_indexes(wanted: usize) -> Option<Vec<u16>> {
+    let mut seen = HashSet::with_capacity(wanted);
+    let mut indexes = Vec::with_capacity(wanted);
+    let mut octets = [0; 256];
+    while indexes.len() < wanted.min(usize::from(u16::MAX)) {
+        getrandom::fill(&mut octets).ok()?;
+        let drawn = octets.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair));
+        indexes.extend(drawn.filter(|index| seen.insert(*index)).take(wanted - indexes.len()));
+    }
+    Some(indexes)
+}
+
+/// The record of a job under this id.
+pub(super) fn record(parts: &Parts, job: &Job, id: MessageId) -> MessageRecord {
+    let keyring = parts.keyring.load();
+    let mail = &job.submission.mail;
+    let people = header::for_people(&mail.raw);
+    let outcome = job.prepared.outcome();
+    let site = job.recipe.site.parse().ok().or(keyring.default_site().map(|site| site.id));
+    MessageRecord {
+        id,
+        accepted_at_ms: job.accepted_at_ms,
+        org: job.submission.submitter.org.clone(),
+        login: job.submission.submitter.login.clone(),
+        reverse_path: match &mail.envelope.reverse_path {
+            ReversePath::Null => String::new(),
+            ReversePath::Mailbox(mailbox) => mailbox.display(),
+        },
+        header_from: people.from,
+        subject: people.subject,
+        message_id_header: people.message_id,
+        size_bytes: mail.raw.len() as u64,
+        network_hash: Some(network_hash(keyring.instance_key(), id, job.submission.peer)),
+        site: site.unwrap_or(crate::token::SiteId([0; 4])),
+        key_id: job.recipe.key_id,
+        untouched: outcome.untouched.map(|why| why.to_string()),
+        notes: outcome.lines(),
+        recipients: recipients(job),
+        links: links(job),
+    }
+}
+
+fn recipients(job: &Job) -> Vec<RecipientRecord> {
+    let pending = Delivery { state: DeliveryState::Pending, reply: String::new(), at_ms: job.accepted_at_ms };
+    let both = job.submission.mail.envelope.recipients.iter().zip(&job.recipe.recipients);
+    both.map(|(recipient, portion)| {
+        // What is in force is nothing where nothing was put in, whatever was planned.
+        let tracking = portion.tracking();
+        let on = |mode, kind| if job.prepared.slots().iter().any(|slot| slot.kind == kind) { mode } else { Mode::Off };
+        RecipientRecord {
+            index: portion.index,
+            copy_index: portion.copy_index,
+            address: recipient.path.0.display(),
+            opens: on(tracking.opens, Kind::Pixel),
+            links: on(tracking.links, Kind::Click),
+            delivery: pending.clone(),
+        }
+    })
+    .collect()
+}
+
+fn links(job: &Job) -> Vec<LinkRecord> {
+    let clicks = job.prepared.slots().iter().filter(|slot| slot.kind == Kind::Click);
+    clicks.map(|slot| LinkRecord { index: slot.link, destination: slot.payload.clone() }).collect()
+}
+
+/// How many links are tracked, and how many were left alone.
+pub(super) fn link_counts(job: &Job) -> (usize, usize) {
+    let links = &job.prepared.outcome().links;
+    let tracked = links.iter().filter(|link| matches!(link.decision, LinkDecision::Tracked(_))).count();
+    (tracked, links.len() - tracked)
+}

@@ -1,0 +1,312 @@
+//! How a settings value looks on disk: one version byte, then JSON.
+//!
+//! **Invariant:** a value written by any released version can be read for ever. A changed shape is a new version byte
+//! and a new struct; the old struct stays, with a conversion, until no store can hold it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Override;
+use crate::settings::{Choice, Managed, Mode, Org, OrgName, Quotes, Role, User, VisibleUrls};
+
+/// The only version so far.
+const VERSION_1: u8 = 1;
+
+/// Why a value cannot be read, in words for an operator.
+pub(super) type Unreadable = String;
+
+/// An org, encoded.
+pub(super) fn encode_org(org: &Org) -> Result<Vec<u8>, Unreadable> {
+    encode(&OrgV1::from(org))
+}
+
+/// Reads [`encode_org`].
+pub(super) fn decode_org(value: &[u8]) -> Result<Org, Unreadable> {
+    decode::<OrgV1>(value)?.try_into()
+}
+
+/// A user, encoded.
+pub(super) fn encode_user(user: &User) -> Result<Vec<u8>, Unreadable> {
+    encode(&UserV1::from(user))
+}
+
+/// Reads [`encode_user`].
+pub(super) fn decode_user(value: &[u8]) -> Result<User, Unreadable> {
+    decode::<UserV1>(value)?.try_into()
+}
+
+/// An override, encoded.
+pub(super) fn encode_override(change: &Override) -> Result<Vec<u8>, Unreadable> {
+    encode(&match change {
+        Override::Destination(url) => OverrideV1 { destination: Some(url.clone()) },
+        Override::Withdrawn => OverrideV1 { destination: None },
+    })
+}
+
+/// Reads [`encode_override`].
+pub(super) fn decode_override(value: &[u8]) -> Result<Override, Unreadable> {
+    Ok(decode::<OverrideV1>(value)?.destination.map_or(Override::Withdrawn, Override::Destination))
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>, Unreadable> {
+    let mut bytes = vec![VERSION_1];
+    serde_json::to_writer(&mut bytes, value).map_err(|e| e.to_string())?;
+    Ok(bytes)
+}
+
+fn decode<T: for<'a> Deserialize<'a>>(value: &[u8]) -> Result<T, Unreadable> {
+    match value.split_first() {
+        Some((&VERSION_1, json)) => serde_json::from_slice(json).map_err(|e| e.to_string()),
+        Some((version, _)) => Err(format!("value version {version} is newer than this program knows ({VERSION_1})")),
+        None => Err("the value is empty".to_owned()),
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChoiceV1 {
+    opens: Option<String>,
+    links: Option<String>,
+    text_links: Option<bool>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OrgV1 {
+    name: String,
+    domains: Vec<String>,
+    choice: ChoiceV1,
+    /// Of `org`, `opens`, `links`, `text_links`: those that `config.toml` sets.
+    managed: Vec<String>,
+    tracking_url: Option<String>,
+    former_urls: Vec<String>,
+    visible_urls: String,
+    quotes: String,
+    excluded_hosts: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rules_off: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    own_networks: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserV1 {
+    login: String,
+    org: Option<String>,
+    role: String,
+    password_hash: String,
+    addresses: Vec<String>,
+    choice: ChoiceV1,
+}
+
+/// No destination means withdrawn.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OverrideV1 {
+    destination: Option<String>,
+}
+
+impl From<Choice> for ChoiceV1 {
+    fn from(choice: Choice) -> ChoiceV1 {
+        let text = |mode: Mode| mode.as_str().to_owned();
+        ChoiceV1 { opens: choice.opens.map(text), links: choice.links.map(text), text_links: choice.text_links }
+    }
+}
+
+impl TryFrom<ChoiceV1> for Choice {
+    type Error = Unreadable;
+    fn try_from(stored: ChoiceV1) -> Result<Choice, Unreadable> {
+        let mode = |text: Option<String>| text.map(|text| parse(&text, "mode", |t| t.parse::<Mode>().ok())).transpose();
+        Ok(Choice { opens: mode(stored.opens)?, links: mode(stored.links)?, text_links: stored.text_links })
+    }
+}
+
+impl From<&Org> for OrgV1 {
+    fn from(org: &Org) -> OrgV1 {
+        OrgV1 {
+            name: org.name.as_str().to_owned(),
+            domains: org.domains.clone(),
+            choice: org.choice.into(),
+            managed: managed_names(org.managed),
+            tracking_url: org.tracking_url.clone(),
+            former_urls: org.former_urls.clone(),
+            visible_urls: match org.visible_urls {
+                VisibleUrls::Track => "track",
+                VisibleUrls::Leave => "leave",
+            }
+            .to_owned(),
+            quotes: match org.quotes {
+                Quotes::Unwrap => "unwrap",
+                Quotes::Leave => "leave",
+            }
+            .to_owned(),
+            excluded_hosts: org.excluded_hosts.clone(),
+            rules_off: org.rules_off.clone(),
+            own_networks: org.own_networks.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl TryFrom<OrgV1> for Org {
+    type Error = Unreadable;
+    fn try_from(stored: OrgV1) -> Result<Org, Unreadable> {
+        Ok(Org {
+            name: org_name(&stored.name)?,
+            domains: stored.domains,
+            choice: stored.choice.try_into()?,
+            managed: managed_from(&stored.managed)?,
+            tracking_url: stored.tracking_url,
+            former_urls: stored.former_urls,
+            visible_urls: parse(&stored.visible_urls, "visible_urls", |t| match t {
+                "track" => Some(VisibleUrls::Track),
+                "leave" => Some(VisibleUrls::Leave),
+                _ => None,
+            })?,
+            quotes: parse(&stored.quotes, "quotes", |t| match t {
+                "unwrap" => Some(Quotes::Unwrap),
+                "leave" => Some(Quotes::Leave),
+                _ => None,
+            })?,
+            excluded_hosts: stored.excluded_hosts,
+            rules_off: stored.rules_off,
+            own_networks: stored
+                .own_networks
+                .iter()
+                .map(|text| parse(text, "network", |t| t.parse().ok()))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl From<&User> for UserV1 {
+    fn from(user: &User) -> UserV1 {
+        UserV1 {
+            login: user.login.clone(),
+            org: user.org.as_ref().map(|org| org.as_str().to_owned()),
+            role: user.role.as_str().to_owned(),
+            password_hash: user.password_hash.clone(),
+            addresses: user.addresses.clone(),
+            choice: user.choice.into(),
+        }
+    }
+}
+
+impl TryFrom<UserV1> for User {
+    type Error = Unreadable;
+    fn try_from(stored: UserV1) -> Result<User, Unreadable> {
+        let roles = [Role::ServerAdmin, Role::OrgAdmin, Role::Sender];
+        Ok(User {
+            login: stored.login,
+            org: stored.org.as_deref().map(org_name).transpose()?,
+            role: parse(&stored.role, "role", |t| roles.into_iter().find(|role| role.as_str() == t))?,
+            password_hash: stored.password_hash,
+            addresses: stored.addresses,
+            choice: stored.choice.try_into()?,
+        })
+    }
+}
+
+fn managed_names(managed: Managed) -> Vec<String> {
+    let Managed { org, opens, links, text_links } = managed;
+    let all = [(org, "org"), (opens, "opens"), (links, "links"), (text_links, "text_links")];
+    all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name.to_owned()).collect()
+}
+
+fn managed_from(names: &[String]) -> Result<Managed, Unreadable> {
+    let mut managed = Managed::default();
+    for name in names {
+        match name.as_str() {
+            "org" => managed.org = true,
+            "opens" => managed.opens = true,
+            "links" => managed.links = true,
+            "text_links" => managed.text_links = true,
+            other => return Err(format!("`{other}` is no managed value")),
+        }
+    }
+    Ok(managed)
+}
+
+fn org_name(text: &str) -> Result<OrgName, Unreadable> {
+    parse(text, "org name", |t| t.parse().ok())
+}
+
+fn parse<T>(text: &str, what: &str, read: impl FnOnce(&str) -> Option<T>) -> Result<T, Unreadable> {
+    read(text).ok_or_else(|| format!("`{text}` is no {what}"))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// An org with no value at its default.
+    pub(in crate::store) fn org(name: &str) -> Org {
+        Org {
+            name: name.parse().unwrap(),
+            domains: vec!["example.com".to_owned(), "xn--bcher-kva.example".to_owned()],
+            choice: Choice { opens: Some(Mode::Aggregate), links: Some(Mode::Off), text_links: Some(false) },
+            managed: Managed { org: true, opens: false, links: true, text_links: true },
+            tracking_url: Some("https://t.example.com".to_owned()),
+            former_urls: vec!["https://old.example.com".to_owned()],
+            visible_urls: VisibleUrls::Leave,
+            quotes: Quotes::Leave,
+            excluded_hosts: vec!["intranet.example".to_owned()],
+            rules_off: vec!["instant".to_owned()],
+            own_networks: vec!["198.51.100.0/24".parse().unwrap()],
+        }
+    }
+
+    /// A user with no value at its default.
+    pub(in crate::store) fn user(login: &str) -> User {
+        User {
+            login: login.to_owned(),
+            org: Some("acme".parse().unwrap()),
+            role: Role::OrgAdmin,
+            password_hash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".to_owned(),
+            addresses: vec!["ann@other.example".to_owned()],
+            choice: Choice { opens: None, links: Some(Mode::Individual), text_links: None },
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        assert_eq!(decode_org(&encode_org(&org("acme")).unwrap()), Ok(org("acme")));
+        assert_eq!(decode_user(&encode_user(&user("ann")).unwrap()), Ok(user("ann")));
+        let admin = User { org: None, role: Role::ServerAdmin, choice: Choice::default(), ..user("root") };
+        assert_eq!(decode_user(&encode_user(&admin).unwrap()), Ok(admin));
+        for change in [Override::Withdrawn, Override::Destination("https://example.com/?a=1".to_owned())] {
+            assert_eq!(decode_override(&encode_override(&change).unwrap()), Ok(change));
+        }
+    }
+
+    /// The very bytes of version 1, so that an edit of the structs above cannot change them unseen.
+    #[test]
+    fn version_1_is_this() {
+        let stored = b"\x01{\"login\":\"ann\",\"org\":\"acme\",\"role\":\"org-admin\",\"password_hash\":\"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA\",\
+            \"addresses\":[\"ann@other.example\"],\"choice\":{\"opens\":null,\"links\":\"individual\",\"text_links\":null}}";
+        assert_eq!(decode_user(stored), Ok(user("ann")));
+        let stored = b"\x01{\"name\":\"acme\",\"domains\":[\"example.com\",\"xn--bcher-kva.example\"],\"choice\":{\"opens\":\"aggregate\",\
+            \"links\":\"off\",\"text_links\":false},\"managed\":[\"org\",\"links\",\"text_links\"],\"tracking_url\":\"https://t.example.com\",\
+            \"former_urls\":[\"https://old.example.com\"],\"visible_urls\":\"leave\",\"quotes\":\"leave\",\"excluded_hosts\":[\"intranet.example\"]}";
+        let without = Org { rules_off: Vec::new(), own_networks: Vec::new(), ..org("acme") };
+        assert_eq!(decode_org(stored), Ok(without), "what was added since is empty");
+        assert_eq!(decode_override(b"\x01{\"destination\":null}"), Ok(Override::Withdrawn));
+    }
+
+    /// Rows: a newer version, no value, not JSON, a word out of range, a field this program does not know.
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let unknown = br#"{"destination":null,"until":1}"#;
+        let rows: [(Vec<u8>, &str); 4] = [
+            (vec![2], "newer"),
+            (vec![], "empty"),
+            (b"\x01{".to_vec(), "EOF"),
+            ([&[1][..], unknown].concat(), "unknown field"),
+        ];
+        for (value, words) in rows {
+            let error = decode_override(&value).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+        let json = String::from_utf8(encode_user(&user("ann")).unwrap()).unwrap().replace("org-admin", "emperor");
+        assert_eq!(decode_user(json.as_bytes()), Err("`emperor` is no role".to_owned()));
+    }
+}

@@ -1,0 +1,82 @@
+//! The history's tables, made by numbered migrations; `user_version` says how many have run.
+//!
+//! **Invariant:** a file of `migrations/` that was released is never edited; a change is a new file. A database from a
+//! newer program is refused, not guessed at.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::StoreError;
+use super::column::{STORE, store_error};
+
+/// In order; number n brings `user_version` from n - 1 to n.
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_verdicts.sql")];
+
+/// Brings the database to the newest schema, each step whole or not at all.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] when it is newer than this program; [`StoreError::Disk`] when a step cannot be written.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    apply(connection, MIGRATIONS)
+}
+
+fn apply(connection: &mut Connection, migrations: &[&str]) -> Result<(), StoreError> {
+    let failed = |e: rusqlite::Error| store_error("schema", &e);
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let newest = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
+    if version > newest {
+        let detail = format!(
+            "schema {version} was written by a newer waxseal (this one knows up to {newest}): run that version, or restore the backup from before"
+        );
+        return Err(StoreError::Corrupt { store: STORE, at: "schema".to_owned(), detail });
+    }
+    for (number, sql) in (1..).zip(migrations).filter(|(number, _)| *number > version) {
+        let step = connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(failed)?;
+        step.execute_batch(sql).map_err(failed)?;
+        step.pragma_update(None, "user_version", number).map_err(failed)?;
+        step.commit().map_err(failed)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(connection: &Connection) -> u32 {
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_fresh_database_gets_every_migration_and_an_up_to_date_one_none() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        assert_eq!(version(&connection), u32::try_from(MIGRATIONS.len()).unwrap());
+        migrate(&mut connection).unwrap();
+    }
+
+    #[test]
+    fn an_older_one_gets_only_what_is_missing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        apply(&mut connection, &["CREATE TABLE a (x)"]).unwrap();
+        apply(&mut connection, &["not run again", "CREATE TABLE b (x)"]).unwrap();
+        assert_eq!(version(&connection), 2);
+        connection.execute_batch("SELECT x FROM a; SELECT x FROM b").unwrap();
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_nothing_behind() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        assert!(apply(&mut connection, &["CREATE TABLE a (x); CREATE nonsense"]).is_err());
+        assert_eq!(version(&connection), 0);
+        assert!(connection.execute_batch("SELECT x FROM a").is_err());
+    }
+
+    #[test]
+    fn a_newer_one_is_refused_in_clear_words() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "user_version", 9999).unwrap();
+        let error = migrate(&mut connection).unwrap_err().to_string();
+        assert!(error.contains("newer waxseal"), "{error}");
+    }
+}

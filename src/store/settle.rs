@@ -1,0 +1,25 @@
+//! Write: how delivery to some recipients of a message stands.
+
+use rusqlite::{Connection, params};
+
+use super::column::Column;
+use super::record::Delivery;
+use crate::token::MessageId;
+
+/// Sets the states and counts the accepted anew. A recipient or message that is not there is passed over: the record
+/// may not have been durable in time. The caller commits.
+pub(super) fn settle(connection: &Connection, id: MessageId, outcomes: &[(u16, Delivery)]) -> rusqlite::Result<()> {
+    let mut set = connection
+        .prepare_cached("UPDATE recipient SET state = ?3, reply = ?4, at_ms = ?5 WHERE message = ?1 AND idx = ?2")?;
+    for (index, delivery) in outcomes {
+        set.execute(params![Column(id), index, delivery.state.as_str(), delivery.reply, delivery.at_ms])?;
+    }
+    connection
+        .prepare_cached(
+            "UPDATE message
+             SET accepted = (SELECT count(*) FROM recipient WHERE message = ?1 AND state = 'accepted')
+             WHERE id = ?1",
+        )?
+        .execute(params![Column(id)])
+        .map(|_| ())
+}
