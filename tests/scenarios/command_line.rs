@@ -69,6 +69,8 @@ fn acme() -> Org {
         visible_urls: VisibleUrls::Track,
         quotes: Quotes::Unwrap,
         excluded_hosts: Vec::new(),
+        rules_off: Vec::new(),
+        own_networks: Vec::new(),
     }
 }
 
