@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::copies::{Composer, Recipe};
 use crate::deliver::courier::Courier;
@@ -121,10 +122,12 @@ impl Relay {
             Ok(job) => job,
             Err(reply) => return reply,
         };
-        let envelope = &job.submission.mail.envelope;
-        let Submitter { org, login } = &job.submission.submitter;
-        maillog::received(job.id, envelope, job.submission.mail.raw.len(), org.as_str(), login.as_deref());
-        keep::deliver_and_answer(self, job).await
+        let span = tracing::info_span!("mail", message.id = %job.id);
+        span.in_scope(|| {
+            let Submission { mail, submitter: Submitter { org, login }, .. } = &job.submission;
+            maillog::received(job.id, &mail.envelope, mail.raw.len(), org.as_str(), login.as_deref());
+        });
+        keep::deliver_and_answer(self, job).instrument(span).await
     }
 
     /// Decides everything about the copies that must not change any more.

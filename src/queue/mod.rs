@@ -19,6 +19,7 @@ use crate::deliver::bounce::Kind;
 use crate::deliver::courier::Courier;
 use crate::deliver::{BoxFuture, Fate};
 use crate::message::{Body, Mail};
+use crate::smtp::ReversePath;
 use crate::spool::{Record, Spool, SpoolError, State};
 use crate::store::HistoryStore;
 use crate::token::MessageId;
@@ -43,8 +44,8 @@ pub trait Renderer: Send + Sync {
 pub struct Options {
     /// Our name in reports.
     pub hostname: String,
-    /// Reverse path of reports; empty for `<>`.
-    pub bounce_sender: String,
+    /// Reverse path of reports: `<>`, unless the provider refuses that.
+    pub bounce_sender: ReversePath,
     /// When to give up and when to say that it is late.
     pub rules: due::Rules,
     /// Records worked on at one time.
@@ -55,8 +56,6 @@ pub struct Options {
     pub dot: Duration,
 }
 
-/// Records worked on at one time: as many as there are connections to upstream would only wait for one another.
-pub const WORKERS_MAX: usize = 4;
 /// How long one attempt of the queue may take until its dot: nobody waits, but a worker is held.
 pub const ATTEMPT: Duration = Duration::from_secs(300);
 

@@ -10,7 +10,8 @@ use super::attempts::{self, Attempt, InFlight, Standings};
 use super::guard::{Claim, Key, Seen};
 use super::{Job, Relay, record};
 use crate::deliver::decision::{Decision, Standing, decide};
-use crate::deliver::outbound::{BodySource, Deadlines, Facts, Outbound};
+use crate::deliver::encode::TwoForms;
+use crate::deliver::outbound::{BodySource, Deadlines};
 use crate::deliver::{Fate, predict};
 use crate::message::{Body, Envelope, header};
 use crate::queue::due::{self, Attempted};
@@ -135,39 +136,41 @@ async fn attempt(relay: &Relay, job: &Job, positions: &[usize], recorded: watch:
         return Standings { all, canary_stopped: false, in_flight: Vec::new(), too_large: false };
     }
     let bodies = relay.parts.composer.render(&job.prepared, job.id, &job.recipe, &groups);
-    let plain = Arc::new(job.prepared.identity());
+    let plain = job.prepared.identity();
     let until = job.begun + relay.options.budget;
     let deadlines = Deadlines { dot_sent_by: until, dot_answered_by: until + relay.options.dot };
     let start = |number: usize, canary: bool| -> Attempt {
         let none = Vec::new();
         let group = groups.get(number).unwrap_or(&none);
         let tracked = bodies.get(number).cloned().unwrap_or_default();
-        let envelope = envelope(job, group);
-        let facts = Facts::of(tracked.chunks.iter().map(|chunk| chunk.as_ref()));
-        let body = body(job, canary, tracked, Arc::clone(&plain), recorded.clone());
-        let outbound = Outbound { envelope, facts, body: BodySource::Later(Box::pin(body)) };
+        let bodies = vec![tracked, plain.clone()];
+        let copy = TwoForms { envelope: envelope(job, group), bodies, source: source(job, canary, recorded.clone()) };
         let courier = Arc::clone(&relay.parts.courier);
-        tokio::spawn(async move { courier.deliver(outbound, deadlines).await })
+        tokio::spawn(async move { courier.deliver_in_either(copy, deadlines).await })
     };
     attempts::run(recipients, groups.clone(), until, relay.options.parallel_max, start).await
 }
 
-/// Asked for after upstream's 354: the last moment to withdraw, and the moment by which the record must be durable.
-fn body(
+/// What upstream's 354 asks for, out of the tracked body and the plain one.
+fn source(
     job: &Job,
     canary: bool,
-    tracked: Body,
-    plain: Arc<Body>,
-    mut recorded: watch::Receiver<Option<bool>>,
-) -> impl Future<Output = Option<Body>> + Send + use<> {
+    recorded: watch::Receiver<Option<bool>>,
+) -> impl Fn(Vec<Body>) -> BodySource + Send + use<> {
     let (client_gone, is_tracked) = (job.submission.client_gone.clone(), job.recipe.tracked);
-    async move {
-        let durable = !is_tracked || recorded.wait_for(Option::is_some).await.is_ok_and(|told| *told == Some(true));
-        // Looked for once, before the first dot: whoever left will send again. Later copies go whether they are there or not.
-        if canary && client_gone.is_gone() {
-            return None;
-        }
-        Some(if durable { tracked } else { Body::clone(&plain) })
+    move |bodies| {
+        let mut bodies = bodies.into_iter();
+        let (tracked, plain) = (bodies.next().unwrap_or_default(), bodies.next().unwrap_or_default());
+        let (client_gone, mut recorded) = (client_gone.clone(), recorded.clone());
+        // The last moment to withdraw, and the moment by which the record must be durable.
+        BodySource::Later(Box::pin(async move {
+            let durable = !is_tracked || recorded.wait_for(Option::is_some).await.is_ok_and(|told| *told == Some(true));
+            // Looked for once, before the first dot: whoever left will send again. Later copies go whether they are there or not.
+            if canary && client_gone.is_gone() {
+                return None;
+            }
+            Some(if durable { tracked } else { plain })
+        }))
     }
 }
 

@@ -3,4 +3,6 @@
 mod command_line;
 mod delivery;
 mod first_light;
+mod independent_client;
 mod links_outlive_the_stores;
+mod reports;
