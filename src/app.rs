@@ -3,6 +3,7 @@
 //! **Invariant:** nothing listens before everything it needs is open; at a stop, what takes in stops first and what keeps
 //! promises last: listeners, then the queue, then the sites, then the stores.
 
+mod keeper;
 mod orgs;
 mod ports;
 mod reload;
@@ -57,6 +58,7 @@ struct Open {
     logins: Arc<Logins>,
     inbox: Option<Inbox>,
     queue: Queue,
+    courier: Arc<Courier>,
     relay: Arc<Relay>,
     geo: Arc<Geo>,
 }
@@ -212,7 +214,7 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
     };
     let relay = Arc::new(Relay::new(parts, relay_options(config)));
     let geo = Arc::new(Geo::open(config.geo.database.as_deref())?);
-    Ok(Open { settings, history, keyring, ceiling, logins, inbox, queue, relay, geo })
+    Ok(Open { settings, history, keyring, ceiling, logins, inbox, queue, courier, relay, geo })
 }
 
 /// Mode 0700: keys, mail and addresses are in it.

@@ -28,7 +28,10 @@ use tokio::net::TcpListener;
 
 pub use actions::{Actions, Parts, Refusal};
 pub use limiter::LimiterOptions;
-pub use ports::{ClientAddress, InboxEntry, InboxReader, KeyEntry, Keys, PortError, TestMail, TestMailRequest};
+pub use ports::{
+    ClientAddress, InboxEntry, InboxReader, KeyEntry, Keys, PortError, QueueEntry, QueueHealth, QueueKeeper,
+    QueueRecipient, QueueStage, TestMail, TestMailRequest,
+};
 pub use secret::OneTimePassword;
 pub use session::SessionOptions;
 pub use viewer::Viewer;

@@ -1,5 +1,5 @@
-//! What the admin site needs from elsewhere and does not build itself: the inbox, the test mail, the keys, the client's
-//! address behind a proxy. Small traits, plugged in where the parts are built.
+//! What the admin site needs from elsewhere and does not build itself: the inbox, the test mail, the keys, the queue, the
+//! client's address behind a proxy. Small traits, plugged in where the parts are built.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::settings::OrgName;
 use crate::store::BoxFuture;
+use crate::token::MessageId;
 
 /// The address of the person behind a request, from the connection's peer and the headers of a trusted proxy.
 pub type ClientAddress = Arc<dyn Fn(IpAddr, &HeaderMap) -> IpAddr + Send + Sync>;
@@ -77,6 +78,94 @@ pub trait Keys: Send + Sync {
 
     /// Adds a key and makes it current; old keys open for ever.
     fn rotate(&self) -> BoxFuture<'_, Result<KeyEntry, PortError>>;
+}
+
+/// One mail that waits in the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueEntry {
+    /// The mail's id.
+    pub id: MessageId,
+    /// Unix milliseconds of its acceptance.
+    pub accepted_at_ms: i64,
+    /// Whose mail; `None` when the organisation's name cannot be one.
+    pub org: Option<OrgName>,
+    /// The login; `None` for a trusted network or a report of our own.
+    pub login: Option<String>,
+    /// A report that waxseal wrote itself.
+    pub own_report: bool,
+    /// Envelope sender; empty for `<>`.
+    pub from: String,
+    /// Octets received.
+    pub size_bytes: u64,
+    /// Everyone it is for, those who have it included.
+    pub recipients: Vec<QueueRecipient>,
+}
+
+/// One recipient of a mail in the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueRecipient {
+    /// The address.
+    pub address: String,
+    /// Where it is.
+    pub stage: QueueStage,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Unix milliseconds before which it is not tried; `None` where nothing is to be tried.
+    pub next_try_ms: Option<i64>,
+    /// The last words about it; empty before any.
+    pub last_reply: String,
+    /// The host that said so; empty when it was this one.
+    pub last_host: String,
+}
+
+/// Where one recipient of a queued mail is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum QueueStage {
+    /// It will be tried.
+    Waiting,
+    /// It is being sent now.
+    InFlight,
+    /// The connection was lost after everything was sent: perhaps delivered. It will be tried.
+    Unknown,
+    /// Given up; the sender will be told.
+    BounceOwed,
+    /// Given up.
+    Failed,
+    /// Upstream has it.
+    Delivered,
+}
+
+/// The queue at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueHealth {
+    /// Mails waiting.
+    pub depth: usize,
+    /// Unreadable mails in `corrupt/`.
+    pub corrupt: usize,
+    /// Octets free where the spool is.
+    pub free_bytes: u64,
+    /// There is so little room that mail which must wait is about to be refused.
+    pub short_of_room: bool,
+    /// Upstream is known to be unreachable and not tried just now.
+    pub upstream_down: bool,
+}
+
+/// The mails that wait, and what may be done with one.
+pub trait QueueKeeper: Send + Sync {
+    /// Mails that wait, oldest first, at most `max`: the ones due soonest.
+    fn list(&self, max: usize) -> BoxFuture<'_, Result<Vec<QueueEntry>, PortError>>;
+
+    /// One of them.
+    fn find(&self, id: MessageId) -> BoxFuture<'_, Result<Option<QueueEntry>, PortError>>;
+
+    /// Makes it due now; `false` when it is not there.
+    fn retry(&self, id: MessageId) -> BoxFuture<'_, Result<bool, PortError>>;
+
+    /// Ends it: nobody still waiting gets it and no report is sent. `false` when it is not there.
+    fn discard(&self, id: MessageId) -> BoxFuture<'_, Result<bool, PortError>>;
+
+    /// How the queue stands.
+    fn health(&self) -> BoxFuture<'_, Result<QueueHealth, PortError>>;
 }
 
 /// Why a plugged-in part did not do as asked, in words for the person who asked.

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::keeper::Keeper;
 use super::{Open, admin_socket};
 use crate::admin::{self, Actions, InboxEntry, InboxReader, KeyEntry, Keys, PortError, TestMail, TestMailRequest};
 use crate::config::{Config, UpstreamConfig};
@@ -46,6 +47,7 @@ pub(super) fn serve_admin(
             keyring: Arc::clone(&open.keyring),
             changing: Arc::default(),
         })),
+        queue: Some(Arc::new(Keeper::new(open.queue.clone(), Arc::clone(&open.courier)))),
     }));
     let options = options(config);
     let proxies = config.web.trusted_proxies.clone();

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{events, inbox, keys, link, message, org, user};
+use commands::{events, inbox, keys, link, message, org, queue, user};
 
 /// An SMTP relay you host yourself that tells you what happened to the mail you sent.
 #[derive(Debug, Parser)]
@@ -59,6 +59,9 @@ enum Command {
     /// Mail that was sent
     #[command(subcommand)]
     Message(message::Command),
+    /// Mail that waits to be delivered
+    #[command(subcommand)]
+    Queue(queue::Command),
     /// Opens and clicks, as they were recorded
     Events(events::Command),
     /// Who may log in and send
@@ -139,6 +142,7 @@ fn dispatch(Line { place, command }: Line) -> anyhow::Result<ExitCode> {
         Some(Command::Check) => check::check(config.as_deref()),
         Some(Command::Rewrite(args)) => rewrite::rewrite(&args),
         Some(Command::Message(command)) => commands::ask(&place, async |client| message::run(client, command).await),
+        Some(Command::Queue(command)) => commands::ask(&place, async |client| queue::run(client, command).await),
         Some(Command::Events(command)) => commands::ask(&place, async |client| events::run(client, command).await),
         Some(Command::User(command)) => commands::ask(&place, async |client| user::run(client, command).await),
         Some(Command::Org(command)) => commands::ask(&place, async |client| org::run(client, command).await),
@@ -182,6 +186,17 @@ mod tests {
             ("message show", false),
             ("events --follow --json", true),
             ("events --message 00000000000000a1 --after 7", true),
+            // the queue: what cannot be undone wants to be confirmed
+            ("queue list --json", true),
+            ("queue show 00000000000000a1", true),
+            ("queue show", false),
+            ("queue retry 00000000000000a1 00000000000000b0", true),
+            ("queue retry --all", true),
+            ("queue retry --all 00000000000000a1", false),
+            ("queue retry", false),
+            ("queue drop 00000000000000a1 --yes", true),
+            ("queue drop --all", false),
+            ("queue drop", false),
             // users
             ("user add ann@acme.example --org acme", true),
             ("user add root2 --role server-admin --generate", true),

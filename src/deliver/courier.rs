@@ -72,6 +72,11 @@ impl Courier {
         self.upstream.takes_eight_bit()
     }
 
+    /// Whether upstream has been unreachable and is not tried just now.
+    pub fn is_down(&self) -> bool {
+        lock(&self.breaker).is_open(self.now_ms())
+    }
+
     /// The facts [`predict::straight_to_spool`] asks for.
     pub fn forecast(&self, copies: usize, size_bytes: u64) -> predict::Facts {
         let now_ms = self.now_ms();

@@ -20,7 +20,7 @@ use crate::deliver::courier::Courier;
 use crate::deliver::{BoxFuture, Fate};
 use crate::message::{Body, Mail};
 use crate::smtp::ReversePath;
-use crate::spool::{Record, Spool, SpoolError, State};
+use crate::spool::{Head, Record, Spool, SpoolError, State};
 use crate::store::HistoryStore;
 use crate::token::MessageId;
 
@@ -188,18 +188,45 @@ impl Queue {
         settle::settle(Arc::clone(&self.inner), id, positions, fates).await;
     }
 
-    /// Every record now in the spool with its state, oldest first. Reads the disk.
+    /// The records that are due soonest, at most `max` of them, oldest first, without their mails. Reads the disk.
     ///
     /// # Errors
     /// [`SpoolError::Disk`].
-    pub async fn list(&self) -> Result<Vec<(Record, State)>, SpoolError> {
-        let ids: Vec<MessageId> = self.inner.slots().keys().copied().collect();
-        let mut found = self
-            .inner
-            .on_disk(move |spool| Ok(ids.into_iter().filter_map(|id| spool.load(id).ok()).collect::<Vec<_>>()))
-            .await?;
-        found.sort_by_key(|(record, _)| record.accepted_at_ms);
+    pub async fn heads(&self, max: usize) -> Result<Vec<(Head, State)>, SpoolError> {
+        let mut ids: Vec<(i64, MessageId)> = self.inner.slots().iter().map(|(id, slot)| (slot.due_ms, *id)).collect();
+        if ids.len() > max {
+            ids.sort_unstable();
+            ids.truncate(max);
+        }
+        // One that ended meanwhile is not there to read; one that is damaged is the pump's to find.
+        let read =
+            move |spool: &Spool| Ok(ids.into_iter().filter_map(|(_, id)| spool.head(id).ok()).collect::<Vec<_>>());
+        let mut found = self.inner.on_disk(read).await?;
+        found.sort_by_key(|(head, _)| (head.record.accepted_at_ms, head.record.id));
         Ok(found)
+    }
+
+    /// One record without its mail; `None` when there is none of this id.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub async fn head(&self, id: MessageId) -> Result<Option<(Head, State)>, SpoolError> {
+        if !self.inner.slots().contains_key(&id) {
+            return Ok(None);
+        }
+        let read = self.inner.on_disk(move |spool| spool.head(id)).await;
+        match read {
+            Err(_) if !self.inner.slots().contains_key(&id) => Ok(None), // ended meanwhile
+            read => read.map(Some),
+        }
+    }
+
+    /// How many unreadable records stand in `corrupt/`.
+    ///
+    /// # Errors
+    /// [`SpoolError::Disk`].
+    pub async fn corrupt_count(&self) -> Result<usize, SpoolError> {
+        self.inner.on_disk(Spool::corrupt_count).await
     }
 
     /// Makes a record due now; `false` when there is none of this id.
@@ -229,6 +256,14 @@ impl Queue {
         self.inner.slots().len()
     }
 
+    /// Octets free, and in all, where the spool is.
+    ///
+    /// # Errors
+    /// [`SpoolError::Disk`].
+    pub async fn space(&self) -> Result<(u64, u64), SpoolError> {
+        self.inner.on_disk(|spool| spool.space()).await
+    }
+
     /// Whether there is room for what need not be on this disk: more than the smaller of 10 % and 1 GiB is free. Cheap: the
     /// system is asked once a second. A file system that does not answer has no room.
     pub fn has_room(&self) -> bool {
@@ -247,7 +282,7 @@ const ROOM_ASKED_EVERY_MS: u64 = 1_000;
 
 /// Whether there is room to put mail into the spool that need not go there: more than the smaller of 10 % and 1 GiB free.
 /// Unknown space counts as none.
-fn has_room(space: Option<(u64, u64)>) -> bool {
+pub fn has_room(space: Option<(u64, u64)>) -> bool {
     space.is_some_and(|(free, total)| free >= (total / 10).min(1 << 30))
 }
 

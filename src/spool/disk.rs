@@ -5,8 +5,9 @@
 //! caller told. A record ends by unlinking its mail file, syncing the folder, and only then its state file: the other
 //! way round, a power cut could bring the mail back with its first state and deliver it twice.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock, statvfs};
 
-use super::record::{FormatError, Record, State};
+use super::record::{FormatError, Head, Record, State};
 use crate::token::MessageId;
 
 /// What the spool asks of a file system. All calls block.
@@ -44,6 +45,15 @@ pub trait Files: Send + Sync {
     /// # Errors
     /// The system's.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Reads the first octets of a file, at most `bytes_max` of them.
+    ///
+    /// # Errors
+    /// The system's.
+    fn read_start(&self, path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+        let mut octets = self.read(path)?;
+        octets.truncate(bytes_max);
+        Ok(octets)
+    }
     /// Names in a folder.
     ///
     /// # Errors
@@ -83,6 +93,11 @@ impl Files for DiskFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         fs::read(path)
     }
+    fn read_start(&self, path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+        let mut octets = Vec::new();
+        File::open(path)?.take(u64::try_from(bytes_max).unwrap_or(u64::MAX)).read_to_end(&mut octets)?;
+        Ok(octets)
+    }
     fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
         fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
@@ -91,6 +106,9 @@ impl Files for DiskFiles {
         Ok((stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize)))
     }
 }
+
+/// Holds the head of a mail to a hundred recipients; a longer one costs a second read.
+const HEAD_READ_BYTES: usize = 64 * 1024;
 
 /// Why the spool could not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +207,32 @@ impl Spool {
         let path = self.mail_path(id);
         let octets: Bytes = self.files.read(&path).map_err(|source| self.disk(&path, source))?.into();
         let record = Record::decode(&octets).map_err(|source| SpoolError::Format { id, source })?;
+        let state = self.state_of(&record)?;
+        Ok((record, state))
+    }
+
+    /// Reads what there is to know of a record without its mail: enough for a list, cheap however large the mail is.
+    /// The checksum, which covers the mail, is not looked at.
+    ///
+    /// # Errors
+    /// As [`Spool::load`].
+    pub fn head(&self, id: MessageId) -> Result<(Head, State), SpoolError> {
+        let path = self.mail_path(id);
+        let start = self.files.read_start(&path, HEAD_READ_BYTES).map_err(|source| self.disk(&path, source))?;
+        let head = match Record::decode_head(&start) {
+            Err(FormatError::Truncated) if start.len() == HEAD_READ_BYTES => {
+                let whole = self.files.read(&path).map_err(|source| self.disk(&path, source))?;
+                Record::decode_head(&whole)
+            }
+            decoded => decoded,
+        };
+        let head = head.map_err(|source| SpoolError::Format { id, source })?;
+        let state = self.state_of(&head.record)?;
+        Ok((head, state))
+    }
+
+    fn state_of(&self, record: &Record) -> Result<State, SpoolError> {
+        let id = record.id;
         let path = self.state_path(id);
         let state = match self.files.read(&path) {
             Ok(octets) => State::decode(&octets).map_err(|source| SpoolError::Format { id, source })?,
@@ -199,7 +243,7 @@ impl Spool {
             let source = FormatError::Header("state and mail file differ in their recipients".to_owned());
             return Err(SpoolError::Format { id, source });
         }
-        Ok((record, state))
+        Ok(state)
     }
 
     /// Ends a record: everything about it is settled.
@@ -251,13 +295,15 @@ impl Spool {
         Ok(mails)
     }
 
-    /// How many files stand in `corrupt/`.
+    /// How many records stand in `corrupt/`, whichever of their files is left.
     ///
     /// # Errors
     /// [`SpoolError::Disk`].
     pub fn corrupt_count(&self) -> Result<usize, SpoolError> {
         let folder = self.folder.join("corrupt");
-        Ok(self.files.names(&folder).map_err(|source| self.disk(&folder, source))?.len())
+        let names = self.files.names(&folder).map_err(|source| self.disk(&folder, source))?;
+        let stem = |name: &String| name.split('.').next().unwrap_or_default().to_owned();
+        Ok(names.iter().map(stem).collect::<HashSet<_>>().len())
     }
 
     /// Octets free and in all on the spool's file system.
@@ -419,6 +465,25 @@ mod tests {
         assert_eq!(spool.load(MessageId(7)).unwrap().1, state);
         spool.remove(MessageId(7)).unwrap();
         assert_eq!(spool.ids().unwrap(), []);
+    }
+
+    /// A list needs no mail: the head comes from a short read, and from a second one where it is longer than that.
+    #[test]
+    fn a_head_is_read_without_the_mail() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path(), Arc::new(DiskFiles)).unwrap();
+        let large = Bytes::from(vec![b'x'; 2 * HEAD_READ_BYTES]);
+        for recipe in ["{}".to_owned(), format!("{{\"x\":\"{}\"}}", "y".repeat(HEAD_READ_BYTES))] {
+            let written = Record { raw: large.clone(), recipe, ..record(7) };
+            spool.add(&written).unwrap();
+            let (head, state) = spool.head(MessageId(7)).unwrap();
+            assert_eq!((head.record, head.body_bytes), (Record { raw: Bytes::new(), ..written }, large.len()));
+            assert_eq!(state, State::waiting(1, 0));
+            spool.remove(MessageId(7)).unwrap();
+        }
+        assert!(matches!(spool.head(MessageId(7)), Err(SpoolError::Disk { .. })));
+        fs::write(dir.path().join("0000000000000009.mail"), "something else").unwrap();
+        assert!(matches!(spool.head(MessageId(9)), Err(SpoolError::Format { .. })));
     }
 
     /// Two processes on one spool would deliver everything twice.

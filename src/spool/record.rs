@@ -53,6 +53,15 @@ pub struct Record {
     pub raw: Bytes,
 }
 
+/// A record without its mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Everything but the octets received, which are empty here.
+    pub record: Record,
+    /// How many octets were received.
+    pub body_bytes: usize,
+}
+
 /// How the recipients of one record stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
@@ -149,16 +158,22 @@ impl Record {
     /// # Errors
     /// [`FormatError`]: the file belongs into `corrupt/`.
     pub fn decode(file: &Bytes) -> Result<Record, FormatError> {
-        let rest = file.strip_prefix(MAIL_MAGIC.as_bytes()).ok_or(FormatError::Magic)?;
-        let line_len = memchr::memchr(b'\n', rest).ok_or(FormatError::Truncated)?;
-        let line = rest.get(..line_len).ok_or(FormatError::Truncated)?;
-        let header: Header = serde_json::from_slice(line).map_err(|e| FormatError::Header(e.to_string()))?;
-        let body_at = MAIL_MAGIC.len() + line_len + 1;
+        let (header, body_at) = Header::read(file)?;
         let body_end = body_at.checked_add(header.body_bytes).ok_or(FormatError::Truncated)?;
         let covered = file.get(..body_end).ok_or(FormatError::Truncated)?;
         let tail = file.get(body_end..).and_then(|t| t.strip_prefix(b"\n")).ok_or(FormatError::Truncated)?;
         check_end(covered, tail)?;
         header.into_record(file.slice(body_at..body_end))
+    }
+
+    /// Reads the head of a mail file from its first octets; the mail itself stays empty and the checksum unread.
+    ///
+    /// # Errors
+    /// [`FormatError::Truncated`] when the head is longer than what was given; else as [`Record::decode`].
+    pub fn decode_head(start: &[u8]) -> Result<Head, FormatError> {
+        let (header, _) = Header::read(start)?;
+        let body_bytes = header.body_bytes;
+        Ok(Head { record: header.into_record(Bytes::new())?, body_bytes })
     }
 }
 
@@ -250,6 +265,19 @@ struct HeaderRecipient {
 }
 
 impl Header {
+    /// The header of a mail file and where the body begins.
+    fn read(file: &[u8]) -> Result<(Header, usize), FormatError> {
+        let magic = file.get(..MAIL_MAGIC.len()).ok_or(FormatError::Truncated)?;
+        if magic != MAIL_MAGIC.as_bytes() {
+            return Err(FormatError::Magic);
+        }
+        let rest = file.get(MAIL_MAGIC.len()..).ok_or(FormatError::Truncated)?;
+        let line_len = memchr::memchr(b'\n', rest).ok_or(FormatError::Truncated)?;
+        let line = rest.get(..line_len).ok_or(FormatError::Truncated)?;
+        let header: Header = serde_json::from_slice(line).map_err(|e| FormatError::Header(e.to_string()))?;
+        Ok((header, MAIL_MAGIC.len() + line_len + 1))
+    }
+
     fn of(record: &Record) -> Header {
         let params = &record.envelope.params;
         Header {
@@ -369,6 +397,9 @@ mod tests {
         for body in [&b""[..], b"Subject: x\r\n\r\nhi\r\n", b"\nwaxseal end 00\n", b"\0\xff\n\n"] {
             let record = record(body);
             let file: Bytes = record.encode().unwrap().concat().into();
+            let head = Record::decode_head(&file).unwrap();
+            assert_eq!(head.record, Record { raw: Bytes::new(), ..record.clone() });
+            assert_eq!(head.body_bytes, body.len());
             assert_eq!(Record::decode(&file), Ok(record));
         }
     }

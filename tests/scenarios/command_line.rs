@@ -35,6 +35,7 @@ impl Server {
             inbox: None,
             test_mail: None,
             keys: None,
+            queue: None,
         }));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(socket::SOCKET_NAME);
@@ -69,6 +70,8 @@ fn acme() -> Org {
         visible_urls: VisibleUrls::Track,
         quotes: Quotes::Unwrap,
         excluded_hosts: Vec::new(),
+        own_networks: Vec::new(),
+        rules_off: Vec::new(),
     }
 }
 

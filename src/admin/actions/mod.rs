@@ -8,6 +8,7 @@ pub mod keys;
 pub mod links;
 pub mod messages;
 pub mod orgs;
+pub mod queue;
 pub mod test_mail;
 pub mod users;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::ports::{InboxReader, Keys, PortError, TestMail};
+use super::ports::{InboxReader, Keys, PortError, QueueKeeper, TestMail};
 use crate::settings::Tracking;
 use crate::store::logins::{Busy, Logins};
 use crate::store::{Change, HistoryStore, SettingsStore, StoreError};
@@ -36,6 +37,8 @@ pub struct Actions {
     pub test_mail: Option<Arc<dyn TestMail>>,
     /// The key file.
     pub keys: Option<Arc<dyn Keys>>,
+    /// What waits to be delivered.
+    pub queue: Option<Arc<dyn QueueKeeper>>,
     /// Changes read, decide and write one after the other, so that two admins at once lose nothing.
     changing: tokio::sync::Mutex<()>,
 }
@@ -62,13 +65,16 @@ pub struct Parts {
     pub test_mail: Option<Arc<dyn TestMail>>,
     /// The key file.
     pub keys: Option<Arc<dyn Keys>>,
+    /// What waits to be delivered.
+    pub queue: Option<Arc<dyn QueueKeeper>>,
 }
 
 impl Actions {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Actions {
-        let Parts { settings, history, logins, ceiling, inbox, test_mail, keys } = parts;
-        Actions { settings, history, logins, ceiling, inbox, test_mail, keys, changing: tokio::sync::Mutex::new(()) }
+        let Parts { settings, history, logins, ceiling, inbox, test_mail, keys, queue } = parts;
+        let changing = tokio::sync::Mutex::new(());
+        Actions { settings, history, logins, ceiling, inbox, test_mail, keys, queue, changing }
     }
 
     /// Makes one change durable. The caller holds `changing` since it read what it decided on.

@@ -8,6 +8,7 @@ mod keys;
 mod links;
 mod messages;
 mod orgs;
+mod queue;
 pub mod shapes;
 mod users;
 
@@ -54,6 +55,9 @@ pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
         .route("/api/v1/inbox/{id}", get(inbox::show))
         .route("/api/v1/inbox/{id}/raw", get(inbox::raw))
         .route("/api/v1/test-mail", post(inbox::test_mail))
+        .route("/api/v1/queue", get(queue::list))
+        .route("/api/v1/queue/{id}", get(queue::show).delete(queue::discard))
+        .route("/api/v1/queue/{id}/retry", post(queue::retry))
         .route("/api/v1/keys", get(keys::list))
         .route("/api/v1/keys/rotate", post(keys::rotate))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such address; the API is under /api/v1/"))

@@ -12,6 +12,7 @@ mod message;
 mod messages;
 mod orgs;
 pub(super) mod place;
+mod queue;
 mod users;
 mod words;
 
@@ -46,6 +47,10 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/users/password", post(users::password))
         .route("/users/remove", post(users::remove))
         .route("/account", get(account::page).post(account::password))
+        .route("/queue", get(queue::page))
+        .route("/queue/{id}", get(queue::mail))
+        .route("/queue/{id}/retry", post(queue::retry))
+        .route("/queue/{id}/drop", get(queue::ask).post(queue::discard))
         .route("/inbox", get(inbox::page))
         .route("/inbox/test-mail", post(inbox::test_mail))
         .route("/inbox/{id}", get(inbox::mail))
@@ -112,6 +117,7 @@ impl Frame {
         let ruling = visitor.viewer.rules_all() || visitor.viewer.org_ruled().is_some();
         let all = [
             (true, "/", "Messages"),
+            (site.actions.queue.is_some(), "/queue", "Queue"),
             (site.actions.has_inbox(&visitor.viewer), "/inbox", "Inbox"),
             (true, "/orgs", "Settings"),
             (ruling, "/users", "Users"),
@@ -152,6 +158,8 @@ impl Notice {
             "removed" => "The user was removed.",
             "link" => "The link was changed. It is in force at once.",
             "sent" => "The test mail was sent.",
+            "retry" => "It is being tried. If it is delivered, it is gone from here within a moment.",
+            "dropped" => "The mail was dropped. Nobody who did not have it yet will get it.",
             _ => return None,
         };
         Some(Notice { good: true, text: text.to_owned() })

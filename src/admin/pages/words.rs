@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::admin::ports::QueueStage;
 use crate::event::Verdict;
 use crate::settings::{Mode, Role};
 use crate::store::record::DeliveryState;
@@ -21,12 +22,47 @@ pub(super) fn moment(at_ms: i64) -> Moment {
     Moment { iso: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), friendly: at.strftime("%-d %b %Y, %H:%M").to_string() }
 }
 
-/// Octets: `812 bytes`, `20 KB`, `1.4 MB`.
+/// Octets: `812 bytes`, `20 KB`, `1.4 MB`, `12.4 GB`.
 pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => count(bytes, "byte"),
         1_000..1_000_000 => format!("{} KB", bytes.div_ceil(1_000)),
-        _ => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+        1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
+    }
+}
+
+/// A length of time: `40 s`, `12 min`, `3 h 20 min`, `2 days 4 h`. The past and the future read the same.
+pub(super) fn span(ms: i64) -> String {
+    let secs = ms.unsigned_abs() / 1_000;
+    let (mins, hours, days) = (secs / 60, secs / 3_600, secs / 86_400);
+    let with = |first: String, rest: u64, unit: &str| if rest == 0 { first } else { format!("{first} {rest} {unit}") };
+    match secs {
+        0..60 => format!("{secs} s"),
+        60..3_600 => format!("{mins} min"),
+        3_600..86_400 => with(format!("{hours} h"), mins % 60, "min"),
+        _ => with(count(days, "day"), hours % 24, "h"),
+    }
+}
+
+/// Where a queued recipient is, as a sender says it.
+pub(super) fn stage(stage: QueueStage) -> &'static str {
+    match stage {
+        QueueStage::Waiting => "waiting",
+        QueueStage::InFlight => "being sent",
+        QueueStage::Unknown => "perhaps delivered",
+        QueueStage::BounceOwed | QueueStage::Failed => "given up",
+        QueueStage::Delivered => "delivered",
+    }
+}
+
+/// The style of a stage's tag.
+pub(super) fn stage_style(stage: QueueStage) -> &'static str {
+    match stage {
+        QueueStage::Delivered => "accepted",
+        QueueStage::BounceOwed | QueueStage::Failed => "refused",
+        QueueStage::InFlight => "going",
+        QueueStage::Waiting | QueueStage::Unknown => "waiting",
     }
 }
 
@@ -109,8 +145,21 @@ mod tests {
             (1_000, "1 KB"),
             (20_480, "21 KB"),
             (1_450_000, "1.4 MB"),
+            (12_480_000_000, "12.4 GB"),
         ] {
             assert_eq!(size(bytes), expected);
+        }
+        for (secs, expected) in [
+            (0, "0 s"),
+            (-59, "59 s"),
+            (60, "1 min"),
+            (3_599, "59 min"),
+            (3_600, "1 h"),
+            (12_000, "3 h 20 min"),
+            (86_400, "1 day"),
+            (187_200, "2 days 4 h"),
+        ] {
+            assert_eq!(span(secs * 1_000), expected);
         }
         assert_eq!(one_line("a\r\nb\u{202e}c\u{1b}[0m"), "a\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}[0m");
     }

@@ -1,4 +1,4 @@
-//! Two organisations, six logins, four mails with a history, an inbox of two: enough for every page and every role.
+//! Two organisations, six logins, four mails with a history, a queue of five, an inbox of two: enough for every page and every role.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
+use super::queued::QueueOfFive;
 use crate::admin::session::SessionId;
 use crate::admin::{
     self, Actions, InboxEntry, InboxReader, KeyEntry, Keys, LimiterOptions, Options, Parts, PortError, Site, TestMail,
@@ -30,7 +31,7 @@ static PASSWORD_HASH: tokio::sync::OnceCell<String> = tokio::sync::OnceCell::con
 /// What every text of a mail carries: it must never reach a page unescaped.
 pub(super) const HOSTILE: &str = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>";
 /// 23 November 2026, 20:00 UTC.
-const START_MS: i64 = 1_795_464_000_000;
+pub(super) const START_MS: i64 = 1_795_464_000_000;
 
 /// ann's mail in `acme`, boss's mail in `acme`, eve's mail in `other`, a mail from acme's trusted network.
 pub(super) const ANNS: MessageId = MessageId(0xa1);
@@ -44,6 +45,7 @@ pub(super) struct World {
     pub(super) actions: Arc<Actions>,
     pub(super) settings: Arc<MemorySettings>,
     pub(super) ceiling: Arc<ArcSwap<Tracking>>,
+    pub(super) queue: Arc<QueueOfFive>,
 }
 
 pub(super) fn org_name(name: &str) -> OrgName {
@@ -106,6 +108,7 @@ pub(super) async fn world() -> World {
         links: Mode::Aggregate,
         text_links: false,
     }));
+    let queue = Arc::new(QueueOfFive::new());
     let actions = Arc::new(Actions::new(Parts {
         settings: settings.clone(),
         history,
@@ -114,6 +117,7 @@ pub(super) async fn world() -> World {
         inbox: Some(Arc::new(Inbox)),
         test_mail: Some(Arc::new(Tester)),
         keys: Some(Arc::new(KeyFile)),
+        queue: Some(queue.clone()),
     }));
     let options = Options {
         limiter: LimiterOptions { per_address_max: 1_000, ..LimiterOptions::default() },
@@ -122,7 +126,7 @@ pub(super) async fn world() -> World {
         ..Options::default()
     };
     let site = Site::new(actions.clone(), options, admin::direct_clients());
-    World { site, actions, settings, ceiling }
+    World { site, actions, settings, ceiling, queue }
 }
 
 fn records() -> Vec<MessageRecord> {

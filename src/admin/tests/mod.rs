@@ -4,5 +4,7 @@ mod api;
 mod fixture;
 mod pages;
 mod preview;
+mod queue;
+mod queued;
 mod roles;
 mod sessions;

@@ -6,6 +6,7 @@ pub(super) mod keys;
 pub(super) mod link;
 pub(super) mod message;
 pub(super) mod org;
+pub(super) mod queue;
 pub(super) mod user;
 
 use std::process::ExitCode;

@@ -5,6 +5,7 @@ mod inbox;
 mod key;
 mod message;
 mod org;
+mod queue;
 mod user;
 
 use serde::Deserialize;
@@ -16,6 +17,7 @@ pub use inbox::{InboxLine, TestMailPost, TestMailSent};
 pub use key::Key;
 pub use message::{Link, LinkPut, Message, MessageLine, Messages, Recipient};
 pub use org::{Org, OrgPatch, Switches};
+pub use queue::{Queue, QueuedMail, QueuedRecipient};
 pub use user::{PasswordPut, User, UserPost};
 
 /// An organisation's name, for handlers.

@@ -1,0 +1,140 @@
+//! The mails that wait: what a viewer may know of them and do with them.
+//!
+//! Who sees a mail whole sees it whole here; an organisation's admin sees counts (DESIGN 8), for a recipient's address and
+//! a server's words about it are the sender's. **Invariant:** only who sees a mail whole may drop it.
+
+use super::{Actions, Refusal};
+use crate::admin::ports::{QueueEntry, QueueHealth, QueueKeeper, QueueStage};
+use crate::admin::viewer::{Sight, Viewer};
+use crate::settings::OrgName;
+use crate::token::MessageId;
+
+/// Most mails of one list. A longer queue has one cause, and the first of it tell which.
+pub const QUEUE_ROWS_MAX: usize = 1000;
+
+/// One mail that waits, with what the viewer may not see left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueView {
+    /// The mail; without [`QueueView::whole`] its sender's address, the recipients' and the servers' words are empty.
+    pub entry: QueueEntry,
+    /// Whether the viewer sees it whole, and may drop it.
+    pub whole: bool,
+}
+
+/// The queue as a viewer may know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuePage {
+    /// Oldest first, at most [`QUEUE_ROWS_MAX`].
+    pub mails: Vec<QueueView>,
+    /// There are more mails in the queue than were looked at.
+    pub cut: bool,
+    /// The state of the whole; for server admins alone.
+    pub health: Option<QueueHealth>,
+}
+
+impl QueueView {
+    /// The earliest next try; `None` when nothing is to be tried.
+    pub fn next_try_ms(&self) -> Option<i64> {
+        self.entry.recipients.iter().filter_map(|recipient| recipient.next_try_ms).min()
+    }
+
+    /// The most attempts made for one recipient.
+    pub fn attempts(&self) -> u32 {
+        self.entry.recipients.iter().map(|recipient| recipient.attempts).max().unwrap_or(0)
+    }
+
+    /// How many recipients are at each stage, most pressing first.
+    pub fn stages(&self) -> Vec<(QueueStage, usize)> {
+        let mut counted: Vec<(QueueStage, usize)> = Vec::new();
+        for recipient in &self.entry.recipients {
+            match counted.iter_mut().find(|(stage, _)| *stage == recipient.stage) {
+                Some((_, count)) => *count += 1,
+                None => counted.push((recipient.stage, 1)),
+            }
+        }
+        counted.sort_unstable();
+        counted
+    }
+}
+
+impl Actions {
+    /// The mails that wait, as far as the viewer may know of them.
+    ///
+    /// # Errors
+    /// [`Refusal::Absent`] without a queue; [`Refusal::Port`] when the spool cannot be read.
+    pub async fn queue(&self, viewer: &Viewer) -> Result<QueuePage, Refusal> {
+        let keeper = self.keeper()?;
+        let found = keeper.list(QUEUE_ROWS_MAX).await?;
+        let cut = found.len() >= QUEUE_ROWS_MAX;
+        let mails = found.into_iter().filter_map(|entry| seen(viewer, entry)).collect();
+        let health = if viewer.rules_all() { Some(keeper.health().await?) } else { None };
+        Ok(QueuePage { mails, cut, health })
+    }
+
+    /// One mail that waits.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it is not there or not the viewer's to know of; else as [`Actions::queue`].
+    pub async fn queued(&self, viewer: &Viewer, id: MessageId) -> Result<QueueView, Refusal> {
+        let found = self.keeper()?.find(id).await?;
+        found.and_then(|entry| seen(viewer, entry)).ok_or_else(|| not_queued(id))
+    }
+
+    /// Makes a mail due now, for all of its recipients who do not have it yet. Whoever may know of it may do that.
+    ///
+    /// # Errors
+    /// As [`Actions::queued`].
+    pub async fn retry_queued(&self, viewer: &Viewer, id: MessageId) -> Result<(), Refusal> {
+        self.queued(viewer, id).await?;
+        if self.keeper()?.retry(id).await? { Ok(()) } else { Err(not_queued(id)) }
+    }
+
+    /// Ends a mail: recipients who do not have it yet never get it, and its sender is not told.
+    ///
+    /// # Errors
+    /// As [`Actions::queued`]; [`Refusal::Forbidden`] for who sees its counts only.
+    pub async fn drop_queued(&self, viewer: &Viewer, id: MessageId) -> Result<(), Refusal> {
+        let view = self.droppable(viewer, id).await?;
+        let dropped = self.keeper()?.discard(id).await?;
+        let by = viewer.login().unwrap_or("the operator");
+        tracing::warn!(spool.id = %id, login = by, "{by} dropped {id} from the queue");
+        if dropped { Ok(()) } else { Err(not_queued(view.entry.id)) }
+    }
+
+    /// A mail the viewer may drop.
+    ///
+    /// # Errors
+    /// As [`Actions::drop_queued`].
+    pub async fn droppable(&self, viewer: &Viewer, id: MessageId) -> Result<QueueView, Refusal> {
+        let view = self.queued(viewer, id).await?;
+        if !view.whole {
+            return Err(Refusal::Forbidden("another person's mail is dropped by its sender or by a server admin"));
+        }
+        Ok(view)
+    }
+
+    fn keeper(&self) -> Result<&dyn QueueKeeper, Refusal> {
+        self.queue.as_deref().ok_or(Refusal::Absent("this server was started without a queue"))
+    }
+}
+
+fn not_queued(id: MessageId) -> Refusal {
+    Refusal::not_found("mail", format_args!("{id} in the queue: it is delivered, given up or dropped"))
+}
+
+fn seen(viewer: &Viewer, mut entry: QueueEntry) -> Option<QueueView> {
+    let sight = |org: &OrgName| viewer.sight(org, entry.login.as_deref());
+    let nameless = if viewer.rules_all() { Sight::Whole } else { Sight::Nothing };
+    match entry.org.as_ref().map_or(nameless, sight) {
+        Sight::Nothing => None,
+        Sight::Whole => Some(QueueView { entry, whole: true }),
+        Sight::Counts => {
+            entry.from.clear();
+            for recipient in &mut entry.recipients {
+                recipient.address.clear();
+                recipient.last_reply.clear();
+            }
+            Some(QueueView { entry, whole: false })
+        }
+    }
+}
