@@ -111,6 +111,8 @@ impl App {
         let pumping = tokio::spawn(async move { queue.run(queue_stop).await });
         let mut serving = JoinSet::new();
         serve_tracking(&mut serving, &config, &parts, tracking_socket, sites_stop.clone());
+        let history = Arc::clone(&parts.history);
+        serving.spawn(store::retention::run(history, store::retention::Options::default(), sites_stop.clone()));
         ports::serve_admin(&mut serving, &config, &parts, admin_socket, sites_stop)?;
         let first_password = first_password.map(|password| password.reveal().to_owned());
         Ok(App {
