@@ -108,6 +108,7 @@ async fn begin_record(relay: &Relay, job: &mut Job) -> watch::Receiver<Option<bo
             Err(_) => Some(format!("the store took over {} s", limit.as_secs())),
         };
         if let Some(why) = &why {
+            metrics::counter!("waxseal_records_not_durable_total").increment(1);
             maillog::record_not_durable(id, why);
         }
         tell.send_replace(Some(why.is_none()));
