@@ -101,7 +101,8 @@ fn lol(html: &str, handler: bool) {
 const ALL: Variant = Variant { opens: true, links: true, text_links: false };
 
 fn chars(payload_bytes: usize) -> usize {
-    (28 + payload_bytes) * 4 / 3 + usize::from((28 + payload_bytes) % 3 > 0)
+    let octets = 28 + payload_bytes;
+    octets / 3 * 4 + [0, 2, 3][octets % 3]
 }
 
 /// Sealing is measured with the tokens; here a token costs its allocation only.

@@ -26,6 +26,7 @@ use crate::config::first_run;
 use crate::config::{Config, LimitsConfig, ListenerTls, limits::BareNewlines};
 use crate::copies::Composer;
 use crate::deliver::courier::Courier;
+use crate::deliver::predict;
 use crate::geo::Geo;
 use crate::inbox::Inbox;
 use crate::listener::{self, Door, Rules, Shared, TlsMode, tls::ServerTls};
@@ -327,6 +328,7 @@ fn serve_tracking(
     };
     let options = web::Options {
         trusted_proxies: config.web.trusted_proxies.clone(),
+        inbox_mode: matches!(config.upstream, crate::config::UpstreamConfig::Inbox),
         connections_max: config.limits.web_connections_max,
         head_max: config.limits.web_request_max,
         event_queue_max: config.limits.event_queue_max,
@@ -396,22 +398,24 @@ fn listener_options(config: &Config) -> listener::Options {
 }
 
 fn relay_options(config: &Config) -> relay::Options {
-    let spool = upstream::spool_options(config);
+    let (limits, spool) = (&config.limits, &config.spool);
     relay::Options {
         hostname: config.server.hostname.clone(),
-        received_headers_max: config.limits.received_headers_max,
-        split_recipients_max: crate::policy::plan::SPLIT_RECIPIENTS_MAX,
-        record_max: config.limits.record_max,
-        predict: spool.predict,
+        received_headers_max: limits.received_headers_max,
+        split_recipients_max: spool.split_recipients_max,
+        record_max: limits.record_max,
+        predict: predict::Rules {
+            copies_max: spool.copies_max,
+            bytes_max: spool.copies_bytes_max,
+            budget_ms: i64::try_from(spool.budget.as_millis()).unwrap_or(i64::MAX),
+            in_flight_max: spool.in_flight_max,
+        },
         budget: spool.budget,
-        keep_by: spool.keep_by,
-        dot: config.limits.upstream_dot_max,
-        parallel_max: PARALLEL_MAX,
+        keep_by: spool.record_by,
+        dot: limits.upstream_dot_max,
+        parallel_max: spool.parallel_max,
     }
 }
-
-/// Copies of one mail sent at one time after the first: more would take connections from other mails.
-const PARALLEL_MAX: usize = 3;
 
 fn rewrite_limits(limits: &LimitsConfig) -> crate::rewrite::Limits {
     let mut of = crate::rewrite::Limits::default();

@@ -20,6 +20,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use metrics::{counter, describe_counter};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::copies::{Composer, Recipe};
 use crate::deliver::courier::Courier;
@@ -97,6 +98,8 @@ struct Job {
     submission: Submission,
     recipe: Recipe,
     prepared: Prepared,
+    /// How long reading and deciding took.
+    prepared_in: Duration,
     tracking: Tracking,
 }
 
@@ -131,10 +134,12 @@ impl Relay {
             Ok(job) => job,
             Err(reply) => return reply,
         };
-        let envelope = &job.submission.mail.envelope;
-        let Submitter { org, login } = &job.submission.submitter;
-        maillog::received(job.id, envelope, job.submission.mail.raw.len(), org.as_str(), login.as_deref());
-        keep::deliver_and_answer(self, job).await
+        let span = tracing::info_span!("mail", message.id = %job.id);
+        span.in_scope(|| {
+            let Submission { mail, submitter: Submitter { org, login }, .. } = &job.submission;
+            maillog::received(job.id, &mail.envelope, mail.raw.len(), org.as_str(), login.as_deref());
+        });
+        keep::deliver_and_answer(self, job).instrument(span).await
     }
 
     /// Decides everything about the copies that must not change any more.
@@ -161,7 +166,8 @@ impl Relay {
         } else {
             composer.prepare(&raw, &recipe)
         };
-        Ok(Job { id, accepted_at_ms, begun, submission, recipe, prepared, tracking })
+        let prepared_in = begun.elapsed();
+        Ok(Job { id, accepted_at_ms, begun, submission, recipe, prepared, prepared_in, tracking })
     }
 }
 

@@ -11,6 +11,7 @@
 mod configs;
 mod corpus;
 mod dialogues;
+mod faults;
 mod invariants;
 mod messages;
 mod peers;

@@ -77,7 +77,7 @@ pub(super) async fn serve<A: Accept>(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = connection(stream, peer, router.clone(), options.request_max, closing.subscribe());
+                let connection = connection(stream, peer, router.clone(), options.head_max, closing.subscribe());
                 tokio::spawn(async move {
                     connection.await;
                     drop(permit);

@@ -59,6 +59,14 @@ impl Limiter {
         by_address.and(by_login)
     }
 
+    /// Counts a try of somebody who is logged in and proves it again.
+    ///
+    /// # Errors
+    /// As [`Limiter::try_login`].
+    pub(super) fn try_again(&mut self, login: &str, now: Instant) -> Result<(), Duration> {
+        count(&mut self.logins, login.to_owned(), self.options.per_login_max, &self.options, now)
+    }
+
     /// The try was right: it does not count.
     pub(super) fn forgive(&mut self, address: IpAddr, login: &str) {
         if let Some(window) = self.addresses.get_mut(&network(address)) {

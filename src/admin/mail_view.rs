@@ -35,13 +35,19 @@ pub struct Shown {
     pub unreadable: bool,
 }
 
+impl Shown {
+    /// What is shown of a mail that cannot be taken apart.
+    pub(super) fn unreadable() -> Shown {
+        Shown { unreadable: true, ..Shown::default() }
+    }
+}
+
 /// Takes a mail apart for display. Cost: one parse; a mail beyond the limits answers `unreadable` at once.
 pub(super) fn show(raw: &[u8]) -> Shown {
-    let unreadable = Shown { unreadable: true, ..Shown::default() };
     if !is_plain_enough(raw) {
-        return unreadable;
+        return Shown::unreadable();
     }
-    let Some(message) = MessageParser::default().parse(raw) else { return unreadable };
+    let Some(message) = MessageParser::default().parse(raw) else { return Shown::unreadable() };
     let html = message.html_part(0).and_then(|part| match &part.body {
         PartType::Html(html) => Some(html.to_string()),
         _ => None,

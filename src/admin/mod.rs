@@ -44,7 +44,9 @@ use session::Sessions;
 pub struct Options {
     /// Connections at once; more wait in the kernel's queue. Default 256: a page needs two, and each may hold a request of 64 KiB.
     pub connections_max: usize,
-    /// From connection to whole request head, and from head to answer. Default 10 s.
+    /// From connection, or from the answer before, to a whole request head. Default 10 s.
+    pub head_max: Duration,
+    /// From head to answer. Default 30 s: a test mail waits for upstream, and that may take 20.
     pub request_max: Duration,
     /// Octets of a request body. Default 64 KiB; forms are small.
     pub body_bytes_max: usize,
@@ -62,7 +64,8 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             connections_max: 256,
-            request_max: Duration::from_secs(10),
+            head_max: Duration::from_secs(10),
+            request_max: Duration::from_secs(30),
             body_bytes_max: 64 * 1024,
             grace_max: Duration::from_secs(5),
             sessions: SessionOptions::default(),

@@ -1,16 +1,14 @@
 //! The upstream of a config: the built-in inbox or a real server, with connections, breaker, pace and queue.
 
-use std::time::Duration;
-
 use anyhow::Context;
 
-use super::{INBOX_FOLDER, PARALLEL_MAX};
+use super::INBOX_FOLDER;
 use crate::config::{Config, SmtpUpstream, UpstreamAuth, UpstreamConfig, UpstreamTls, load};
 use crate::deliver::backoff::Schedule;
 use crate::deliver::courier::Courier;
 use crate::deliver::dial::LocalDial;
 use crate::deliver::tls::{Roots, TlsClient};
-use crate::deliver::{self, Credentials, Security, TcpDial, Upstream, predict};
+use crate::deliver::{self, Credentials, Security, TcpDial, Upstream};
 use crate::inbox::{self, Inbox};
 use crate::queue::{self, due};
 
@@ -32,16 +30,17 @@ pub(super) fn inbox(config: &Config) -> anyhow::Result<Option<Inbox>> {
 /// The way upstream.
 pub(super) fn courier(config: &Config, inbox: Option<&Inbox>) -> anyhow::Result<Courier> {
     let options = client_options(config);
-    let (upstream, host) = match (&config.upstream, inbox) {
-        (UpstreamConfig::Smtp(smtp), _) => (smtp_upstream(smtp, options)?, smtp.host.clone()),
+    let (upstream, host, messages_per_minute) = match (&config.upstream, inbox) {
+        (UpstreamConfig::Smtp(smtp), _) => (smtp_upstream(smtp, options)?, smtp.host.clone(), smtp.messages_per_minute),
         (UpstreamConfig::Inbox, Some(inbox)) => {
             let inbox = inbox.clone();
             let dial = LocalDial::new("inbox", move || inbox.dial());
-            (Upstream::new(dial, Security::None, None, options), "inbox".to_owned())
+            (Upstream::new(dial, Security::None, None, options), "inbox".to_owned(), None)
         }
         (UpstreamConfig::Inbox, None) => anyhow::bail!("the inbox is not open"),
     };
-    Ok(Courier::new(upstream, host, None))
+    let structure = super::rewrite_limits(&config.limits).tree;
+    Ok(Courier::new(upstream, host, messages_per_minute).following(structure))
 }
 
 fn smtp_upstream(smtp: &SmtpUpstream, options: deliver::Options) -> anyhow::Result<Upstream> {
@@ -83,28 +82,29 @@ fn client_options(config: &Config) -> deliver::Options {
     options
 }
 
-/// What `[spool]` says of the waiting client.
-pub(super) struct SpoolOptions {
-    pub(super) predict: predict::Rules,
-    pub(super) budget: Duration,
-    pub(super) keep_by: Duration,
-}
-
-pub(super) fn spool_options(_config: &Config) -> SpoolOptions {
-    SpoolOptions {
-        predict: predict::Rules { copies_max: 10, bytes_max: 50_000_000, budget_ms: 20_000, in_flight_max: 64 },
-        budget: Duration::from_secs(20),
-        keep_by: Duration::from_secs(45),
+pub(super) fn queue_options(config: &Config) -> queue::Options {
+    let spool = &config.spool;
+    let schedule = Schedule { waits: spool.retry.clone(), life: spool.life, unknown_wait_min: spool.unknown_wait };
+    queue::Options {
+        hostname: config.server.hostname.clone(),
+        bounce_sender: spool.bounce_sender.clone(),
+        rules: due::Rules { schedule, delay_notice: spool.delay_notice },
+        workers_max: spool.workers_max,
+        attempt: queue::ATTEMPT,
+        dot: config.limits.upstream_dot_max,
     }
 }
 
-pub(super) fn queue_options(config: &Config) -> queue::Options {
-    queue::Options {
-        hostname: config.server.hostname.clone(),
-        bounce_sender: String::new(),
-        rules: due::Rules { schedule: Schedule::default(), delay_notice: due::DELAY_NOTICE },
-        workers_max: queue::WORKERS_MAX.max(PARALLEL_MAX),
-        attempt: queue::ATTEMPT,
-        dot: config.limits.upstream_dot_max,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    /// The queue's own defaults and those of the file are the same numbers.
+    #[test]
+    fn the_shipped_times_are_the_queues() {
+        let shipped = Config::parse(config::SHIPPED, std::path::Path::new("/c")).unwrap().config;
+        let options = queue_options(&shipped);
+        assert_eq!(options.rules, due::Rules { schedule: Schedule::default(), delay_notice: due::DELAY_NOTICE });
     }
 }

@@ -1,7 +1,7 @@
 //! Subcommands: what is typed, and where it goes.
 //!
 //! `serve`, `check` and `rewrite` do their work in this process; everything else asks the running server over its admin
-//! socket ([`client`]), so that no command ever opens the stores beside it.
+//! socket (`client`), so that no command ever opens the stores beside it.
 
 mod check;
 mod client;

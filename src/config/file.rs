@@ -218,6 +218,32 @@ impl<'f, 'i> Section<'f, 'i> {
         None
     }
 
+    /// A list of whole numbers within bounds; absent when any is wrong, each of which is a problem of its own.
+    pub(super) fn numbers(&self, key: &'static str, range: RangeInclusive<u64>, usual: &[u64]) -> Option<Vec<u64>> {
+        let value = self.value(key)?;
+        let DeValue::Array(items) = value else {
+            self.wrong(key, wrong_type("a list", value, format!("{usual:?}")));
+            return None;
+        };
+        let element = |(index, item): (usize, &Spanned<DeValue<'i>>)| {
+            let wrong = match item.get_ref() {
+                DeValue::Integer(integer) => {
+                    let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+                    if number.is_some_and(|number| range.contains(&number)) {
+                        return number;
+                    }
+                    let usual = usual.get(index).or(usual.last()).copied().unwrap_or(*range.start());
+                    Wrong::Range { given: integer.to_string(), min: *range.start(), max: *range.end(), usual }
+                }
+                other => wrong_type("a list of whole numbers", other, format!("{usual:?}")),
+            };
+            self.wrong_element(key, item, wrong);
+            None
+        };
+        let found: Vec<Option<u64>> = items.iter().enumerate().map(element).collect();
+        found.into_iter().collect()
+    }
+
     /// A TCP port other than 0.
     pub(super) fn port(&self, key: &'static str, usual: u16) -> Option<u16> {
         let (given, number) = self.integer(key, u64::from(usual))?;
@@ -257,9 +283,7 @@ impl<'f, 'i> Section<'f, 'i> {
                 Some(Err(wrong)) => wrong,
                 None => wrong_type("a list of strings", item.get_ref(), format!("[{example}]")),
             };
-            // Lists may be written over many lines: the element's own line is the one to look at.
-            let line = Some(line_of(&self.file.line_starts, &item.span()));
-            self.file.push(Problem { severity: Severity::Error, line, key: self.key(key), wrong });
+            self.wrong_element(key, item, wrong);
             None
         };
         let found: Vec<Option<T>> = items.iter().map(element).collect();
@@ -310,6 +334,12 @@ impl<'f, 'i> Section<'f, 'i> {
             .and_then(|table| table.get_key_value(key))
             .map(|(written, _)| line_of(&self.file.line_starts, &written.span()));
         self.file.push(Problem { severity, line: line.or(self.line), key: self.key(key), wrong });
+    }
+
+    /// Notes an error about one element: lists may be written over many lines, and its own is the one to look at.
+    fn wrong_element(&self, key: &str, item: &Spanned<DeValue<'i>>, wrong: Wrong) {
+        let line = Some(line_of(&self.file.line_starts, &item.span()));
+        self.file.push(Problem { severity: Severity::Error, line, key: self.key(key), wrong });
     }
 
     fn wrong_here(&self, wrong: Wrong) {

@@ -27,7 +27,7 @@ pub enum Takes {
 }
 
 /// How a limit's number becomes its type, and how it is shown.
-trait Value: Sized {
+pub(super) trait Value: Sized {
     fn of(number: u64) -> Self;
     fn number(&self) -> u64;
 }
@@ -203,6 +203,12 @@ impl fmt::Display for BareNewlines {
 const BARE_NEWLINES: &[(&str, BareNewlines)] =
     &[("normalize", BareNewlines::Normalize), ("reject", BareNewlines::Reject)];
 
-fn limit<T: Value>(section: &Section<'_, '_>, key: &'static str, usual: u64, range: RangeInclusive<u64>) -> T {
+/// A number of this range, as what it means; `usual` where it is not written or wrong.
+pub(super) fn limit<T: Value>(
+    section: &Section<'_, '_>,
+    key: &'static str,
+    usual: u64,
+    range: RangeInclusive<u64>,
+) -> T {
     T::of(section.number(key, range, usual).unwrap_or(usual))
 }

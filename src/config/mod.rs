@@ -20,6 +20,7 @@ pub mod privacy;
 pub mod problem;
 pub mod reload;
 pub mod server;
+pub mod spool;
 mod unknown;
 pub mod upstream;
 mod values;
@@ -34,6 +35,7 @@ pub use org::OrgConfig;
 pub use privacy::{Consent, GeoConfig, PrivacyConfig};
 pub use problem::{Problem, Severity};
 pub use server::{ServerConfig, TlsConfig};
+pub use spool::SpoolConfig;
 pub use upstream::{SmtpUpstream, UpstreamAuth, UpstreamConfig, UpstreamTls};
 pub use values::BaseUrl;
 pub use web::WebConfig;
@@ -62,6 +64,8 @@ pub struct Config {
     pub tracking: Tracking,
     /// `[limits]`
     pub limits: LimitsConfig,
+    /// `[spool]`
+    pub spool: SpoolConfig,
     /// `[privacy]`
     pub privacy: PrivacyConfig,
     /// `[geo]`
@@ -116,6 +120,7 @@ impl Config {
         let web = WebConfig::read(file);
         let tracking = org::read_ceiling(file);
         let limits = LimitsConfig::read(file);
+        let spool = SpoolConfig::read(file);
         let privacy = PrivacyConfig::read(file);
         let geo = GeoConfig::read(file, base_dir);
         let log = log::read(file);
@@ -128,6 +133,7 @@ impl Config {
             web: web?,
             tracking,
             limits,
+            spool,
             privacy,
             geo,
             log,
@@ -155,6 +161,7 @@ mod tests {
         let shipped = parse(SHIPPED).unwrap();
         assert_eq!(shipped.warnings, []);
         assert_eq!(shipped.config.limits, LimitsConfig::default(), "a default in [limits] differs from the program's");
+        assert_eq!(shipped.config.spool, SpoolConfig::default(), "a default in [spool] differs from the program's");
         assert_eq!(shipped.config.tracking, parse("[[listener]]\naddr = \"127.0.0.1:0\"").unwrap().config.tracking);
         assert_eq!(shipped.config.log, crate::telemetry::log::Options::default());
         assert_eq!(shipped.config.server.data_dir, PathBuf::from("/etc/waxseal/data"));
@@ -199,6 +206,7 @@ mod tests {
         assert!(parsed.lines.contains_key("upstream.ca_file"), "nothing was uncommented");
         let UpstreamConfig::Smtp(upstream) = parsed.config.upstream else { panic!("not smtp") };
         assert_eq!(upstream.port, 587);
+        assert_eq!(upstream.messages_per_minute, Some(30));
         assert_eq!(upstream.ca_file, Some(PathBuf::from("/etc/waxseal/certs/upstream-ca.pem")));
         assert_eq!(parsed.config.orgs[0].choice.opens, Some(Mode::Individual));
     }

@@ -109,6 +109,8 @@ fn fresh(name: &OrgName) -> Org {
         visible_urls: VisibleUrls::default(),
         quotes: Quotes::default(),
         excluded_hosts: Vec::new(),
+        rules_off: Vec::new(),
+        own_networks: Vec::new(),
     }
 }
 

@@ -122,6 +122,24 @@ pub enum Wrong {
         /// The default.
         usual: u64,
     },
+    /// A list with too few or too many elements.
+    #[error("has {given} elements; write {min} to {max}")]
+    Count {
+        /// As written.
+        given: usize,
+        /// Fewest allowed.
+        min: usize,
+        /// Most allowed.
+        max: usize,
+    },
+    /// A wait below the one before it.
+    #[error("goes back from {before} to {after}; write the waits in order, the shortest first")]
+    Shrinks {
+        /// The one before.
+        before: u64,
+        /// The lower one behind it.
+        after: u64,
+    },
     /// Not a port.
     #[error("{0} is not a port; use 1 to 65535, usually 587")]
     Port(String),
@@ -145,6 +163,9 @@ pub enum Wrong {
     /// Not a domain.
     #[error("\"{0}\" is not a domain; write a name such as \"example.com\", without \"@\", \"*\" or a path")]
     Domain(String),
+    /// Not a mail address.
+    #[error("\"{0}\" is not a mail address; write one such as \"bounces@example.com\", or \"\" for <>")]
+    Mailbox(String),
     /// Neither a name nor an address.
     #[error("\"{0}\" is not a host; write a name or an IP address, without scheme and port")]
     Host(String),
@@ -164,6 +185,12 @@ pub enum Wrong {
     Text(&'static str),
 
     // What does not go together.
+    /// The record would be due before the client's wait is over.
+    #[error("must be more than budget_secs, which is {budget_secs}; raise it, or lower budget_secs")]
+    NotAfterBudget {
+        /// As in force.
+        budget_secs: u64,
+    },
     /// The same address twice, or a wildcard that covers it.
     #[error("{addr} is taken by {other}; give each its own port")]
     AddressClash {

@@ -45,6 +45,9 @@ impl Config {
             let list = if takes == Takes::Effect { &mut difference.live } else { &mut difference.restart };
             compare(list, &format!("limits.{key}"), &old, &new);
         }
+        for ((key, old), (_, new)) in self.spool.rows().into_iter().zip(new.spool.rows()) {
+            compare(&mut difference.restart, &format!("spool.{key}"), &old, &new);
+        }
         self.fixed_sections(new, &mut difference.restart);
         difference
     }
@@ -138,6 +141,16 @@ mod tests {
             ("", "[limits]\nrecipients_max = 7", &["limits.recipients_max: 100 → 7"], &[]),
             // A restart: sockets, queues, what is opened once.
             ("", "[limits]\nevent_queue_max = 64", &[], &["limits.event_queue_max: 65536 → 64"]),
+            ("", "[spool]\nbudget_secs = 5", &[], &["spool.budget_secs: 20 → 5"]),
+            (
+                "",
+                "[spool]\nretry_secs = [1, 2]\nbounce_sender = \"b@x.example\"",
+                &[],
+                &[
+                    "spool.retry_secs: [60, 300, 900, 1800, 3600] → [1, 2]",
+                    "spool.bounce_sender: \"\" → \"b@x.example\"",
+                ],
+            ),
             ("", "[server]\nhostname = \"a.example\"", &[], &["server.hostname: localhost → a.example"]),
             ("", "[web]\nadmin = \"127.0.0.1:1\"", &[], &["web.admin: 127.0.0.1:8026 → 127.0.0.1:1"]),
             ("", "[log]\nformat = \"json\"", &[], &["[log]: changed"]),

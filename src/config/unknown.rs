@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::problem::{Problem, Severity, Wrong};
 
 /// Keys of features that this version does not have. Refused by name: a setting that does nothing would be a lie.
-const NOT_AVAILABLE: &[&str] = &["upstream.messages_per_minute", "upstream.token_command", "spool"];
+const NOT_AVAILABLE: &[&str] = &["upstream.token_command"];
 
 /// Settings that a person changes while the program runs: they live in the store.
 const LIVE: &[&str] = &["org.visible_urls", "org.quotes", "org.excluded_hosts"];

@@ -30,6 +30,8 @@ pub struct SmtpUpstream {
     pub auth: UpstreamAuth,
     /// Roots to trust instead of the system's; PEM.
     pub ca_file: Option<PathBuf>,
+    /// What the provider allows; no limit when left out.
+    pub messages_per_minute: Option<u32>,
 }
 
 /// When TLS begins towards upstream.
@@ -100,7 +102,11 @@ enum Auth {
 }
 
 /// Keys that mean something only beside `mode = "smtp"`.
-const SMTP_KEYS: &[&str] = &["host", "port", "tls", "auth", "username", "password_file", "ca_file"];
+/// Above this a limit by the minute is none: a hundred a second.
+const MESSAGES_PER_MINUTE_MAX: u64 = 6_000;
+
+const SMTP_KEYS: &[&str] =
+    &["host", "port", "tls", "auth", "username", "password_file", "ca_file", "messages_per_minute"];
 
 impl UpstreamConfig {
     /// `None` when it is wrong; the problems are noted.
@@ -141,6 +147,8 @@ fn read_smtp(section: &Section<'_, '_>, base_dir: &Path, in_use: bool) -> Option
         section.parsed("username", "\"relay@example.com\"", |text| values::printable(text, "write the account's name"));
     let password_file = section.parsed("password_file", "\"upstream.password\"", |text| server::path(base_dir, text));
     let ca_file = section.parsed("ca_file", "\"certs/upstream-ca.pem\"", |text| server::path(base_dir, text));
+    let messages_per_minute = section.number("messages_per_minute", 1..=MESSAGES_PER_MINUTE_MAX, 30);
+    let messages_per_minute = messages_per_minute.and_then(|number| u32::try_from(number).ok());
     if !in_use {
         return None;
     }
@@ -151,7 +159,7 @@ fn read_smtp(section: &Section<'_, '_>, base_dir: &Path, in_use: bool) -> Option
     let auth = read_auth(section, auth, username, password_file);
     let host = host?;
     let port = if section.has("port") { port? } else { tls.usual_port() };
-    let upstream = SmtpUpstream { host, port, tls, auth: auth?, ca_file };
+    let upstream = SmtpUpstream { host, port, tls, auth: auth?, ca_file, messages_per_minute };
     judge_privacy(section, &upstream);
     Some(upstream)
 }

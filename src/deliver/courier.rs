@@ -16,6 +16,7 @@ use super::pace::Pace;
 use super::pool::Upstream;
 use super::predict;
 use super::{Fate, Stage, Why};
+use crate::message::tree;
 use crate::smtp::reply::{Enhanced, Reply};
 
 /// Connections, breaker and pace of one upstream.
@@ -28,6 +29,7 @@ pub struct Courier {
     recent_copy_ms: AtomicI64,
     in_flight: AtomicUsize,
     started: Instant,
+    structure: tree::Limits,
 }
 
 impl Courier {
@@ -41,7 +43,19 @@ impl Courier {
             recent_copy_ms: AtomicI64::new(0),
             in_flight: AtomicUsize::new(0),
             started: Instant::now(),
+            structure: tree::Limits::default(),
         }
+    }
+
+    /// The same with these limits on how far a mail's structure is followed when it must be put into seven bits.
+    #[must_use]
+    pub fn following(mut self, structure: tree::Limits) -> Courier {
+        self.structure = structure;
+        self
+    }
+
+    pub(super) fn structure(&self) -> &tree::Limits {
+        &self.structure
     }
 
     /// What reports and logs call this upstream.
@@ -57,6 +71,11 @@ impl Courier {
     /// Whether upstream has been unreachable and is not tried just now.
     pub fn is_down(&self) -> bool {
         lock(&self.breaker).is_open(self.now_ms())
+    }
+
+    /// Whether upstream takes 8-bit content, as far as it has said.
+    pub(super) fn takes_eight_bit(&self) -> bool {
+        self.upstream.takes_eight_bit()
     }
 
     /// The facts [`predict::straight_to_spool`] asks for.
@@ -97,7 +116,11 @@ impl Courier {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let fates = deliver_in_task(Arc::clone(&self.upstream), outbound, deadlines).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.learn(fates.as_deref().unwrap_or_default(), begun);
+        match &fates {
+            Ok(fates) => self.learn(fates, begun),
+            // It told us what it can do, so it is up: the next form of this mail, and others, may try.
+            Err(_) => lock(&self.breaker).answered(),
+        }
         fates
     }
 

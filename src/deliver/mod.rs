@@ -15,6 +15,7 @@ mod command;
 pub mod courier;
 pub mod decision;
 pub mod dial;
+pub mod encode;
 pub mod fate;
 mod handshake;
 mod ledger;

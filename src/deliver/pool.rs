@@ -31,6 +31,8 @@ pub struct Upstream {
     idle: Arc<Idle>,
     /// Whether the last new connection offered DSN.
     offers_dsn: AtomicBool,
+    /// Whether the last new connection offered 8BITMIME.
+    takes_eight_bit: AtomicBool,
 }
 
 /// Connections at rest, the one used last at the end.
@@ -61,12 +63,18 @@ impl Upstream {
             permits,
             idle: Arc::default(),
             offers_dsn: AtomicBool::new(false),
+            takes_eight_bit: AtomicBool::new(true),
         }
     }
 
     /// Whether upstream sends delivery status notifications itself (RFC 3461), as its last new connection said.
     pub fn offers_dsn(&self) -> bool {
         self.offers_dsn.load(Ordering::Relaxed)
+    }
+
+    /// Whether upstream takes 8-bit content (RFC 6152), as its last new connection said; yes before the first.
+    pub fn takes_eight_bit(&self) -> bool {
+        self.takes_eight_bit.load(Ordering::Relaxed)
     }
 
     /// Whom we forward to, for logs.
@@ -156,6 +164,7 @@ impl Upstream {
             Err(trouble) => return Ok(all_deferred(outbound, trouble)),
         };
         self.offers_dsn.store(connection.capabilities().dsn, Ordering::Relaxed);
+        self.takes_eight_bit.store(connection.capabilities().eight_bit_mime, Ordering::Relaxed);
         match connection.send(outbound, &self.options, deadlines).await {
             Ok(Attempt::Settled(fates)) => Ok(self.put_back(connection, fates)),
             Ok(Attempt::Stale) => {

@@ -1,7 +1,18 @@
 //! What happened to a mail (an open, a click) and who probably did it.
 
+pub mod agent;
 pub mod classify;
+pub mod judge;
+mod list;
 pub mod network;
+pub mod reading;
+pub mod recent;
+pub mod rule;
+pub mod source;
+
+pub use list::{BadLine, Scope};
+pub use rule::{Rule, RuleSet};
+pub use source::Via;
 
 use crate::token::TokenId;
 
@@ -85,8 +96,16 @@ pub struct Event {
     pub verdict: Verdict,
     /// The rule that gave the verdict; empty when none did.
     pub rule: String,
+    /// The verdict before a burst showed it wrong.
+    pub former: Option<Verdict>,
+    /// How often the same came again within a minute.
+    pub repeats: u32,
     /// ISO 3166 alpha-2, when a database is configured and knows.
     pub country: Option<String>,
+    /// The city in English, when a database is configured and knows.
+    pub city: Option<String>,
+    /// Why the place is perhaps not the reader's.
+    pub via: Option<Via>,
     /// Client, e.g. `Thunderbird`; `None` when unknown.
     pub agent_family: Option<String>,
     /// Operating system family.

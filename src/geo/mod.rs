@@ -1,6 +1,6 @@
-//! The country of a network, from a database in MaxMind's format that the administrator provides.
+//! Country and city of a network, from a database in MaxMind's format that the administrator provides.
 //!
-//! **Invariant:** no answer is made up: without a database, or where it does not know, the country is unknown. The
+//! **Invariant:** no answer is made up: without a database, or where it does not know, the place is unknown. The
 //! address is looked up and forgotten.
 
 use std::io;
@@ -8,6 +8,18 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use maxminddb::{MaxMindDbError, Reader, path as fields};
+
+/// Octets of a city's name: longer ones are no names.
+const CITY_BYTES_MAX: usize = 100;
+
+/// Where a network is, as far as known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Place {
+    /// ISO 3166 alpha-2.
+    pub country: Option<String>,
+    /// In English. Only a city database knows it, and is often wrong by the next town.
+    pub city: Option<String>,
+}
 
 /// The database, or none.
 pub struct Geo {
@@ -53,11 +65,16 @@ impl Geo {
         }
     }
 
-    /// ISO 3166 alpha-2 of the country the address is in, when the database knows.
-    pub fn country(&self, address: IpAddr) -> Option<String> {
-        let found = self.reader.as_ref()?.lookup(address.to_canonical()).ok()?;
-        let code: String = found.decode_path(&fields!["country", "iso_code"]).ok()??;
-        (code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase())).then_some(code)
+    /// Where the address is, as far as the database knows.
+    pub fn place(&self, address: IpAddr) -> Place {
+        let Some(reader) = &self.reader else { return Place::default() };
+        let Ok(found) = reader.lookup(address.to_canonical()) else { return Place::default() };
+        let country: Option<String> = found.decode_path(&fields!["country", "iso_code"]).ok().flatten();
+        let city: Option<String> = found.decode_path(&fields!["city", "names", "en"]).ok().flatten();
+        Place {
+            country: country.filter(|code| code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase())),
+            city: city.filter(|name| !name.is_empty() && name.len() <= CITY_BYTES_MAX),
+        }
     }
 }
 
@@ -83,7 +100,7 @@ mod tests {
             ("203.0.113.1", None),
             ("127.0.0.1", None),
         ] {
-            assert_eq!(geo.country(address.parse().unwrap()).as_deref(), country, "{address}");
+            assert_eq!(geo.place(address.parse().unwrap()).country.as_deref(), country, "{address}");
         }
     }
 
@@ -91,7 +108,8 @@ mod tests {
     fn without_a_database_nothing_is_known() {
         let folder = tempfile::tempdir().unwrap();
         for path in [None, Some(folder.path().join("missing.mmdb"))] {
-            assert_eq!(Geo::open(path.as_deref()).unwrap().country("192.0.2.77".parse().unwrap()), None);
+            let geo = Geo::open(path.as_deref()).unwrap();
+            assert_eq!(geo.place("192.0.2.77".parse().unwrap()), Place::default());
         }
     }
 

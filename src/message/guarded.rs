@@ -74,6 +74,24 @@ pub fn part(tree: &Tree, number: usize) -> Option<Guard> {
     found
 }
 
+/// Why not even a transfer encoding of the message may change: a signature over all of it, or nothing of it to read.
+pub fn seal_of_message(raw: &[u8], tree: &Tree) -> Option<Guard> {
+    by_header(raw).or_else(|| detached(tree)).or_else(|| seal_of_part(tree, 0))
+}
+
+/// Why not even the transfer encoding of part `number` may change: it, or one it stands in, is signed or encrypted.
+pub fn seal_of_part(tree: &Tree, number: usize) -> Option<Guard> {
+    let mut at = Some(number);
+    while let Some((n, part)) = at.and_then(|n| tree.parts.get(n).map(|part| (n, part))) {
+        let seal = own(tree, n).filter(|guard| matches!(guard, Guard::Signed | Guard::Encrypted));
+        if seal.is_some() {
+            return seal;
+        }
+        at = part.parent;
+    }
+    None
+}
+
 fn by_header(raw: &[u8]) -> Option<Guard> {
     fields(raw, 0).find_map(|field| signature_field(raw, &field))
 }

@@ -1,5 +1,6 @@
 //! One mail: its envelope, its raw octets, and a map of its parts as byte ranges.
 
+pub mod downgrade;
 pub mod envelope;
 pub mod guarded;
 pub mod header;

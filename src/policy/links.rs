@@ -240,7 +240,7 @@ fn by_url(link: &Link<'_>) -> Option<&'static str> {
         let path = link.path_and_query.get(..start.len());
         path.is_some_and(|path| path.eq_ignore_ascii_case(start)) && covers(host, link.host)
     };
-    URL.list.iter().find(|rule| rule.words.iter().any(|url| begins(url))).map(|rule| rule.name)
+    URL.list.iter().find(|rule| rule.words.iter().any(begins)).map(|rule| rule.name)
 }
 
 fn by_text(text: &str) -> Option<&'static str> {

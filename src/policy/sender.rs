@@ -363,7 +363,8 @@ mod tests {
         fn any_field_is_answered(value in "([ -~]|\\PC|\"|<|>|@|org1.test){0,40}") {
             let domains = ["org1.test".to_owned()];
             let raw = format!("From: {value}\r\n\r\n");
-            let _: Result<(), No> = header(Allowed { domains: &domains, addresses: &[] }, raw.as_bytes());
+            let answered = header(Allowed { domains: &domains, addresses: &[] }, raw.as_bytes());
+            assert!(answered.is_ok() || !answered.unwrap_err().to_string().is_empty());
         }
     }
 }

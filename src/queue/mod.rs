@@ -9,6 +9,7 @@ mod report;
 mod settle;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::deliver::bounce::Kind;
 use crate::deliver::courier::Courier;
 use crate::deliver::{BoxFuture, Fate};
 use crate::message::{Body, Mail};
+use crate::smtp::ReversePath;
 use crate::spool::{Head, Record, Spool, SpoolError, State};
 use crate::store::HistoryStore;
 use crate::token::MessageId;
@@ -42,8 +44,8 @@ pub trait Renderer: Send + Sync {
 pub struct Options {
     /// Our name in reports.
     pub hostname: String,
-    /// Reverse path of reports; empty for `<>`.
-    pub bounce_sender: String,
+    /// Reverse path of reports: `<>`, unless the provider refuses that.
+    pub bounce_sender: ReversePath,
     /// When to give up and when to say that it is late.
     pub rules: due::Rules,
     /// Records worked on at one time.
@@ -54,8 +56,6 @@ pub struct Options {
     pub dot: Duration,
 }
 
-/// Records worked on at one time: as many as there are connections to upstream would only wait for one another.
-pub const WORKERS_MAX: usize = 4;
 /// How long one attempt of the queue may take until its dot: nobody waits, but a worker is held.
 pub const ATTEMPT: Duration = Duration::from_secs(300);
 
@@ -88,6 +88,14 @@ struct Inner {
     slots: Mutex<HashMap<MessageId, Slot>>,
     wake: Notify,
     workers: Arc<Semaphore>,
+    room: Room,
+}
+
+/// Whether the disk had room when it was asked last.
+#[derive(Default)]
+struct Room {
+    asked_ms: AtomicI64,
+    is_there: AtomicBool,
 }
 
 /// What the queue remembers of one record between looks at the disk.
@@ -106,7 +114,16 @@ impl Queue {
     pub fn new(parts: Parts, options: Options, due: Vec<(MessageId, i64)>) -> Queue {
         let workers = Arc::new(Semaphore::new(options.workers_max));
         let slots = due.into_iter().map(|(id, due_ms)| (id, Slot::due(due_ms))).collect();
-        Queue { inner: Arc::new(Inner { parts, options, slots: Mutex::new(slots), wake: Notify::new(), workers }) }
+        Queue {
+            inner: Arc::new(Inner {
+                parts,
+                options,
+                slots: Mutex::new(slots),
+                wake: Notify::new(),
+                workers,
+                room: Room::default(),
+            }),
+        }
     }
 
     /// Runs until `stop` turns true, then waits for the work at hand within the caller's patience.
@@ -268,11 +285,26 @@ impl Queue {
     pub async fn space(&self) -> Result<(u64, u64), SpoolError> {
         self.inner.on_disk(|spool| spool.space()).await
     }
+
+    /// Whether there is room for what need not be on this disk: more than the smaller of 10 % and 1 GiB is free. Cheap: the
+    /// system is asked once a second. A file system that does not answer has no room.
+    pub fn has_room(&self) -> bool {
+        let room = &self.inner.room;
+        let now_ms = (self.inner.parts.clock)();
+        if now_ms.abs_diff(room.asked_ms.load(Ordering::Relaxed)) >= ROOM_ASKED_EVERY_MS {
+            room.is_there.store(has_room(self.inner.parts.spool.space().ok()), Ordering::Relaxed);
+            room.asked_ms.store(now_ms, Ordering::Relaxed);
+        }
+        room.is_there.load(Ordering::Relaxed)
+    }
 }
+
+/// How often the free space is asked for.
+const ROOM_ASKED_EVERY_MS: u64 = 1_000;
 
 /// Whether there is room to put mail into the spool that need not go there: more than the smaller of 10 % and 1 GiB free.
 /// Unknown space counts as none.
-pub fn has_room(space: Option<(u64, u64)>) -> bool {
+fn has_room(space: Option<(u64, u64)>) -> bool {
     space.is_some_and(|(free, total)| free >= (total / 10).min(1 << 30))
 }
 

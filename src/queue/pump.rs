@@ -9,14 +9,16 @@ use tokio::time::Instant;
 use super::{Inner, due, settle};
 use crate::deliver::BoxFuture;
 use crate::deliver::courier;
-use crate::deliver::outbound::{BodySource, Deadlines, Facts, Outbound};
+use crate::deliver::encode::TwoForms;
+use crate::deliver::outbound::{BodySource, Deadlines};
 use crate::message::{Body, Envelope};
 use crate::spool::{Record, SpoolError, Stage, State};
 use crate::token::MessageId;
 
 /// The longest sleep: clocks are set, and a missed wake-up must not cost more than this.
 const NAP_MAX: Duration = Duration::from_secs(30);
-/// How long a record rests after the disk would not give it.
+/// How long a record rests after the disk would not give it, or when there was nothing to do for it: an attempt that
+/// outlived its client is still awaited, a report could not be written.
 const DISK_REST_MS: i64 = 60_000;
 
 /// Runs until `stop` turns true; then waits for every worker.
@@ -52,19 +54,23 @@ fn start_one(inner: &Arc<Inner>, permit: OwnedSemaphorePermit) -> Option<Duratio
         return Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)).min(NAP_MAX));
     }
     slot.busy = true;
-    let id = *id;
+    let (id, due_ms) = (*id, slot.due_ms);
     drop(slots);
     let inner = Arc::clone(inner);
-    let work: BoxFuture<'static, ()> = Box::pin(hold(inner, id, permit));
+    let work: BoxFuture<'static, ()> = Box::pin(hold(inner, id, due_ms, permit));
     tokio::spawn(work);
     None
 }
 
-/// Works on one record and gives it, and the permit, back.
-async fn hold(inner: Arc<Inner>, id: MessageId, permit: OwnedSemaphorePermit) {
+/// Works on one record and gives it, and the permit, back. A record that is due as before has not moved: it rests, or it
+/// would be read over and over.
+async fn hold(inner: Arc<Inner>, id: MessageId, due_ms: i64, permit: OwnedSemaphorePermit) {
     work(Arc::clone(&inner), id).await;
     if let Some(slot) = inner.slots().get_mut(&id) {
         slot.busy = false;
+        if slot.due_ms == due_ms {
+            slot.due_ms = (inner.parts.clock)().saturating_add(DISK_REST_MS);
+        }
     }
     inner.wake.notify_one();
     drop(permit);
@@ -89,12 +95,12 @@ async fn work(inner: Arc<Inner>, id: MessageId) {
         }
     };
     for (positions, body) in copies {
-        let outbound = outbound(&inner, &record, &positions, body);
+        let copy = copy(&inner, &record, &positions, body);
         let now = Instant::now();
         let dot_sent_by = now + inner.options.attempt;
         let deadlines = Deadlines { dot_sent_by, dot_answered_by: dot_sent_by + inner.options.dot };
         let recipients = positions.len();
-        let fates = match inner.parts.courier.deliver(outbound, deadlines).await {
+        let fates = match inner.parts.courier.deliver_in_either(copy, deadlines).await {
             Ok(fates) => fates,
             Err(cannot) => vec![courier::refusal(cannot); recipients],
         };
@@ -107,29 +113,39 @@ async fn work(inner: Arc<Inner>, id: MessageId) {
 
 /// One copy for upstream. Its recipients are marked `in flight` on disk after upstream's 354, before the dot: should we
 /// die before the answer, the next start knows that it may have arrived.
-fn outbound(inner: &Arc<Inner>, record: &Record, positions: &[usize], body: Body) -> Outbound {
+fn copy(
+    inner: &Arc<Inner>,
+    record: &Record,
+    positions: &[usize],
+    body: Body,
+) -> TwoForms<impl Fn(Vec<Body>) -> BodySource + use<>> {
     let recipients = positions.iter().filter_map(|p| record.envelope.recipients.get(*p).cloned()).collect();
     let envelope = Envelope { recipients, ..record.envelope.clone() };
-    let facts = Facts::of(body.chunks.iter().map(|chunk| chunk.as_ref()));
-    let (inner, id, marked) = (Arc::clone(inner), record.id, positions.to_vec());
-    let source = async move {
-        let mark = move |_: &Record, state: &mut State| {
-            for position in &marked {
-                if let Some(recipient) = state.recipients.get_mut(*position) {
-                    recipient.stage = Stage::InFlight;
-                }
-            }
-        };
-        match settle::update(&inner, id, Box::new(mark)).await {
-            Ok(Some(_)) => Some(body),
-            Ok(None) => None,
-            Err(error) => {
-                tracing::error!(spool.id = %id, %error, "queued mail {id} waits: its state cannot be written");
-                None
+    let (inner, id, positions) = (Arc::clone(inner), record.id, positions.to_vec());
+    let source = move |bodies: Vec<Body>| {
+        let body = bodies.into_iter().next().unwrap_or_default();
+        BodySource::Later(Box::pin(marked(Arc::clone(&inner), id, positions.clone(), body)))
+    };
+    TwoForms { envelope, bodies: vec![body], source }
+}
+
+/// The body, once its recipients are marked on disk; `None` when they cannot be, or the record has gone.
+async fn marked(inner: Arc<Inner>, id: MessageId, positions: Vec<usize>, body: Body) -> Option<Body> {
+    let mark = move |_: &Record, state: &mut State| {
+        for position in &positions {
+            if let Some(recipient) = state.recipients.get_mut(*position) {
+                recipient.stage = Stage::InFlight;
             }
         }
     };
-    Outbound { envelope, facts, body: BodySource::Later(Box::pin(source)) }
+    match settle::update(&inner, id, Box::new(mark)).await {
+        Ok(Some(_)) => Some(body),
+        Ok(None) => None,
+        Err(error) => {
+            tracing::error!(spool.id = %id, %error, "queued mail {id} waits: its state cannot be written");
+            None
+        }
+    }
 }
 
 async fn cannot_load(inner: &Arc<Inner>, id: MessageId, error: SpoolError) {

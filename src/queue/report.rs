@@ -15,7 +15,6 @@ use crate::deliver::bounce::{self, Kind, Occasion};
 use crate::deliver::{Fate, Stage as At, Why};
 use crate::message::Envelope;
 use crate::smtp::reply::{Enhanced, Reply};
-use crate::smtp::{Mailbox, ReversePath};
 use crate::spool::{RecipientState, Record, SpoolError, Stage, State};
 use crate::telemetry::maillog;
 use crate::token::MessageId;
@@ -87,7 +86,6 @@ pub(super) async fn send(
     }
     let now_ms = (inner.parts.clock)();
     let Ok(id) = getrandom::u64().map(MessageId) else { return Err(no_randomness()) };
-    let bounce_sender = bounce_sender(&inner.options.bounce_sender);
     let occasion = Occasion {
         kind,
         envelope: subject.envelope,
@@ -96,7 +94,7 @@ pub(super) async fn send(
         now_unix: now_ms / 1000,
         hostname: &inner.options.hostname,
         upstream: inner.parts.courier.host(),
-        bounce_sender: &bounce_sender,
+        bounce_sender: &inner.options.bounce_sender,
         id: &id.to_string(),
     };
     let written = bounce::report(&occasion, fates);
@@ -187,14 +185,6 @@ fn enhanced(text: &str) -> Option<Enhanced> {
     let mut numbers = text.split('.');
     let code = Enhanced(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
     numbers.next().is_none().then_some(code)
-}
-
-/// `<>`, or the mailbox the operator gave because the provider refuses `<>`.
-fn bounce_sender(configured: &str) -> ReversePath {
-    match Mailbox::parse(configured.as_bytes(), true) {
-        Ok(mailbox) if !configured.is_empty() => ReversePath::Mailbox(mailbox),
-        _ => ReversePath::Null,
-    }
 }
 
 fn log_given_up(inner: &Inner, record: &Record, state: &State, owed: &[usize]) {

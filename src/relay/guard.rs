@@ -2,7 +2,9 @@
 //!
 //! The key is who sent, from which reverse path, and the hash of every octet; the results are kept per recipient, so that
 //! the same bytes to somebody else are delivered normally. While the first submission still runs, the second waits for it.
-//! An entry outlives its submission only where the answer may not have been seen.
+//! What an entry knows counts only where the answer may not have been seen: it came late, it was a 451 although somebody
+//! has the mail, or the client's connection broke before it spoke again. That last is often known only afterwards, so the
+//! entry keeps the client's handle and asks it when the same mail comes again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
 
+use crate::listener::ClientGone;
 use crate::message::Mail;
 use crate::settings::Submitter;
 use crate::smtp::ReversePath;
@@ -30,6 +33,16 @@ type Done = HashSet<Vec<u8>>;
 struct Entry {
     done: Arc<tokio::sync::Mutex<Done>>,
     expires: Option<Instant>,
+    /// Who was answered in time; what is known counts only if they turn out to be gone.
+    answered: Option<ClientGone>,
+}
+
+/// Whether the client may have missed its answer.
+pub(crate) enum Seen {
+    /// Late, or a 451 although somebody has the mail, or the client had left already.
+    PerhapsNot,
+    /// In time, unless this handle says later that the connection broke.
+    Unless(ClientGone),
 }
 
 impl Entry {
@@ -77,8 +90,18 @@ impl Guard {
     /// or the earlier one did not end within `patience`.
     pub(crate) async fn claim(&self, key: Key, now: Instant, patience: Duration) -> Option<Claim> {
         let done = self.entry(&key, now)?;
-        let done = tokio::time::timeout(patience, done.lock_owned()).await.ok()?;
+        let mut done = tokio::time::timeout(patience, done.lock_owned()).await.ok()?;
+        if self.was_seen(&key) {
+            // They know that it was taken: the same mail again is meant to be sent again.
+            done.clear();
+        }
         Some(Claim { key, done })
+    }
+
+    fn was_seen(&self, key: &Key) -> bool {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let answered = entries.get(key).and_then(|entry| entry.answered.as_ref());
+        answered.is_some_and(|client| !client.is_gone())
     }
 
     fn entry(&self, key: &Key, now: Instant) -> Option<Arc<tokio::sync::Mutex<Done>>> {
@@ -90,29 +113,35 @@ impl Guard {
             entries.retain(|_, entry| entry.is_wanted(now));
         }
         if entries.len() >= ENTRIES_MAX {
+            // Those answered in time are the least likely to come again.
+            entries.retain(|_, entry| entry.answered.as_ref().is_none_or(ClientGone::is_gone));
+        }
+        if entries.len() >= ENTRIES_MAX {
             return None;
         }
         let done = Arc::default();
-        entries.insert(key.clone(), Entry { done: Arc::clone(&done), expires: None });
+        entries.insert(key.clone(), Entry { done: Arc::clone(&done), expires: None, answered: None });
         Some(done)
     }
 
-    /// Ends a submission. `keep` when its answer came late, could not be written, or was a 451 although somebody has the mail.
+    /// Ends a submission: who has been taken care of, and whether the client knows it.
     pub(crate) fn release(
         &self,
         mut claim: Claim,
         taken_care_of: impl IntoIterator<Item = Vec<u8>>,
-        keep: bool,
+        seen: Seen,
         now: Instant,
     ) {
         claim.done.extend(taken_care_of);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if keep && !claim.done.is_empty() {
-            if let Some(entry) = entries.get_mut(&claim.key) {
-                entry.expires = Some(now + KEPT_FOR);
-            }
-        } else {
+        if claim.done.is_empty() {
             entries.remove(&claim.key);
+        } else if let Some(entry) = entries.get_mut(&claim.key) {
+            entry.expires = Some(now + KEPT_FOR);
+            entry.answered = match seen {
+                Seen::PerhapsNot => None,
+                Seen::Unless(client) => Some(client),
+            };
         }
     }
 }
@@ -121,5 +150,62 @@ impl Claim {
     /// Whether an earlier submission has taken care of this recipient.
     pub(crate) fn is_done(&self, recipient: &[u8]) -> bool {
         self.done.contains(recipient)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::message::Envelope;
+    use crate::smtp::extension::MailParams;
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    fn key(raw: &'static str, login: &str) -> Key {
+        let envelope =
+            Envelope { reverse_path: ReversePath::Null, params: MailParams::default(), recipients: Vec::new() };
+        let submitter = Submitter { org: "org1".parse().unwrap(), login: Some(login.to_owned()) };
+        Key::of(&submitter, &Mail { envelope, raw: Bytes::from_static(raw.as_bytes()) }, true).unwrap()
+    }
+
+    async fn ends(guard: &Guard, key: Key, seen: Seen) {
+        let claim = guard.claim(key, Instant::now(), PATIENCE).await.unwrap();
+        guard.release(claim, [b"b@ok.test".to_vec()], seen, Instant::now());
+    }
+
+    async fn is_done(guard: &Guard, key: Key, recipient: &[u8]) -> bool {
+        guard.claim(key, Instant::now(), PATIENCE).await.unwrap().is_done(recipient)
+    }
+
+    /// Only who may have missed the answer is guarded; another mail, sender or recipient never is.
+    #[tokio::test]
+    async fn who_is_guarded() {
+        let guard = Guard::default();
+        ends(&guard, key("mail", "ana"), Seen::PerhapsNot).await;
+        assert!(is_done(&guard, key("mail", "ana"), b"b@ok.test").await);
+        assert!(!is_done(&guard, key("mail", "ana"), b"c@ok.test").await, "another recipient");
+        assert!(!is_done(&guard, key("other mail", "ana"), b"b@ok.test").await);
+        assert!(!is_done(&guard, key("mail", "ben"), b"b@ok.test").await);
+
+        let client = ClientGone::default();
+        ends(&guard, key("seen", "ana"), Seen::Unless(client.clone())).await;
+        assert!(!is_done(&guard, key("seen", "ana"), b"b@ok.test").await, "answered in time: sent again on purpose");
+        ends(&guard, key("lost", "ana"), Seen::Unless(client.clone())).await;
+        client.mark();
+        assert!(is_done(&guard, key("lost", "ana"), b"b@ok.test").await, "the connection broke before it spoke again");
+    }
+
+    /// The second submission waits for the first, and knows what became of it.
+    #[tokio::test]
+    async fn a_second_submission_waits_for_the_first() {
+        let guard = Arc::new(Guard::default());
+        let first = guard.claim(key("mail", "ana"), Instant::now(), PATIENCE).await.unwrap();
+        let other = Arc::clone(&guard);
+        let second = tokio::spawn(async move { is_done(&other, key("mail", "ana"), b"b@ok.test").await });
+        tokio::task::yield_now().await;
+        guard.release(first, [b"b@ok.test".to_vec()], Seen::PerhapsNot, Instant::now());
+        assert!(second.await.unwrap());
     }
 }

@@ -7,10 +7,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::attempts::{self, Attempt, InFlight, Standings};
-use super::guard::{Claim, Key};
+use super::guard::{Claim, Key, Seen};
 use super::{Job, Relay, record};
 use crate::deliver::decision::{Decision, Standing, decide};
-use crate::deliver::outbound::{BodySource, Deadlines, Facts, Outbound};
+use crate::deliver::encode::TwoForms;
+use crate::deliver::outbound::{BodySource, Deadlines};
 use crate::deliver::{Fate, predict};
 use crate::message::{Body, Envelope, header};
 use crate::queue::due::{self, Attempted};
@@ -32,7 +33,7 @@ pub(super) async fn deliver_and_answer(relay: &Relay, mut job: Job) -> Reply {
     };
     let positions: Vec<usize> =
         (0..job.submission.mail.envelope.recipients.len()).filter(|p| !is_done(&job, *p)).collect();
-    let recorded = begin_record(relay, &mut job).await;
+    let recorded = begin_record(relay, &job);
     let mut standings = attempt(relay, &job, &positions, recorded.clone()).await;
     if standings.too_large && job.recipe.tracked {
         maillog::untouched(job.id, "with our links it is larger than upstream takes");
@@ -71,10 +72,13 @@ async fn conclude(relay: &Relay, job: Job, standings: Standings, claim: Option<C
     log(relay, &job, &standings.all, &reply);
     tell_history(relay, &job, &standings.all).await;
     // After a 451 the client sends again, although somebody may have the mail by now.
-    let keep_guard = !reply.is_positive() || client_gone || job.begun.elapsed() > LATE;
+    let seen = match !reply.is_positive() || client_gone || job.begun.elapsed() > LATE {
+        true => Seen::PerhapsNot,
+        false => Seen::Unless(job.submission.client_gone.clone()),
+    };
     let taken: Vec<Vec<u8>> = taken_care_of(&job, &standings.all, reply.is_positive());
     if let Some(claim) = claim {
-        relay.guard.release(claim, taken, keep_guard, std::time::Instant::now());
+        relay.guard.release(claim, taken, seen, std::time::Instant::now());
     }
     report_relayed(relay, &job, &standings.all).await;
     hand_over(relay, &job, standings.in_flight);
@@ -95,8 +99,13 @@ async fn claim(relay: &Relay, job: &Job) -> Option<Claim> {
 
 /// Begins to write the message record, beside the upstream dialogue. The value turns true when it is durable, false when
 /// it will not be in time.
-async fn begin_record(relay: &Relay, job: &mut Job) -> watch::Receiver<Option<bool>> {
+fn begin_record(relay: &Relay, job: &Job) -> watch::Receiver<Option<bool>> {
     let (tell, told) = watch::channel(None);
+    if !relay.parts.queue.has_room() {
+        maillog::record_not_durable(job.id, "the disk is nearly full");
+        tell.send_replace(Some(false));
+        return told;
+    }
     let record = record::record(&relay.parts, job, job.id);
     let (history, id, limit) = (Arc::clone(&relay.parts.history), job.id, relay.options.record_max);
     tokio::spawn(async move {
@@ -122,48 +131,47 @@ async fn attempt(relay: &Relay, job: &Job, positions: &[usize], recorded: watch:
     let groups = job.recipe.groups(positions);
     let forecast = relay.parts.courier.forecast(groups.len(), job.submission.mail.raw.len() as u64);
     let straight = predict::straight_to_spool(&forecast, &relay.options.predict);
-    if let Some(why) = straight.filter(|_| !groups.is_empty()) {
-        let roomy = crate::queue::has_room(relay.parts.queue.space().await.ok());
-        if roomy {
-            tracing::info!(message.id = %job.id, "queued {} without trying: {why}", job.id);
-            let all = vec![Standing::Untried; recipients];
-            return Standings { all, canary_stopped: false, in_flight: Vec::new(), too_large: false };
-        }
+    if let Some(why) = straight.filter(|_| !groups.is_empty() && relay.parts.queue.has_room()) {
+        tracing::info!(message.id = %job.id, "queued {} without trying: {why}", job.id);
+        let all = vec![Standing::Untried; recipients];
+        return Standings { all, canary_stopped: false, in_flight: Vec::new(), too_large: false };
     }
     let bodies = relay.parts.composer.render(&job.prepared, job.id, &job.recipe, &groups);
-    let plain = Arc::new(job.prepared.identity());
+    let plain = job.prepared.identity();
     let until = job.begun + relay.options.budget;
     let deadlines = Deadlines { dot_sent_by: until, dot_answered_by: until + relay.options.dot };
     let start = |number: usize, canary: bool| -> Attempt {
         let none = Vec::new();
         let group = groups.get(number).unwrap_or(&none);
         let tracked = bodies.get(number).cloned().unwrap_or_default();
-        let envelope = envelope(job, group);
-        let facts = Facts::of(tracked.chunks.iter().map(|chunk| chunk.as_ref()));
-        let body = body(job, canary, tracked, Arc::clone(&plain), recorded.clone());
-        let outbound = Outbound { envelope, facts, body: BodySource::Later(Box::pin(body)) };
+        let bodies = vec![tracked, plain.clone()];
+        let copy = TwoForms { envelope: envelope(job, group), bodies, source: source(job, canary, recorded.clone()) };
         let courier = Arc::clone(&relay.parts.courier);
-        tokio::spawn(async move { courier.deliver(outbound, deadlines).await })
+        tokio::spawn(async move { courier.deliver_in_either(copy, deadlines).await })
     };
     attempts::run(recipients, groups.clone(), until, relay.options.parallel_max, start).await
 }
 
-/// Asked for after upstream's 354: the last moment to withdraw, and the moment by which the record must be durable.
-fn body(
+/// What upstream's 354 asks for, out of the tracked body and the plain one.
+fn source(
     job: &Job,
     canary: bool,
-    tracked: Body,
-    plain: Arc<Body>,
-    mut recorded: watch::Receiver<Option<bool>>,
-) -> impl Future<Output = Option<Body>> + Send + use<> {
+    recorded: watch::Receiver<Option<bool>>,
+) -> impl Fn(Vec<Body>) -> BodySource + Send + use<> {
     let (client_gone, is_tracked) = (job.submission.client_gone.clone(), job.recipe.tracked);
-    async move {
-        let durable = !is_tracked || recorded.wait_for(Option::is_some).await.is_ok_and(|told| *told == Some(true));
-        // Looked for once, before the first dot: whoever left will send again. Later copies go whether they are there or not.
-        if canary && client_gone.is_gone() {
-            return None;
-        }
-        Some(if durable { tracked } else { Body::clone(&plain) })
+    move |bodies| {
+        let mut bodies = bodies.into_iter();
+        let (tracked, plain) = (bodies.next().unwrap_or_default(), bodies.next().unwrap_or_default());
+        let (client_gone, mut recorded) = (client_gone.clone(), recorded.clone());
+        // The last moment to withdraw, and the moment by which the record must be durable.
+        BodySource::Later(Box::pin(async move {
+            let durable = !is_tracked || recorded.wait_for(Option::is_some).await.is_ok_and(|told| *told == Some(true));
+            // Looked for once, before the first dot: whoever left will send again. Later copies go whether they are there or not.
+            if canary && client_gone.is_gone() {
+                return None;
+            }
+            Some(if durable { tracked } else { plain })
+        }))
     }
 }
 
@@ -175,6 +183,10 @@ fn envelope(job: &Job, positions: &[usize]) -> Envelope {
 
 /// Writes the spool record before the 250.
 async fn keep(relay: &Relay, job: &Job, standings: &[Standing]) -> Result<(), Reply> {
+    if !relay.parts.queue.has_room() {
+        tracing::error!(message.id = %job.id, "{} needs the spool, whose disk is nearly full: it is left to its client", job.id);
+        return Err(Reply::spool_full());
+    }
     let recipe = serde_json::to_string(&job.recipe).map_err(|error| {
         tracing::error!(message.id = %job.id, %error, "a recipe cannot be written");
         Reply::internal_error()
@@ -288,7 +300,7 @@ fn log(relay: &Relay, job: &Job, standings: &[Standing], reply: &Reply) {
         Some(why) => maillog::untouched(job.id, &why.to_string()),
         None => {
             let (links, left_alone) = record::link_counts(job);
-            maillog::rewritten(job.id, job.tracking, links, left_alone, job.begun.elapsed());
+            maillog::rewritten(job.id, job.tracking, links, left_alone, job.prepared_in);
         }
     }
     if accepted == standings.len() {

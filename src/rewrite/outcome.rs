@@ -93,7 +93,7 @@ pub enum LinkDecision {
     LineLength,
     /// It is a link of ours and stays one (`quotes = "leave"`, or a preference page).
     Ours,
-    /// An old link of ours in plain text, where links are not tracked: it leads where it led, without us.
+    /// An old link of ours, where links are not tracked: it leads where it led, without us.
     Unwrapped,
     /// Part of a picture in SVG or MathML.
     ForeignContent,
@@ -108,7 +108,7 @@ impl fmt::Display for LinkDecision {
             LinkDecision::BrokenEncoding => f.write_str("left: its transfer encoding is broken"),
             LinkDecision::LineLength => f.write_str("left: line length"),
             LinkDecision::Ours => f.write_str("left: it is a tracking link already"),
-            LinkDecision::Unwrapped => f.write_str("left"),
+            LinkDecision::Unwrapped => f.write_str("not tracked anew"),
             LinkDecision::ForeignContent => f.write_str("left: inside SVG or MathML"),
         }
     }

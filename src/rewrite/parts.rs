@@ -113,6 +113,10 @@ impl Collector<'_> {
     ) -> Result<Vec<Edit>, PartLeft> {
         let content = decoded.content(self.raw);
         let unwrap = self.options.quotes == Quotes::Unwrap;
+        let old = unwrap && (quotes::may_hold_pixels(content) || quotes::may_hold_links(content));
+        if !self.options.wanted.is_on() && !old {
+            return Ok(Vec::new());
+        }
         let want = Want {
             images: unwrap && quotes::may_hold_pixels(content),
             body: pixel,
@@ -159,10 +163,7 @@ impl Collector<'_> {
             }
             let label = String::from_utf8_lossy(content.get(link.label).unwrap_or_default());
             let judged = self.judge(Destination::from_text(url), &label, decoded.is_broken(&link.url));
-            if !self.options.wanted.text_links && !judged.unwrapped {
-                continue;
-            }
-            let judged = if self.options.wanted.text_links { judged } else { judged.only_unwrapped() };
+            let Some(judged) = judged.if_wanted(self.options.wanted.text_links) else { continue };
             edits.extend(self.link_edit(number, link.url, url.as_bytes(), judged, When::TextLinks, Style::Plain));
         }
         self.finish(decoded, content.len(), edits)
@@ -204,6 +205,7 @@ impl Collector<'_> {
             judged.decision = LinkDecision::LeftAlone(LeftAlone::OptedOut);
             edits.push(Edit::plain(opt_out.clone(), When::AnyOn, Vec::new()));
         }
+        let Some(judged) = judged.if_wanted(self.options.wanted.links) else { return };
         let style = anchor.quote.map_or(Style::Unquoted, Style::Quoted);
         let edit = self.link_edit(part, anchor.value.clone(), value, judged, When::Links, style);
         edits.extend(edit.map(|edit| Edit {
@@ -301,9 +303,14 @@ impl Collector<'_> {
 }
 
 impl Judged {
-    /// Tracking is not wanted here, but our old tracking still goes.
-    fn only_unwrapped(self) -> Judged {
-        Judged { decision: LinkDecision::Unwrapped, ..self }
+    /// The judgement where links of this kind are tracked; where they are not, an old link of ours is unwrapped all the
+    /// same, and the others are nobody's business.
+    fn if_wanted(self, wanted: bool) -> Option<Judged> {
+        match wanted {
+            true => Some(self),
+            false if self.unwrapped => Some(Judged { decision: LinkDecision::Unwrapped, ..self }),
+            false => None,
+        }
     }
 }
 

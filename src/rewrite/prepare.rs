@@ -96,7 +96,8 @@ fn read(raw: &[u8], options: &Options<'_>) -> Result<Read, Untouched> {
         let edited = collector.part(&tree, number, pixel_part == Some(number));
         parts.extend(edited.map_err(|_| Untouched::TooManyLinks)?);
     }
-    let untouched = parts.is_empty().then_some(Untouched::NothingToTrack);
+    let nothing = if options.wanted.is_on() { Untouched::NothingToTrack } else { Untouched::NotWanted };
+    let untouched = parts.is_empty().then_some(nothing);
     let outcome = Outcome { untouched, parts: collector.parts, links: collector.links, pixel: collector.pixel };
     Ok((parts, collector.slots, outcome))
 }
@@ -130,7 +131,7 @@ fn rules(raw: &[u8], options: &Options<'_>) -> LinkRules {
 /// of a mixed. Guarded parts are not looked into; a part that is chosen and then stays has no pixel elsewhere.
 fn pixel_part(tree: &Tree, number: usize) -> Option<usize> {
     let part = tree.parts.get(number)?;
-    if guarded::part(tree, number).is_some() {
+    if guarded::part(tree, number).is_some() || part.body.is_empty() {
         return None;
     }
     let inside = |child: &usize| pixel_part(tree, *child);

@@ -353,7 +353,8 @@ mod tests {
 
     #[test]
     fn writes_only_the_lines_it_must() {
-        let rows: &[(&str, &[(Range<usize>, &str)], &str)] = &[
+        type Row<'a> = (&'a str, &'a [(Range<usize>, &'a str)], &'a str);
+        let rows: &[Row<'_>] = &[
             // the neighbours keep their odd spelling, and so do kept octets of the edited line
             ("=41\r\n=42=43x\r\n=44 \r\n", &[(5..6, "=")], "=41\r\n=42=43=3D\r\n=44 \r\n"),
             // soft breaks of edited lines are laid out anew, of others not

@@ -61,23 +61,27 @@ fn url_end(content: &[u8], start: usize, from: usize) -> usize {
 
 /// Length without the punctuation of the sentence around it: `.`, `,` and the like, and a bracket that opened before.
 fn trimmed(url: &[u8]) -> usize {
-    let mut url = url;
-    while let Some((last, before)) = url.split_last() {
-        let opened = |open: u8| before.iter().filter(|b| **b == open).count();
-        let closed = |close: u8| before.iter().filter(|b| **b == close).count();
-        let goes = match last {
-            b'.' | b',' | b';' | b':' | b'!' | b'?' | b'\'' | b'*' | b'~' | b'|' => true,
-            b')' => opened(b'(') <= closed(b')'),
-            b']' => opened(b'[') <= closed(b']'),
-            b'}' => opened(b'{') <= closed(b'}'),
-            _ => false,
+    // How many more brackets of each kind open than close, in what is left.
+    let mut open = [b"()", b"[]", b"{}"]
+        .map(|pair| url.iter().fold(0isize, |open, b| open + isize::from(*b == pair[0]) - isize::from(*b == pair[1])));
+    let mut len = url.len();
+    while let Some(last) = len.checked_sub(1).and_then(|at| url.get(at)) {
+        let kind = match last {
+            b'.' | b',' | b';' | b':' | b'!' | b'?' | b'\'' | b'*' | b'~' | b'|' => None,
+            b')' => Some(0),
+            b']' => Some(1),
+            b'}' => Some(2),
+            _ => break,
         };
-        if !goes {
-            break;
+        match kind.and_then(|kind: usize| open.get_mut(kind)) {
+            // It closes one that opened inside the URL.
+            Some(open) if *open >= 0 => break,
+            Some(open) => *open += 1,
+            None => {}
         }
-        url = before;
+        len -= 1;
     }
-    url.len()
+    len
 }
 
 fn label(content: &[u8], start: usize) -> Range<usize> {

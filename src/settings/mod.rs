@@ -5,6 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
 /// How much is recorded of one kind of event. Ordered: `Off < Aggregate < Individual`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Mode {
@@ -159,6 +161,10 @@ pub struct Org {
     pub quotes: Quotes,
     /// Link hosts never tracked: lower-case, `example.com` also covers its subdomains.
     pub excluded_hosts: Vec<String>,
+    /// Names of the event rules it has switched off (DESIGN 7), e.g. `instant`.
+    pub rules_off: Vec<String>,
+    /// Networks whose events are its own people's, besides the one a mail was submitted from.
+    pub own_networks: Vec<IpNet>,
 }
 
 /// `visible_urls` (DESIGN 5.4).

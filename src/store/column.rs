@@ -7,7 +7,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 
 use super::StoreError;
 use super::record::DeliveryState;
-use crate::event::{EventKind, Verdict};
+use crate::event::{EventKind, Verdict, Via};
 use crate::settings::{Mode, OrgName};
 use crate::token::{MessageId, SiteId};
 
@@ -58,6 +58,7 @@ word_column!(OrgName, |text| text.parse().ok());
 word_column!(DeliveryState, DeliveryState::parse);
 word_column!(EventKind, EventKind::parse);
 word_column!(Verdict, Verdict::parse);
+word_column!(Via, Via::parse);
 
 /// The column holds a word that this program does not write there.
 #[derive(Debug, thiserror::Error)]

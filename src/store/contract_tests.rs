@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::history::{Options, SqliteHistory};
 use super::memory::MemoryHistory;
 use super::record::{
-    Delivery, DeliveryState, LinkRecord, MessageFilter, MessageRecord, MessageSummary, RecipientRecord,
+    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, DeliveryState, Expiry, LinkRecord,
+    Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, RecipientRecord, Recording,
 };
 use super::{HistoryStore, Inserted, TimelineFilter};
-use crate::event::{Event, EventKind, Verdict};
+use crate::event::{Event, EventKind, Rule, Verdict, Via};
 use crate::settings::Mode;
 use crate::token::{MessageId, SiteId, TokenId};
 
@@ -57,7 +58,11 @@ pub(super) fn event(message: u64, recipient: u16, kind: EventKind, verdict: Verd
         kind,
         verdict,
         rule: "prefetch".to_owned(),
+        former: Some(Verdict::Proxy),
+        repeats: 3,
         country: Some("IT".to_owned()),
+        city: Some("Torino".to_owned()),
+        via: Some(Via::Hosting),
         agent_family: Some("Thunderbird".to_owned()),
         os_family: Some("Debian".to_owned()),
         device_family: None,
@@ -186,6 +191,7 @@ async fn events_are_counted_with_their_message() {
         store.record(vec![event(1, 9, Open, Verdict::Person), event(404, 9, Open, Verdict::Person)]).await.unwrap();
         let summary = &list(&*store, MessageFilter { limit: 1, ..MessageFilter::default() }).await[0];
         assert_eq!((summary.opens, summary.clicks, summary.recipients, summary.tracked), (3, 1, 4, true));
+        assert_eq!((summary.machine_opens, summary.machine_clicks), (1, 1));
     })
     .await;
 }
@@ -217,6 +223,8 @@ async fn the_timeline_names_only_who_it_must_be() {
             let day = Event {
                 at_ms: 1_699_920_000_000,
                 country: None,
+                city: None,
+                via: None,
                 agent_family: None,
                 os_family: None,
                 network_hash: None,
@@ -254,6 +262,214 @@ async fn the_timeline_filters_and_follows() {
             let found: Vec<i64> = store.timeline(filter.clone()).await.unwrap().iter().map(|e| e.sequence).collect();
             assert_eq!(found, expected, "{filter:?}");
         }
+    })
+    .await;
+}
+
+fn counts(opens: i64, clicks: i64, machine_opens: i64, machine_clicks: i64) -> Counts {
+    Counts { opens, clicks, machine_opens, machine_clicks }
+}
+
+async fn days(store: &dyn HistoryStore, org: Option<&str>, login: Option<&str>) -> Vec<DayCount> {
+    let filter = DayCountFilter {
+        org: org.map(|org| org.parse().unwrap()),
+        login: login.map(str::to_owned),
+        first_day: 0,
+        last_day: i64::MAX,
+        limit: 100,
+    };
+    store.day_counts(filter).await.unwrap()
+}
+
+/// By copy, by org, sender and day; a message that is lost counts nowhere. A trusted network's mail has no login.
+#[tokio::test]
+async fn counters_of_copies_and_days() {
+    against_both(|store| async move {
+        store.insert(record(1)).await.unwrap();
+        store.insert(MessageRecord { login: None, ..record(2) }).await.unwrap();
+        store.insert(MessageRecord { org: "beta".parse().unwrap(), ..record(3) }).await.unwrap();
+        use EventKind::{Click, Open};
+        let next_day = Event { at_ms: 1_700_006_400_000, ..event(1, 9, Click, Verdict::Machine) };
+        let events = vec![
+            event(1, 9, Open, Verdict::Proxy),
+            event(1, 9, Open, Verdict::Own),
+            event(1, 7, Click, Verdict::Person),
+            next_day,
+            event(2, 9, Open, Verdict::Person),
+            event(3, 9, Open, Verdict::Person),
+            event(404, 9, Open, Verdict::Person),
+        ];
+        for events in [events[..3].to_vec(), events[3..].to_vec()] {
+            store.record(events).await.unwrap();
+        }
+        let copy = |copy_index, counts| CopyCount { copy_index, counts };
+        let of_copies = vec![copy(7, counts(0, 1, 0, 0)), copy(9, counts(1, 0, 1, 1))];
+        assert_eq!(store.copy_counts(MessageId(1)).await.unwrap(), of_copies);
+        assert_eq!(store.copy_counts(MessageId(404)).await.unwrap(), []);
+        let day = |org: &str, login: Option<&str>, day, counts| DayCount {
+            org: org.parse().unwrap(),
+            login: login.map(str::to_owned),
+            day,
+            counts,
+        };
+        let all = [
+            day("acme", None, 19_675, counts(1, 0, 0, 0)),
+            day("acme", Some("ann"), 19_675, counts(1, 1, 1, 0)),
+            day("acme", Some("ann"), 19_676, counts(0, 0, 0, 1)),
+            day("beta", Some("ann"), 19_675, counts(1, 0, 0, 0)),
+        ];
+        assert_eq!(days(&*store, None, None).await, all);
+        assert_eq!(days(&*store, Some("acme"), None).await, all[..3]);
+        assert_eq!(days(&*store, Some("acme"), Some("ann")).await, all[1..3]);
+        assert_eq!(days(&*store, None, Some("")).await, all[..1]);
+        let one_day = DayCountFilter { first_day: 19_676, last_day: 19_676, limit: 9, ..DayCountFilter::default() };
+        assert_eq!(store.day_counts(one_day).await.unwrap(), all[2..3]);
+        let first = DayCountFilter { last_day: i64::MAX, limit: 1, ..DayCountFilter::default() };
+        assert_eq!(store.day_counts(first).await.unwrap(), all[..1]);
+    })
+    .await;
+}
+
+/// A repeat is no count of its own; a verdict taken back moves every counter and stays readable.
+#[tokio::test]
+async fn later_events_change_earlier_ones() {
+    against_both(|store| async move {
+        store.insert(record(1)).await.unwrap();
+        let fresh = |link| {
+            let mut event = event(1, 9, EventKind::Click, Verdict::Person);
+            event.id.link = link;
+            Event { repeats: 0, former: None, rule: String::new(), ..event }
+        };
+        let recording = |events, mended| Arc::new(Recording { events, mended });
+        let sequences = store.put_on_record(recording(vec![fresh(1), fresh(2)], Vec::new())).await.unwrap();
+        assert_eq!(sequences, [1, 2]);
+        let burst = Some((Verdict::Machine, Rule::Burst));
+        let mended = vec![
+            Mended { sequence: 1, repeats: 2, verdict: burst },
+            Mended { sequence: 2, repeats: 1, verdict: None },
+            Mended { sequence: 99, repeats: 1, verdict: burst },
+        ];
+        assert_eq!(store.put_on_record(recording(vec![fresh(3)], mended)).await.unwrap(), [3]);
+        let again = Mended { sequence: 1, repeats: 0, verdict: burst };
+        assert_eq!(store.put_on_record(recording(Vec::new(), vec![again])).await.unwrap(), Vec::<i64>::new());
+        let timeline = store.timeline(TimelineFilter { limit: 9, ..TimelineFilter::default() }).await.unwrap();
+        let events: Vec<Event> = timeline.into_iter().map(|entry| entry.event).collect();
+        let taken_back = Event {
+            repeats: 2,
+            verdict: Verdict::Machine,
+            rule: "burst".to_owned(),
+            former: Some(Verdict::Person),
+            ..fresh(1)
+        };
+        assert_eq!(events, [taken_back, Event { repeats: 1, ..fresh(2) }, fresh(3)]);
+        let after = counts(0, 2, 0, 1);
+        assert_eq!(store.copy_counts(MessageId(1)).await.unwrap()[0].counts, after);
+        assert_eq!(days(&*store, None, None).await[0].counts, after);
+        let summary = &list(&*store, MessageFilter { limit: 1, ..MessageFilter::default() }).await[0];
+        assert_eq!((summary.clicks, summary.machine_clicks), (2, 1));
+    })
+    .await;
+}
+
+/// Own copies, a shared one, one nobody got, a lost message; and how delivery changes them.
+#[tokio::test]
+async fn what_is_known_of_copies() {
+    against_both(|store| async move {
+        store.insert(record(1)).await.unwrap();
+        let delivery = |state, at_ms| Delivery { state, reply: String::new(), at_ms };
+        let outcomes = vec![
+            (9, delivery(DeliveryState::Accepted, 40)),
+            (20, delivery(DeliveryState::Accepted, 50)),
+            (21, delivery(DeliveryState::Deferred, 60)),
+        ];
+        store.settle(MessageId(1), outcomes).await.unwrap();
+        let known = |recipients, accepted_at_ms, waiting_since_ms| CopyFacts {
+            org: "acme".parse().unwrap(),
+            network_hash: Some([1, 2, 3, 4, 5, 6, 7, 8]),
+            links: 2,
+            recipients,
+            accepted_at_ms,
+            waiting_since_ms,
+            settled: waiting_since_ms.is_none(),
+            past: Vec::new(),
+        };
+        let ids = [(1, 9), (1, 7), (1, 20), (1, 1000), (404, 9)];
+        let ids = ids.map(|(message, copy_index)| CopyId { message: MessageId(message), copy_index });
+        let expected = [
+            Some(known(1, Some(40), None)),
+            Some(known(1, None, Some(5))),
+            Some(known(2, Some(50), Some(60))),
+            Some(known(0, None, None)),
+            None,
+        ];
+        assert_eq!(store.copies(ids.to_vec(), None).await.unwrap(), expected);
+        for state in [DeliveryState::Unknown, DeliveryState::Refused] {
+            store.settle(MessageId(1), vec![(9, delivery(state, 70))]).await.unwrap();
+            let facts = store.copies(vec![ids[0]], None).await.unwrap()[0].clone().unwrap();
+            let settled = state == DeliveryState::Refused;
+            assert_eq!((facts.accepted_at_ms, facts.waiting_since_ms, facts.settled), (None, None, settled));
+        }
+    })
+    .await;
+}
+
+/// The copy's own events, young enough, and only where their networks were kept.
+#[tokio::test]
+async fn what_a_copys_last_minute_was() {
+    against_both(|store| async move {
+        store.insert(record(1)).await.unwrap();
+        let at = |at_ms, recipient, kind| Event { at_ms, ..event(1, recipient, kind, Verdict::Machine) };
+        use EventKind::{Click, Open};
+        store.record(vec![at(100, 9, Open), at(101, 9, Click), at(102, 7, Open), at(103, 7, Click)]).await.unwrap();
+        let id = |copy_index| CopyId { message: MessageId(1), copy_index };
+        let known = store.copies(vec![id(9), id(7), id(20)], Some(100)).await.unwrap();
+        let past: Vec<Vec<PastEvent>> = known.into_iter().map(|facts| facts.unwrap().past).collect();
+        let click = |sequence, at_ms| PastEvent {
+            sequence,
+            at_ms,
+            kind: Click,
+            link: 0,
+            network_hash: [8; 8],
+            rule: Some(Rule::Prefetch),
+        };
+        assert_eq!(past, [vec![click(2, 101)], vec![click(4, 103)], vec![]]);
+    })
+    .await;
+}
+
+/// Old events go and old messages go; what was recorded lately for one of those names nobody; counters of days stay.
+#[tokio::test]
+async fn what_is_too_old_is_forgotten() {
+    against_both(|store| async move {
+        let day_ms = 86_400_000;
+        for (id, day) in (1..=60).zip([1, 50].into_iter().cycle()) {
+            store.insert(MessageRecord { accepted_at_ms: day * day_ms, ..record(id) }).await.unwrap();
+        }
+        let at = |message, day: i64| Event {
+            at_ms: day * day_ms + 5,
+            ..event(message, 9, EventKind::Open, Verdict::Person)
+        };
+        let old: Vec<Event> = (0..1200).map(|_| at(1, 2)).collect();
+        store.record([vec![at(2, 60)], old, vec![at(1, 60), at(2, 60)]].concat()).await.unwrap();
+        let mut expiry =
+            Expiry { messages_before_ms: 40 * day_ms, events_before_ms: 40 * day_ms, after_sequence: 0, young: 0 };
+        let (mut messages, mut events, mut slices) = (0, 0, 0);
+        loop {
+            let expired = store.expire(expiry).await.unwrap();
+            (messages, events, slices) = (messages + expired.messages, events + expired.events, slices + 1);
+            assert!(slices < 10);
+            match expired.next {
+                Some(next) => expiry = next,
+                None => break,
+            }
+        }
+        assert_eq!((messages, events), (30, 1200));
+        assert_eq!(list(&*store, MessageFilter { limit: 500, ..MessageFilter::default() }).await.len(), 30);
+        assert_eq!(store.message(MessageId(1)).await.unwrap(), None);
+        let left = store.timeline(TimelineFilter { limit: 9, ..TimelineFilter::default() }).await.unwrap();
+        let left: Vec<_> = left.iter().map(|e| (e.event.id.message.0, e.event.at_ms, e.event.network_hash)).collect();
+        let (whole, day) = (60 * day_ms + 5, 60 * day_ms);
+        assert_eq!(left, [(2, whole, Some([8; 8])), (1, day, None), (2, whole, Some([8; 8]))]);
     })
     .await;
 }

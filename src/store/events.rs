@@ -1,22 +1,24 @@
-//! Write: events, with the counters of their messages in the same commit.
+//! Write: events, what later ones change of them, and all counters, in one commit.
 //!
 //! **Invariant:** what is kept of an event follows the mode its copy was sent under. Only `individual` keeps time of
 //! day, place, device and network; `aggregate` keeps the day. A message that is not known (its record was erased or
-//! lost, its links work on) is kept as an aggregate.
+//! lost, its links work on) is kept as an aggregate. A counter always equals what its events say at the commit.
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 
 use super::column::Column;
+use super::counters::Added;
+use super::record::{Counts, Mended, Recording};
 use crate::event::{Event, EventKind};
 use crate::settings::Mode;
-use crate::token::MessageId;
+use crate::token::{MessageId, TokenId};
 
 const INSERT: &str = "
     INSERT INTO event (at_ms, message, recipient, link, kind, verdict, rule, country,
-                       agent_family, os_family, device_family, network_hash)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+                       agent_family, os_family, device_family, network_hash, former, repeats, city, via)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -28,7 +30,11 @@ pub(super) fn without_person(event: &Event) -> Event {
         kind: event.kind,
         verdict: event.verdict,
         rule: event.rule.clone(),
+        former: event.former,
+        repeats: event.repeats,
         country: None,
+        city: None,
+        via: None,
         agent_family: None,
         os_family: None,
         device_family: None,
@@ -36,55 +42,67 @@ pub(super) fn without_person(event: &Event) -> Event {
     }
 }
 
-/// What a group of events adds to one message's counters.
-#[derive(Debug, Default)]
-struct Added {
-    opens: i64,
-    clicks: i64,
-    machine_opens: i64,
-    machine_clicks: i64,
+/// Days since 1970-01-01, UTC.
+pub(super) fn day(at_ms: i64) -> i64 {
+    at_ms.div_euclid(DAY_MS)
 }
 
-/// Adds the events in order. The caller commits.
-pub(super) fn record(connection: &Connection, events: &[Event]) -> rusqlite::Result<()> {
-    let mut added: HashMap<MessageId, Added> = HashMap::new();
-    let mut modes: HashMap<(MessageId, u16, EventKind), Mode> = HashMap::new();
+/// Adds the events in order and gives their sequences; mends earlier ones. The caller commits.
+pub(super) fn record(connection: &Connection, recording: &Recording) -> rusqlite::Result<Vec<i64>> {
+    let mut added = Added::default();
+    let sequences = insert_all(connection, &recording.events, &mut added)?;
+    for mended in &recording.mended {
+        mend(connection, mended, &mut added)?;
+    }
+    added.write(connection)?;
+    Ok(sequences)
+}
+
+fn insert_all(connection: &Connection, events: &[Event], added: &mut Added) -> rusqlite::Result<Vec<i64>> {
+    let mut modes: HashMap<(MessageId, u16), Modes> = HashMap::new();
     let mut into = connection.prepare_cached(INSERT)?;
+    let mut sequences = Vec::with_capacity(events.len());
     for event in events {
-        let copy = (event.id.message, event.id.recipient, event.kind);
-        let mode = match modes.get(&copy) {
-            Some(mode) => *mode,
-            None => *modes.entry(copy).or_insert(mode_of(connection, event)?),
+        let copy = (event.id.message, event.id.recipient);
+        let modes = match modes.get(&copy) {
+            Some(modes) => *modes,
+            None => *modes.entry(copy).or_insert(modes_of(connection, event.id)?),
         };
-        match mode {
+        match modes.of(event.kind) {
             Mode::Individual => insert(&mut into, event)?,
             Mode::Off | Mode::Aggregate => insert(&mut into, &without_person(event))?,
         }
-        let counters = added.entry(event.id.message).or_default();
-        match (event.kind, event.verdict.counts()) {
-            (EventKind::Open, true) => counters.opens += 1,
-            (EventKind::Click, true) => counters.clicks += 1,
-            (EventKind::Open, false) => counters.machine_opens += 1,
-            (EventKind::Click, false) => counters.machine_clicks += 1,
-        }
+        sequences.push(connection.last_insert_rowid());
+        added.count(event.id.message, event.id.recipient, day(event.at_ms), Counts::of(event.kind, event.verdict));
     }
-    for (message, counters) in &added {
-        count(connection, *message, counters)?;
-    }
-    Ok(())
+    Ok(sequences)
 }
 
-/// The mode the event's copy was sent under.
-fn mode_of(connection: &Connection, event: &Event) -> rusqlite::Result<Mode> {
-    let sql = match event.kind {
-        EventKind::Open => "SELECT opens FROM recipient WHERE message = ?1 AND copy_index = ?2 LIMIT 1",
-        EventKind::Click => "SELECT links FROM recipient WHERE message = ?1 AND copy_index = ?2 LIMIT 1",
-    };
-    let mode = connection
-        .prepare_cached(sql)?
-        .query_row(params![Column(event.id.message), event.id.recipient], |row| row.get::<_, Column<Mode>>(0))
+/// What is in force for one copy.
+#[derive(Debug, Clone, Copy)]
+struct Modes {
+    opens: Mode,
+    links: Mode,
+}
+
+impl Modes {
+    fn of(self, kind: EventKind) -> Mode {
+        match kind {
+            EventKind::Open => self.opens,
+            EventKind::Click => self.links,
+        }
+    }
+}
+
+/// The modes the copy was sent under.
+fn modes_of(connection: &Connection, id: TokenId) -> rusqlite::Result<Modes> {
+    let modes = connection
+        .prepare_cached("SELECT opens, links FROM recipient WHERE message = ?1 AND copy_index = ?2 LIMIT 1")?
+        .query_row(params![Column(id.message), id.recipient], |row| {
+            Ok(Modes { opens: row.get::<_, Column<Mode>>(0)?.0, links: row.get::<_, Column<Mode>>(1)?.0 })
+        })
         .optional()?;
-    Ok(mode.map_or(Mode::Aggregate, |mode| mode.0))
+    Ok(modes.unwrap_or(Modes { opens: Mode::Aggregate, links: Mode::Aggregate }))
 }
 
 fn insert(into: &mut Statement<'_>, event: &Event) -> rusqlite::Result<()> {
@@ -101,17 +119,36 @@ fn insert(into: &mut Statement<'_>, event: &Event) -> rusqlite::Result<()> {
         event.os_family,
         event.device_family,
         event.network_hash,
+        event.former.map(|former| former.as_str()),
+        event.repeats,
+        event.city,
+        event.via.map(|via| via.as_str()),
     ])
     .map(|_| ())
 }
 
-fn count(connection: &Connection, message: MessageId, added: &Added) -> rusqlite::Result<()> {
+/// Changes one event and the counters with it. One that is not there any more has nothing to change.
+fn mend(connection: &Connection, mended: &Mended, added: &mut Added) -> rusqlite::Result<()> {
+    if mended.repeats > 0 {
+        connection
+            .prepare_cached("UPDATE event SET repeats = repeats + ?2 WHERE sequence = ?1")?
+            .execute(params![mended.sequence, mended.repeats])?;
+    }
+    let Some((verdict, rule)) = mended.verdict else { return Ok(()) };
+    let before = connection
+        .prepare_cached("SELECT message, recipient, at_ms, kind, verdict FROM event WHERE sequence = ?1")?
+        .query_row(params![mended.sequence], |row| {
+            let copy = (row.get::<_, Column<MessageId>>(0)?.0, row.get::<_, u16>(1)?, row.get::<_, i64>(2)?);
+            Ok((copy, row.get::<_, Column<EventKind>>(3)?.0, row.get::<_, Column<_>>(4)?.0))
+        })
+        .optional()?;
+    let Some(((message, copy, at_ms), kind, former)) = before else { return Ok(()) };
     connection
         .prepare_cached(
-            "UPDATE message SET opens = opens + ?2, clicks = clicks + ?3,
-                                machine_opens = machine_opens + ?4, machine_clicks = machine_clicks + ?5
-             WHERE id = ?1",
+            "UPDATE event SET verdict = ?2, rule = ?3, former = coalesce(former, verdict) WHERE sequence = ?1",
         )?
-        .execute(params![Column(message), added.opens, added.clicks, added.machine_opens, added.machine_clicks])
-        .map(|_| ())
+        .execute(params![mended.sequence, verdict.as_str(), rule.as_str()])?;
+    let change = Counts::of(kind, verdict).less(Counts::of(kind, former));
+    added.count(message, copy, day(at_ms), change);
+    Ok(())
 }

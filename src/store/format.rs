@@ -82,6 +82,10 @@ struct OrgV1 {
     visible_urls: String,
     quotes: String,
     excluded_hosts: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rules_off: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    own_networks: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -137,6 +141,8 @@ impl From<&Org> for OrgV1 {
             }
             .to_owned(),
             excluded_hosts: org.excluded_hosts.clone(),
+            rules_off: org.rules_off.clone(),
+            own_networks: org.own_networks.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -162,6 +168,12 @@ impl TryFrom<OrgV1> for Org {
                 _ => None,
             })?,
             excluded_hosts: stored.excluded_hosts,
+            rules_off: stored.rules_off,
+            own_networks: stored
+                .own_networks
+                .iter()
+                .map(|text| parse(text, "network", |t| t.parse().ok()))
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -238,6 +250,8 @@ pub(super) mod tests {
             visible_urls: VisibleUrls::Leave,
             quotes: Quotes::Leave,
             excluded_hosts: vec!["intranet.example".to_owned()],
+            rules_off: vec!["instant".to_owned()],
+            own_networks: vec!["198.51.100.0/24".parse().unwrap()],
         }
     }
 
@@ -273,7 +287,8 @@ pub(super) mod tests {
         let stored = b"\x01{\"name\":\"acme\",\"domains\":[\"example.com\",\"xn--bcher-kva.example\"],\"choice\":{\"opens\":\"aggregate\",\
             \"links\":\"off\",\"text_links\":false},\"managed\":[\"org\",\"links\",\"text_links\"],\"tracking_url\":\"https://t.example.com\",\
             \"former_urls\":[\"https://old.example.com\"],\"visible_urls\":\"leave\",\"quotes\":\"leave\",\"excluded_hosts\":[\"intranet.example\"]}";
-        assert_eq!(decode_org(stored), Ok(org("acme")));
+        let without = Org { rules_off: Vec::new(), own_networks: Vec::new(), ..org("acme") };
+        assert_eq!(decode_org(stored), Ok(without), "what was added since is empty");
         assert_eq!(decode_override(b"\x01{\"destination\":null}"), Ok(Override::Withdrawn));
     }
 

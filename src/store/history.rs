@@ -7,6 +7,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,12 +17,15 @@ use tokio::sync::{mpsc, oneshot};
 use super::column::{STORE, store_error};
 use super::disk::sync_folder;
 use super::readers::Readers;
-use super::record::{Delivery, MessageFilter, MessageRecord, MessageSummary, TimelineEntry};
+use super::record::{
+    CopyCount, CopyFacts, CopyId, DayCount, DayCountFilter, Delivery, Expired, Expiry, MessageFilter, MessageRecord,
+    MessageSummary, Recording, TimelineEntry,
+};
 use super::writer::{Answer, Work};
 use super::{
-    BoxFuture, HistoryStore, Inserted, StoreError, TimelineFilter, message, messages, schema, timeline, writer,
+    BoxFuture, HistoryStore, Inserted, StoreError, TimelineFilter, copies, counters, message, messages, schema,
+    timeline, writer,
 };
-use crate::event::Event;
 use crate::token::MessageId;
 
 /// Writes that may wait for the writer: as many as sessions that may wait for their record.
@@ -97,8 +101,28 @@ impl HistoryStore for SqliteHistory {
         Box::pin(self.write(move |answer| Work::Settle(id, outcomes, answer)))
     }
 
-    fn record(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.write(move |answer| Work::Record(events, answer)))
+    fn put_on_record(&self, recording: Arc<Recording>) -> BoxFuture<'_, Result<Vec<i64>, StoreError>> {
+        Box::pin(self.write(move |answer| Work::Record(recording, answer)))
+    }
+
+    fn expire(&self, expiry: Expiry) -> BoxFuture<'_, Result<Expired, StoreError>> {
+        Box::pin(self.write(move |answer| Work::Expire(expiry, answer)))
+    }
+
+    fn copies(
+        &self,
+        ids: Vec<CopyId>,
+        events_since_ms: Option<i64>,
+    ) -> BoxFuture<'_, Result<Vec<Option<CopyFacts>>, StoreError>> {
+        Box::pin(self.readers.ask("copies", move |connection| copies::copies(connection, &ids, events_since_ms)))
+    }
+
+    fn copy_counts(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<CopyCount>, StoreError>> {
+        Box::pin(self.readers.ask("counters", move |connection| counters::of_copies(connection, id)))
+    }
+
+    fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>> {
+        Box::pin(self.readers.ask("counters", move |connection| counters::of_days(connection, &filter)))
     }
 
     fn messages(&self, filter: MessageFilter) -> BoxFuture<'_, Result<Vec<MessageSummary>, StoreError>> {

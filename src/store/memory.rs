@@ -1,21 +1,23 @@
 //! Both stores in memory: for tests of everything above the stores, and for offline commands. They answer as the real
 //! ones do and keep nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use super::events::without_person;
+use super::counters::DAYS_MAX;
+use super::events::{day, without_person};
 use super::record::{
-    Delivery, DeliveryState, MessageFilter, MessageRecord, MessageSummary, RecipientRecord, TimelineEntry,
+    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, DeliveryState, Expired, Expiry, Mended,
+    MessageFilter, MessageRecord, MessageSummary, PastEvent, RecipientRecord, Recording, TimelineEntry,
 };
 use super::{
     BoxFuture, Change, HistoryStore, Inserted, SettingsStore, Snapshot, StoreError, TimelineFilter, messages, settings,
     timeline,
 };
-use crate::event::{Event, EventKind};
-use crate::settings::Mode;
+use crate::event::{Event, EventKind, Rule};
+use crate::settings::{Mode, OrgName};
 use crate::token::MessageId;
 
 /// Settings that last as long as the value.
@@ -50,7 +52,72 @@ pub struct MemoryHistory {
 #[derive(Debug, Default)]
 struct Kept {
     messages: BTreeMap<MessageId, MessageRecord>,
+    /// By sequence, from 1.
     events: Vec<Event>,
+    /// Sequences that were forgotten.
+    gone: HashSet<i64>,
+}
+
+impl Kept {
+    /// Keeps what the copy's mode allows; its sequence.
+    fn put(&mut self, event: &Event) -> i64 {
+        let record = self.messages.get(&event.id.message);
+        let copy = record.and_then(|r| r.recipients.iter().find(|r| r.copy_index == event.id.recipient));
+        self.events.push(match copy.map(|r| mode_of(r, event.kind)) {
+            Some(Mode::Individual) => event.clone(),
+            Some(Mode::Off | Mode::Aggregate) | None => without_person(event),
+        });
+        self.events.len().cast_signed() as i64
+    }
+
+    fn mend(&mut self, mended: &Mended) {
+        let place = usize::try_from(mended.sequence - 1).unwrap_or(usize::MAX);
+        let Some(event) = self.events.get_mut(place) else { return };
+        event.repeats += mended.repeats;
+        if let Some((verdict, rule)) = mended.verdict {
+            event.former = event.former.or(Some(event.verdict));
+            event.verdict = verdict;
+            event.rule = rule.as_str().to_owned();
+        }
+    }
+
+    fn known_events(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter().filter(|event| self.messages.contains_key(&event.id.message))
+    }
+
+    fn copy(&self, id: CopyId, events_since_ms: Option<i64>) -> Option<CopyFacts> {
+        let record = self.messages.get(&id.message)?;
+        let mut facts = CopyFacts {
+            org: record.org.clone(),
+            network_hash: record.network_hash,
+            links: u32::try_from(record.links.len()).unwrap_or(u32::MAX),
+            recipients: 0,
+            accepted_at_ms: None,
+            waiting_since_ms: None,
+            settled: true,
+            past: Vec::new(),
+        };
+        for recipient in record.recipients.iter().filter(|r| r.copy_index == id.copy_index) {
+            facts.add(recipient.delivery.state, recipient.delivery.at_ms);
+        }
+        if let Some(since_ms) = events_since_ms {
+            let numbered = (1..).zip(&self.events);
+            let of_copy = numbered.filter(|(_, e)| (e.id.message, e.id.recipient) == (id.message, id.copy_index));
+            facts.past = of_copy.filter(|(_, e)| e.at_ms > since_ms).filter_map(past_event).collect();
+        }
+        Some(facts)
+    }
+}
+
+fn past_event((sequence, event): (i64, &Event)) -> Option<PastEvent> {
+    Some(PastEvent {
+        sequence,
+        at_ms: event.at_ms,
+        kind: event.kind,
+        link: event.id.link,
+        network_hash: event.network_hash?,
+        rule: Rule::parse(&event.rule),
+    })
 }
 
 impl MemoryHistory {
@@ -84,19 +151,76 @@ impl HistoryStore for MemoryHistory {
         })
     }
 
-    fn record(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn put_on_record(&self, recording: Arc<Recording>) -> BoxFuture<'_, Result<Vec<i64>, StoreError>> {
         Box::pin(async move {
             let mut kept = self.kept();
-            for event in events {
-                let record = kept.messages.get(&event.id.message);
-                let copy = record.and_then(|r| r.recipients.iter().find(|r| r.copy_index == event.id.recipient));
-                let event = match copy.map(|r| mode_of(r, event.kind)) {
-                    Some(Mode::Individual) => event,
-                    Some(Mode::Off | Mode::Aggregate) | None => without_person(&event),
-                };
-                kept.events.push(event);
+            let sequences = recording.events.iter().map(|event| kept.put(event)).collect();
+            recording.mended.iter().for_each(|mended| kept.mend(mended));
+            Ok(sequences)
+        })
+    }
+
+    fn expire(&self, expiry: Expiry) -> BoxFuture<'_, Result<Expired, StoreError>> {
+        Box::pin(async move {
+            let mut kept = self.kept();
+            let Kept { messages, events, gone } = &mut *kept;
+            let (messages_before, gone_before) = (messages.len(), gone.len());
+            messages.retain(|_, record| record.accepted_at_ms >= expiry.messages_before_ms);
+            for (sequence, event) in (1..).zip(events) {
+                if event.at_ms < expiry.events_before_ms {
+                    gone.insert(sequence);
+                } else if !messages.contains_key(&event.id.message) {
+                    *event = without_person(event);
+                }
             }
-            Ok(())
+            let number = |less: usize, more: usize| u32::try_from(more - less).unwrap_or(u32::MAX);
+            let messages = number(messages.len(), messages_before);
+            Ok(Expired { messages, events: number(gone_before, gone.len()), next: None })
+        })
+    }
+
+    fn copies(
+        &self,
+        ids: Vec<CopyId>,
+        events_since_ms: Option<i64>,
+    ) -> BoxFuture<'_, Result<Vec<Option<CopyFacts>>, StoreError>> {
+        Box::pin(async move {
+            let kept = self.kept();
+            Ok(ids.into_iter().map(|id| kept.copy(id, events_since_ms)).collect())
+        })
+    }
+
+    fn copy_counts(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<CopyCount>, StoreError>> {
+        Box::pin(async move {
+            let kept = self.kept();
+            let mut counted: BTreeMap<u16, Counts> = BTreeMap::new();
+            for event in kept.known_events().filter(|event| event.id.message == id) {
+                let counts = counted.entry(event.id.recipient).or_default();
+                *counts = counts.and(Counts::of(event.kind, event.verdict));
+            }
+            Ok(counted.into_iter().map(|(copy_index, counts)| CopyCount { copy_index, counts }).collect())
+        })
+    }
+
+    fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>> {
+        Box::pin(async move {
+            let kept = self.kept();
+            let mut counted: BTreeMap<(OrgName, Option<String>, i64), Counts> = BTreeMap::new();
+            for event in kept.known_events() {
+                let Some(record) = kept.messages.get(&event.id.message) else { continue };
+                let key = (record.org.clone(), record.login.clone(), day(event.at_ms));
+                let counts = counted.entry(key).or_default();
+                *counts = counts.and(Counts::of(event.kind, event.verdict));
+            }
+            let of_days = counted.into_iter().map(|((org, login, day), counts)| DayCount { org, login, day, counts });
+            Ok(of_days
+                .filter(|count| filter.org.as_ref().is_none_or(|org| *org == count.org))
+                .filter(|count| {
+                    filter.login.as_ref().is_none_or(|login| *login == count.login.clone().unwrap_or_default())
+                })
+                .filter(|count| (filter.first_day..=filter.last_day).contains(&count.day))
+                .take(filter.limit.clamp(1, DAYS_MAX) as usize)
+                .collect())
         })
     }
 
@@ -124,7 +248,8 @@ impl HistoryStore for MemoryHistory {
     fn timeline(&self, filter: TimelineFilter) -> BoxFuture<'_, Result<Vec<TimelineEntry>, StoreError>> {
         Box::pin(async move {
             let kept = self.kept();
-            let entries = (1..).zip(&kept.events).map(|(sequence, event)| entry(sequence, event, &kept.messages));
+            let present = (1..).zip(&kept.events).filter(|(sequence, _)| !kept.gone.contains(sequence));
+            let entries = present.map(|(sequence, event)| entry(sequence, event, &kept.messages));
             let mut found: Vec<TimelineEntry> = entries
                 .filter(|e| e.sequence > filter.after_sequence)
                 .filter(|e| filter.message.is_none_or(|id| id == e.event.id.message))
@@ -147,10 +272,8 @@ fn place(at_ms: i64, id: MessageId) -> (i64, i64) {
 }
 
 fn summary(record: &MessageRecord, events: &[Event]) -> MessageSummary {
-    let count = |kind: EventKind| {
-        let counted = |e: &&Event| e.id.message == record.id && e.kind == kind && e.verdict.counts();
-        events.iter().filter(counted).count() as u64
-    };
+    let of_message = events.iter().filter(|e| e.id.message == record.id);
+    let counts = of_message.fold(Counts::default(), |sum, e| sum.and(Counts::of(e.kind, e.verdict)));
     let accepted = record.recipients.iter().filter(|r| r.delivery.state == DeliveryState::Accepted).count();
     MessageSummary {
         id: record.id,
@@ -161,8 +284,10 @@ fn summary(record: &MessageRecord, events: &[Event]) -> MessageSummary {
         subject: record.subject.clone(),
         recipients: u32::try_from(record.recipients.len()).unwrap_or(u32::MAX),
         accepted: u32::try_from(accepted).unwrap_or(u32::MAX),
-        opens: count(EventKind::Open),
-        clicks: count(EventKind::Click),
+        opens: counts.opens.cast_unsigned(),
+        clicks: counts.clicks.cast_unsigned(),
+        machine_opens: counts.machine_opens.cast_unsigned(),
+        machine_clicks: counts.machine_clicks.cast_unsigned(),
         tracked: record.untouched.is_none(),
     }
 }

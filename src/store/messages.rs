@@ -31,7 +31,8 @@ pub(super) fn messages(connection: &Connection, filter: &MessageFilter) -> rusql
     values.push((":limit", &limit));
     let filtered = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
     let sql = format!(
-        "SELECT id, accepted_at_ms, org, login, header_from, subject, recipients, accepted, opens, clicks, untouched IS NULL
+        "SELECT id, accepted_at_ms, org, login, header_from, subject, recipients, accepted, opens, clicks, untouched IS NULL,
+                machine_opens, machine_clicks
          FROM message {filtered} ORDER BY accepted_at_ms DESC, id DESC LIMIT :limit"
     );
     connection.prepare_cached(&sql)?.query_map(values.as_slice(), summary)?.collect()
@@ -50,5 +51,7 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<MessageSummary> {
         opens: row.get::<_, i64>(8)?.cast_unsigned(),
         clicks: row.get::<_, i64>(9)?.cast_unsigned(),
         tracked: row.get(10)?,
+        machine_opens: row.get::<_, i64>(11)?.cast_unsigned(),
+        machine_clicks: row.get::<_, i64>(12)?.cast_unsigned(),
     })
 }

@@ -4,8 +4,11 @@
 //! site never wait for a disk to know their policy. History has one writer thread that commits in groups.
 
 mod column;
+mod copies;
+mod counters;
 pub mod disk;
 mod events;
+mod expire;
 mod format;
 pub mod history;
 mod insert;
@@ -28,7 +31,10 @@ use std::sync::Arc;
 use crate::event::Event;
 use crate::settings::{Org, OrgName, User};
 use crate::token::MessageId;
-use record::{Delivery, MessageFilter, MessageRecord, MessageSummary, TimelineEntry};
+use record::{
+    CopyCount, CopyFacts, CopyId, DayCount, DayCountFilter, Delivery, Expired, Expiry, MessageFilter, MessageRecord,
+    MessageSummary, Recording, TimelineEntry,
+};
 
 /// The key file in the data folder: what must be backed up.
 pub const KEYS_FILE: &str = "keys.toml";
@@ -123,8 +129,31 @@ pub trait HistoryStore: Send + Sync {
     /// Sets how delivery to some recipients (by index) stands.
     fn settle(&self, id: MessageId, outcomes: Vec<(u16, Delivery)>) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Adds events.
-    fn record(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Adds events, with what they change of earlier ones and all counters; the sequences of the new ones.
+    fn put_on_record(&self, recording: Arc<Recording>) -> BoxFuture<'_, Result<Vec<i64>, StoreError>>;
+
+    /// Adds events that change no earlier ones.
+    fn record(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let recorded = self.put_on_record(Arc::new(Recording { events, mended: Vec::new() }));
+        Box::pin(async move { recorded.await.map(|_| ()) })
+    }
+
+    /// Forgets a slice of what is too old; the caller goes on with [`Expired::next`].
+    fn expire(&self, expiry: Expiry) -> BoxFuture<'_, Result<Expired, StoreError>>;
+
+    /// What is known of some copies, in their order; `None` for those of an unknown message. With a time (Unix
+    /// milliseconds), their events since then too.
+    fn copies(
+        &self,
+        ids: Vec<CopyId>,
+        events_since_ms: Option<i64>,
+    ) -> BoxFuture<'_, Result<Vec<Option<CopyFacts>>, StoreError>>;
+
+    /// The counters of a message's copies, by index. Copies without an event are left out.
+    fn copy_counts(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<CopyCount>, StoreError>>;
+
+    /// The counters of days. Days without an event are left out.
+    fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>>;
 
     /// A page of messages, newest first.
     fn messages(&self, filter: MessageFilter) -> BoxFuture<'_, Result<Vec<MessageSummary>, StoreError>>;

@@ -1,6 +1,6 @@
 //! What history keeps of a message: plain values, no SQL.
 
-use crate::event::Event;
+use crate::event::{Event, EventKind, Rule, Verdict};
 use crate::settings::{Mode, OrgName};
 use crate::token::{MessageId, SiteId};
 
@@ -135,6 +135,10 @@ pub struct MessageSummary {
     pub opens: u64,
     /// How many clicks are recorded, those judged machine or self aside.
     pub clicks: u64,
+    /// Opens judged machine or self.
+    pub machine_opens: u64,
+    /// Clicks judged machine or self.
+    pub machine_clicks: u64,
     /// Whether anything was rewritten.
     pub tracked: bool,
 }
@@ -169,4 +173,180 @@ pub struct TimelineEntry {
     pub org: Option<OrgName>,
     /// The sender's login.
     pub login: Option<String>,
+}
+
+/// One copy of a message: what its tokens name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CopyId {
+    /// The message.
+    pub message: MessageId,
+    /// The index in its tokens.
+    pub copy_index: u16,
+}
+
+/// What judging an event needs to know of the copy it was for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyFacts {
+    /// Whose mail.
+    pub org: OrgName,
+    /// Keyed hash of the submission's network.
+    pub network_hash: Option<[u8; 8]>,
+    /// Tracked links of the message.
+    pub links: u32,
+    /// Recipients who got this copy.
+    pub recipients: u32,
+    /// When upstream accepted it; the last time, when for several recipients.
+    pub accepted_at_ms: Option<i64>,
+    /// Since when it waits for upstream, for at least one recipient.
+    pub waiting_since_ms: Option<i64>,
+    /// Nothing of this will change any more.
+    pub settled: bool,
+    /// Its events of late, oldest first, if asked for and kept with their networks.
+    pub past: Vec<PastEvent>,
+}
+
+/// What judging the next event needs to know of one on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PastEvent {
+    /// Which.
+    pub sequence: i64,
+    /// Unix milliseconds.
+    pub at_ms: i64,
+    /// Open or click.
+    pub kind: EventKind,
+    /// Which link; 0 for a pixel.
+    pub link: u16,
+    /// Keyed hash of its network.
+    pub network_hash: [u8; 8],
+    /// What gave its verdict.
+    pub rule: Option<Rule>,
+}
+
+/// Events to put on record, and what they change of those on record: one commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// New ones, in order.
+    pub events: Vec<Event>,
+    /// Changes of earlier ones.
+    pub mended: Vec<Mended>,
+}
+
+/// What later events change of one on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mended {
+    /// Which.
+    pub sequence: i64,
+    /// How often it came again.
+    pub repeats: u32,
+    /// Its verdict and rule after all; the first verdict is kept beside it.
+    pub verdict: Option<(Verdict, Rule)>,
+}
+
+/// How many opens and clicks; as a change, also fewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// By persons, behind proxies or not, and not judged.
+    pub opens: i64,
+    /// By persons, behind proxies or not, and not judged.
+    pub clicks: i64,
+    /// By machines and the sender.
+    pub machine_opens: i64,
+    /// By machines and the sender.
+    pub machine_clicks: i64,
+}
+
+impl Counts {
+    /// One event.
+    pub fn of(kind: EventKind, verdict: Verdict) -> Counts {
+        let none = Counts::default();
+        match (kind, verdict.counts()) {
+            (EventKind::Open, true) => Counts { opens: 1, ..none },
+            (EventKind::Click, true) => Counts { clicks: 1, ..none },
+            (EventKind::Open, false) => Counts { machine_opens: 1, ..none },
+            (EventKind::Click, false) => Counts { machine_clicks: 1, ..none },
+        }
+    }
+
+    /// The sum.
+    #[must_use]
+    pub fn and(self, other: Counts) -> Counts {
+        Counts {
+            opens: self.opens + other.opens,
+            clicks: self.clicks + other.clicks,
+            machine_opens: self.machine_opens + other.machine_opens,
+            machine_clicks: self.machine_clicks + other.machine_clicks,
+        }
+    }
+
+    /// The difference.
+    #[must_use]
+    pub fn less(self, other: Counts) -> Counts {
+        Counts {
+            opens: self.opens - other.opens,
+            clicks: self.clicks - other.clicks,
+            machine_opens: self.machine_opens - other.machine_opens,
+            machine_clicks: self.machine_clicks - other.machine_clicks,
+        }
+    }
+}
+
+/// The counters of one copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyCount {
+    /// The index in its tokens.
+    pub copy_index: u16,
+    /// What was counted.
+    pub counts: Counts,
+}
+
+/// The counters of one day of one sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DayCount {
+    /// Whose mail.
+    pub org: OrgName,
+    /// The sender's login, if any.
+    pub login: Option<String>,
+    /// Days since 1970-01-01, UTC.
+    pub day: i64,
+    /// What was counted.
+    pub counts: Counts,
+}
+
+/// Which days to count. Ordered by org, login, day.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DayCountFilter {
+    /// Only this org.
+    pub org: Option<OrgName>,
+    /// Only this login's; empty: only of trusted networks.
+    pub login: Option<String>,
+    /// Days since 1970-01-01, UTC.
+    pub first_day: i64,
+    /// Days since 1970-01-01, UTC; itself included.
+    pub last_day: i64,
+    /// At most this many, 1..=4000.
+    pub limit: u32,
+}
+
+/// One slice of forgetting, and where it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// Messages accepted earlier go.
+    pub messages_before_ms: i64,
+    /// Events that happened earlier go.
+    pub events_before_ms: i64,
+    /// 0 at first; then as [`Expired::next`] says.
+    pub after_sequence: i64,
+    /// 0 at first; then as [`Expired::next`] says.
+    pub young: u32,
+}
+
+/// What a slice forgot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expired {
+    /// Messages.
+    pub messages: u32,
+    /// Events.
+    pub events: u32,
+    /// The next slice; `None` when nothing old is left.
+    pub next: Option<Expiry>,
 }

@@ -9,7 +9,8 @@ use super::StoreError;
 use super::column::{STORE, store_error};
 
 /// In order; number n brings `user_version` from n - 1 to n.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_verdicts.sql")];
 
 /// Brings the database to the newest schema, each step whole or not at all.
 ///

@@ -17,7 +17,8 @@ pub(super) const LIMIT_MAX: u32 = 1000;
 const SELECT: &str = "
     SELECT e.sequence, e.at_ms, e.message, e.recipient, e.link, e.kind, e.verdict, e.rule, e.country,
            e.agent_family, e.os_family, e.device_family, e.network_hash,
-           r.address, coalesce(m.subject, ''), l.destination, m.org, m.login
+           r.address, coalesce(m.subject, ''), l.destination, m.org, m.login,
+           e.former, e.repeats, e.city, e.via
     FROM event e
     LEFT JOIN message m ON m.id = e.message
     LEFT JOIN link l ON l.message = e.message AND l.idx = e.link AND e.kind = 'click'
@@ -67,7 +68,11 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<TimelineEntry> {
         kind: row.get::<_, Column<_>>(5)?.0,
         verdict: row.get::<_, Column<_>>(6)?.0,
         rule: row.get(7)?,
+        former: row.get::<_, Option<Column<_>>>(18)?.map(|former| former.0),
+        repeats: row.get(19)?,
         country: row.get(8)?,
+        city: row.get(20)?,
+        via: row.get::<_, Option<Column<_>>>(21)?.map(|via| via.0),
         agent_family: row.get(9)?,
         os_family: row.get(10)?,
         device_family: row.get(11)?,

@@ -4,13 +4,14 @@
 //! commit (one fsync carries one item or sixty-four at the same price); each item has a savepoint, so a bad one fails
 //! alone.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::column::{STORE, store_error};
-use super::record::{Delivery, MessageRecord};
-use super::{Inserted, StoreError, events, insert, settle};
-use crate::event::Event;
+use super::record::{Delivery, Expired, Expiry, MessageRecord, Recording};
+use super::{Inserted, StoreError, events, expire, insert, settle};
 use crate::token::MessageId;
 
 /// The most items in one commit.
@@ -27,7 +28,9 @@ pub(super) enum Work {
     /// States of recipients.
     Settle(MessageId, Vec<(u16, Delivery)>, Answer<()>),
     /// Events.
-    Record(Vec<Event>, Answer<()>),
+    Record(Arc<Recording>, Answer<Vec<i64>>),
+    /// A slice of forgetting.
+    Expire(Expiry, Answer<Expired>),
 }
 
 /// Works until every sender is gone and the queue is empty.
@@ -50,6 +53,8 @@ pub(super) fn run(mut connection: Connection, mut queue: mpsc::Receiver<Work>) {
 enum Outcome {
     Inserted(Answer<Inserted>, Result<Inserted, StoreError>),
     Done(Answer<()>, Result<(), StoreError>),
+    Recorded(Answer<Vec<i64>>, Result<Vec<i64>, StoreError>),
+    Expired(Answer<Expired>, Result<Expired, StoreError>),
 }
 
 fn commit(connection: &mut Connection, group: Vec<Work>) {
@@ -82,9 +87,13 @@ fn attempt(connection: &Connection, begun: &Result<(), StoreError>, work: Work) 
                 begun.clone().and_then(|()| apart(connection, "recipient", |c| settle::settle(c, id, &outcomes)));
             Some(Outcome::Done(answer, result))
         }
-        Work::Record(events, answer) => {
-            let result = begun.clone().and_then(|()| apart(connection, "event", |c| events::record(c, &events)));
-            Some(Outcome::Done(answer, result))
+        Work::Record(recording, answer) => {
+            let result = begun.clone().and_then(|()| apart(connection, "event", |c| events::record(c, &recording)));
+            Some(Outcome::Recorded(answer, result))
+        }
+        Work::Expire(expiry, answer) => {
+            let result = begun.clone().and_then(|()| apart(connection, "retention", |c| expire::expire(c, expiry)));
+            Some(Outcome::Expired(answer, result))
         }
     }
 }
@@ -117,6 +126,8 @@ fn answer(outcome: Outcome, committed: &Result<(), StoreError>) {
     let heard = match outcome {
         Outcome::Inserted(to, result) => to.send(committed.clone().and(result)).is_ok(),
         Outcome::Done(to, result) => to.send(committed.clone().and(result)).is_ok(),
+        Outcome::Recorded(to, result) => to.send(committed.clone().and(result)).is_ok(),
+        Outcome::Expired(to, result) => to.send(committed.clone().and(result)).is_ok(),
     };
     if !heard {
         tracing::debug!("a write to the history was decided after its caller had left");
@@ -157,7 +168,10 @@ mod tests {
         let (first, mut first_reply) = insertion(1);
         let (second, mut second_reply) = insertion(2);
         let (answer, mut third_reply) = oneshot::channel();
-        let third = Work::Record(vec![event(1, 9, EventKind::Open, Verdict::Person)], answer);
+        let third = Work::Record(
+            Arc::new(Recording { events: vec![event(1, 9, EventKind::Open, Verdict::Person)], mended: Vec::new() }),
+            answer,
+        );
         commit(&mut connection, vec![first, second, third]);
         for reply in [&mut first_reply, &mut second_reply] {
             assert!(matches!(reply.try_recv().unwrap(), Err(StoreError::Disk { .. })));

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use ua_parser::{Regexes, os, user_agent};
 
+use crate::event::agent::{AgentList, Signs};
+
 const PATTERNS: &str = include_str!("agents.json");
 /// Distinct user agents remembered; a full table is emptied, for it refills in a moment.
 const REMEMBERED_MAX: usize = 4096;
@@ -21,11 +23,13 @@ pub(super) struct Agent {
     pub(super) os: Option<String>,
     /// `PC`, `Mac`, `iPhone`, …
     pub(super) device: Option<String>,
+    /// What it says to the rules.
+    pub(super) signs: Signs,
 }
 
 /// Knows user agents. Owned by one thread.
-#[derive(Default)]
 pub(super) struct Agents {
+    machines: AgentList,
     extractors: Option<Extractors>,
     failed: bool,
     remembered: HashMap<Box<str>, Agent>,
@@ -37,13 +41,19 @@ struct Extractors {
 }
 
 impl Agents {
-    /// The families a user agent names; nothing for none, or for one that nobody knows.
+    /// Knows these machines.
+    pub(super) fn new(machines: AgentList) -> Agents {
+        Agents { machines, extractors: None, failed: false, remembered: HashMap::new() }
+    }
+
+    /// The families a user agent names, nothing for none or for one that nobody knows; and what it says to the rules.
     pub(super) fn identify(&mut self, text: Option<&str>) -> Agent {
-        let Some(text) = text else { return Agent::default() };
+        let Some(text) = text else { return Agent { signs: self.machines.signs(None), ..Agent::default() } };
         if let Some(known) = self.remembered.get(text) {
             return known.clone();
         }
-        let agent = self.extractors().map(|extractors| extractors.read(text)).unwrap_or_default();
+        let mut agent = self.extractors().map(|extractors| extractors.read(text)).unwrap_or_default();
+        agent.signs = self.machines.signs(Some(text));
         if self.remembered.len() >= REMEMBERED_MAX {
             self.remembered.clear();
         }
@@ -87,11 +97,11 @@ impl Extractors {
         let client = self.client.extract(text).and_then(|found| known(&found.family));
         if client.as_deref().is_some_and(|client| client.ends_with("ImageProxy") || client.ends_with("MailProxy")) {
             // What else it says is about the proxy, not about the reader.
-            return Agent { client, os: None, device: None };
+            return Agent { client, ..Agent::default() };
         }
         let os = self.os.extract(text).and_then(|found| known(&found.os));
         let device = os.as_deref().and_then(|os| device(os, text)).map(str::to_owned);
-        Agent { client, os, device }
+        Agent { client, os, device, signs: Signs::default() }
     }
 }
 
@@ -116,7 +126,7 @@ mod tests {
     /// Mail clients and browsers by what they really send; then image proxies, which hide the reader; then nobody.
     #[test]
     fn families_of_real_user_agents() {
-        let mut agents = Agents::default();
+        let mut agents = Agents::new(AgentList::shipped());
         for (text, client, os, device) in [
             (
                 "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Thunderbird/128.3.1",
@@ -174,16 +184,17 @@ mod tests {
                 client: client.map(str::to_owned),
                 os: os.map(str::to_owned),
                 device: device.map(str::to_owned),
+                signs: AgentList::shipped().signs(Some(text)),
             };
             assert_eq!(agents.identify(Some(text)), expected, "{text}");
             assert_eq!(agents.identify(Some(text)), expected, "{text}, remembered");
         }
-        assert_eq!(agents.identify(None), Agent::default());
+        assert!(agents.identify(None).signs.none);
     }
 
     #[test]
     fn the_table_of_the_remembered_is_bounded() {
-        let mut agents = Agents { failed: true, ..Agents::default() };
+        let mut agents = Agents { failed: true, ..Agents::new(AgentList::shipped()) };
         for number in 0..=REMEMBERED_MAX {
             agents.identify(Some(&number.to_string()));
         }

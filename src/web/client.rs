@@ -1,31 +1,64 @@
 //! Who really asks, behind proxies we trust.
 //!
-//! **Invariant:** `X-Forwarded-For` is believed only as far as a trusted proxy wrote it: it is read from the right,
-//! each address vouched for by the one after it. What a client wrote itself is never believed.
+//! **Invariant:** a header is believed only as far as a trusted proxy wrote it: it is read from the right, each address
+//! vouched for by the one after it. What a client wrote itself is never believed, and so only the one header is looked at
+//! that the proxies are known to write.
 
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::HeaderMap;
-use hyper::header::HeaderName;
+use hyper::header::{FORWARDED, HeaderName};
 use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// How trusted proxies say whom they speak for. Only this is read: the other may be the client's own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardedBy {
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 /// The nearest address that is no trusted proxy's; where the chain cannot be read, the last that could.
-pub(super) fn address(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {
+pub(super) fn address(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap, by: ForwardedBy) -> IpAddr {
     let mut known = peer.to_canonical();
     if trusted.is_empty() || !is_trusted(known, trusted) {
         return known;
     }
-    let lines: Vec<&str> = headers.get_all(X_FORWARDED_FOR).iter().map(|v| v.to_str().unwrap_or_default()).collect();
+    let name = match by {
+        ForwardedBy::XForwardedFor => X_FORWARDED_FOR,
+        ForwardedBy::Forwarded => FORWARDED,
+    };
+    let lines: Vec<&str> = headers.get_all(name).iter().map(|v| v.to_str().unwrap_or_default()).collect();
     for entry in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        match parse(entry.trim()) {
+        let node = match by {
+            ForwardedBy::XForwardedFor => Some(entry.trim()),
+            ForwardedBy::Forwarded => forwarded_for(entry),
+        };
+        match node.and_then(parse) {
             Some(address) if is_trusted(address, trusted) => known = address,
             Some(address) => return address,
             None => break,
         }
     }
     known
+}
+
+/// The node after `for=` in one element of `Forwarded`: a token or a quoted string (RFC 7239 section 4). One with an
+/// escape, or two of them, is nothing a proxy writes.
+fn forwarded_for(element: &str) -> Option<&str> {
+    let mut nodes = element.split(';').filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("for").then(|| value.trim())
+    });
+    let node = nodes.next().filter(|_| nodes.next().is_none())?;
+    match node.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"').filter(|inner| !inner.contains(['"', '\\'])),
+        None => Some(node).filter(|node| !node.contains('"')),
+    }
 }
 
 fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
@@ -79,8 +112,43 @@ mod tests {
             for line in *lines {
                 headers.append(X_FORWARDED_FOR, HeaderValue::from_str(line).unwrap());
             }
-            let found = address(peer.parse().unwrap(), &trusted, &headers);
+            let found = address(peer.parse().unwrap(), &trusted, &headers, ForwardedBy::XForwardedFor);
             assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
+        }
+    }
+
+    /// (header lines, who it is), behind 10.0.0.1 in trusted 10.0.0.0/8.
+    #[test]
+    fn forwarded_is_read_from_the_right_too() {
+        let rows: &[(&[&str], &str)] = &[
+            (&["for=192.0.2.1"], "192.0.2.1"),
+            (&["For=\"192.0.2.1:4711\";proto=https;by=10.0.0.1"], "192.0.2.1"),
+            (&["proto=https; for=\"[2001:db8::1]:4711\""], "2001:db8::1"),
+            (&["for=\"[2001:db8::1]\""], "2001:db8::1"),
+            (&["for=6.6.6.6, for=192.0.2.1"], "192.0.2.1"),
+            (&["for=6.6.6.6", "for=192.0.2.1, for=10.0.0.7"], "192.0.2.1"),
+            // What cannot be read ends the chain: hidden names, no node, a broken or doubled one.
+            (&["for=192.0.2.1, for=_hidden"], "10.0.0.1"),
+            (&["for=192.0.2.1, for=unknown, for=10.0.0.9"], "10.0.0.9"),
+            (&["for=192.0.2.1, proto=https"], "10.0.0.1"),
+            (&["for=\"192.0.2.1"], "10.0.0.1"),
+            (&["for=192.0.2.1\""], "10.0.0.1"),
+            (&["for=6.6.6.6;for=192.0.2.1"], "10.0.0.1"),
+            (&["for=\"a\\\"b\""], "10.0.0.1"),
+            (&[], "10.0.0.1"),
+        ];
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        for (lines, expected) in rows {
+            let mut headers = HeaderMap::new();
+            headers.append(X_FORWARDED_FOR, HeaderValue::from_static("6.6.6.6"));
+            for line in *lines {
+                headers.append(FORWARDED, HeaderValue::from_str(line).unwrap());
+            }
+            let peer = "10.0.0.1".parse().unwrap();
+            let found = address(peer, &trusted, &headers, ForwardedBy::Forwarded);
+            assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{lines:?}");
+            let other = address(peer, &trusted, &headers, ForwardedBy::XForwardedFor);
+            assert_eq!(other, "6.6.6.6".parse::<IpAddr>().unwrap(), "only one header is looked at");
         }
     }
 }

@@ -6,8 +6,10 @@
 
 mod agent;
 mod click;
-mod client;
+pub mod client;
+mod group;
 mod health;
+mod known;
 mod page;
 mod pixel;
 pub mod recorder;
@@ -29,9 +31,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::event::BadLine;
+use crate::event::agent::AgentList;
+use crate::event::source::NetworkList;
 use crate::geo::Geo;
 use crate::store::{HistoryStore, SettingsStore};
 use crate::token::Keyring;
+use client::ForwardedBy;
+use group::Judging;
 use recorder::Recorder;
 
 /// Connections at once. Beyond it new ones wait in the listen queue; idle ones leave within [`HEAD_SECS_MAX`].
@@ -48,8 +55,16 @@ pub const GRACE_SECS_MAX: u64 = 5;
 /// What the site needs to know.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Whose `X-Forwarded-For` is believed, read right to left.
+    /// Whose word about their clients is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// How they say it.
+    pub forwarded_by: ForwardedBy,
+    /// Mail stays in the built-in inbox: who reads it is in the sender's network, and at once.
+    pub inbox_mode: bool,
+    /// More names of machines, in the form of `src/event/agents.txt`. Lines that cannot be read are logged and left out.
+    pub more_agents: String,
+    /// More networks, in the form of `src/event/networks.txt`. Lines that cannot be read are logged and left out.
+    pub more_networks: String,
     /// See [`CONNECTIONS_MAX`].
     pub connections_max: usize,
     /// See [`HEAD_SECS_MAX`].
@@ -68,6 +83,10 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             trusted_proxies: Vec::new(),
+            forwarded_by: ForwardedBy::default(),
+            inbox_mode: false,
+            more_agents: String::new(),
+            more_networks: String::new(),
             connections_max: CONNECTIONS_MAX,
             head_max: Duration::from_secs(HEAD_SECS_MAX),
             head_bytes_max: HEAD_BYTES_MAX,
@@ -125,11 +144,12 @@ struct Site {
     recorder: Recorder,
     counters: Arc<Counters>,
     trusted_proxies: Vec<IpNet>,
+    forwarded_by: ForwardedBy,
 }
 
 /// The client's address: the peer's, or what a trusted proxy says of it (`X-Forwarded-For`, read right to left).
 pub fn client_address(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {
-    client::address(peer, trusted, headers)
+    client::address(peer, trusted, headers, ForwardedBy::XForwardedFor)
 }
 
 /// Serves until `shutdown` turns true (or its sender goes); then lets answers under way end, puts the queued events on
@@ -143,15 +163,21 @@ pub async fn serve(
     options: Options,
     mut shutdown: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    let instance = deps.keyring.load().instance_key().clone();
-    let (recorder, drained) =
-        recorder::start(deps.history, deps.geo, instance, Arc::clone(&deps.counters), options.event_queue_max)?;
+    let judging = judging(&deps, &options);
+    let (recorder, drained) = recorder::start(
+        deps.history,
+        Arc::clone(&deps.settings),
+        judging,
+        Arc::clone(&deps.counters),
+        options.event_queue_max,
+    )?;
     let site = Arc::new(Site {
         keyring: deps.keyring,
         settings: deps.settings,
         recorder,
         counters: deps.counters,
         trusted_proxies: options.trusted_proxies.clone(),
+        forwarded_by: options.forwarded_by,
     });
     let permits = Arc::new(Semaphore::new(options.connections_max));
     let mut connections = JoinSet::new();
@@ -170,6 +196,20 @@ pub async fn serve(
     drop(site);
     drained.wait(options.grace_max).await;
     Ok(())
+}
+
+/// The shipped lists with the operator's additions, and what else judging needs.
+fn judging(deps: &Deps, options: &Options) -> Judging {
+    let say = |list: &'static str, bad: Vec<BadLine>| {
+        for BadLine { number, line } in bad {
+            tracing::warn!(list, number, line, "a line of the additional {list} cannot be read and is left out");
+        }
+    };
+    let (mut agents, mut networks) = (AgentList::shipped(), NetworkList::shipped());
+    say("agents", agents.add(&options.more_agents));
+    say("networks", networks.add(&options.more_networks));
+    let instance = deps.keyring.load().instance_key().clone();
+    Judging { agents, networks, geo: Arc::clone(&deps.geo), instance, inbox_mode: options.inbox_mode }
 }
 
 /// The next client and its permit; `None` at shutdown.

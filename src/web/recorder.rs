@@ -1,4 +1,4 @@
-//! A bounded queue to one thread that judges the rest of an event and puts events on record, a group at a time.
+//! A bounded queue to one thread that judges events and puts them on record, a group at a time.
 //!
 //! **Invariant:** `Recorder::note` never waits. An event is counted as recorded only when its group is durable; one
 //! that is not recorded is counted as lost. While the disk fails, the group at hand is tried again and the queue fills;
@@ -13,17 +13,18 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Counters;
-use super::agent::{Agent, Agents};
-use crate::event::network::network_hash;
-use crate::event::{Event, EventKind, Verdict};
-use crate::geo::Geo;
-use crate::store::{HistoryStore, StoreError};
-use crate::token::{InstanceKey, TokenId};
+use super::group::{Judge, Judging};
+use crate::event::EventKind;
+use crate::store::record::Recording;
+use crate::store::{HistoryStore, SettingsStore, StoreError};
+use crate::token::TokenId;
 
 /// Events that may wait: two seconds of the busiest site, some 40 MB at most.
 pub const QUEUE_MAX: usize = 65_536;
 /// The most events in one group: the more, the fewer index pages are written twice; 4,096 take some 40 ms.
 const GROUP_MAX: usize = 4096;
+/// How long after the start an event may repeat one that was recorded before it: the longest window of the rules.
+const LOOK_BACK_MS: i64 = 60_000;
 /// The first wait after a failure; it doubles up to the last.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -36,8 +37,8 @@ pub(super) struct Visit {
     pub(super) at_ms: i64,
     pub(super) id: TokenId,
     pub(super) kind: EventKind,
-    pub(super) verdict: Verdict,
-    pub(super) rule: &'static str,
+    /// A header says that nobody has looked yet.
+    pub(super) ahead_of_need: bool,
     pub(super) address: IpAddr,
     pub(super) agent: Option<Box<str>>,
 }
@@ -60,8 +61,8 @@ pub(super) struct Drained {
 /// Starts the thread. Called within a runtime, which must outlive it.
 pub(super) fn start(
     history: Arc<dyn HistoryStore>,
-    geo: Arc<Geo>,
-    instance: InstanceKey,
+    settings: Arc<dyn SettingsStore>,
+    judging: Judging,
     counters: Arc<Counters>,
     queue_max: usize,
 ) -> std::io::Result<(Recorder, Drained)> {
@@ -70,12 +71,12 @@ pub(super) fn start(
     let stopping = Arc::new(AtomicBool::new(false));
     let worker = Worker {
         history,
-        geo,
-        instance,
+        settings,
+        judge: Judge::new(judging),
         counters: Arc::clone(&counters),
         stopping: Arc::clone(&stopping),
-        agents: Agents::default(),
         runtime: Handle::current(),
+        began_ms: None,
     };
     std::thread::Builder::new().name("recorder".to_owned()).spawn(move || {
         worker.run(visits);
@@ -118,12 +119,13 @@ impl Drained {
 
 struct Worker {
     history: Arc<dyn HistoryStore>,
-    geo: Arc<Geo>,
-    instance: InstanceKey,
+    settings: Arc<dyn SettingsStore>,
+    judge: Judge,
     counters: Arc<Counters>,
     stopping: Arc<AtomicBool>,
-    agents: Agents,
     runtime: Handle,
+    /// The time of the first event.
+    began_ms: Option<i64>,
 }
 
 impl Worker {
@@ -131,28 +133,63 @@ impl Worker {
         let mut group = Vec::with_capacity(GROUP_MAX);
         while visits.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
             let count = group.len() as u64;
-            let counter = if self.put_on_record(&group) { &self.counters.recorded } else { &self.counters.lost };
+            let counter = if self.take(&group) { &self.counters.recorded } else { &self.counters.lost };
             counter.fetch_add(count, Ordering::Relaxed);
             group.clear();
         }
     }
 
-    /// Whether the group is durable in the end.
-    fn put_on_record(&mut self, group: &[Visit]) -> bool {
+    /// Judges the group and puts it on record; whether it is durable in the end.
+    fn take(&mut self, group: &[Visit]) -> bool {
+        self.read_up(group);
+        let recording = Arc::new(self.judge.judge(group, &self.settings.snapshot()));
+        match self.put_on_record(&recording) {
+            Some(sequences) => {
+                self.judge.recorded(&recording.events, &sequences);
+                true
+            }
+            None => {
+                self.judge.lost(&recording.events);
+                false
+            }
+        }
+    }
+
+    /// Asks the history what it knows of the group's copies, as far as it is not known. Without an answer they are judged
+    /// without it, and it is asked again.
+    fn read_up(&mut self, group: &[Visit]) {
+        let ids = self.judge.to_read(group);
+        let Some(at_ms) = group.first().map(|visit| visit.at_ms) else { return };
+        let began_ms = *self.began_ms.get_or_insert(at_ms);
+        if ids.is_empty() {
+            return;
+        }
+        let look_back = (at_ms.saturating_sub(began_ms) < LOOK_BACK_MS).then(|| at_ms.saturating_sub(LOOK_BACK_MS));
+        match self.runtime.block_on(self.history.copies(ids.clone(), look_back)) {
+            Ok(facts) => self.judge.learn(ids, facts, at_ms),
+            Err(error) => {
+                tracing::warn!(%error, "the history does not answer: events are judged without their deliveries");
+            }
+        }
+    }
+
+    /// The sequences of the events, once they are durable; `None` when they never will be.
+    fn put_on_record(&self, recording: &Arc<Recording>) -> Option<Vec<i64>> {
         let mut wait = RETRY_MIN;
         for tries in 1.. {
-            let events = group.iter().map(|visit| self.event(visit)).collect();
-            let error = match self.runtime.block_on(self.history.record(events)) {
-                Ok(()) if tries > 1 => {
-                    tracing::info!("events are on record again");
-                    return true;
+            let error = match self.runtime.block_on(self.history.put_on_record(Arc::clone(recording))) {
+                Ok(sequences) => {
+                    if tries > 1 {
+                        tracing::info!("events are on record again");
+                    }
+                    return Some(sequences);
                 }
-                Ok(()) => return true,
                 Err(error) => error,
             };
+            let events = recording.events.len();
             if !may_pass(&error) || (self.stopping.load(Ordering::Relaxed) && tries >= TRIES_AT_STOP) {
-                tracing::error!(%error, events = group.len(), "events are lost: the history does not take them");
-                return false;
+                tracing::error!(%error, events, "events are lost: the history does not take them");
+                return None;
             }
             if tries == 1 {
                 tracing::error!(%error, "the history takes no events for now; they wait, links and pixels work on");
@@ -160,23 +197,7 @@ impl Worker {
             std::thread::park_timeout(wait);
             wait = RETRY_MAX.min(wait * 2);
         }
-        false
-    }
-
-    fn event(&mut self, visit: &Visit) -> Event {
-        let Agent { client, os, device } = self.agents.identify(visit.agent.as_deref());
-        Event {
-            at_ms: visit.at_ms,
-            id: visit.id,
-            kind: visit.kind,
-            verdict: visit.verdict,
-            rule: visit.rule.to_owned(),
-            country: self.geo.country(visit.address),
-            agent_family: client,
-            os_family: os,
-            device_family: device,
-            network_hash: Some(network_hash(&self.instance, visit.id.message, visit.address)),
-        }
+        None
     }
 }
 

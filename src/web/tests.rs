@@ -12,7 +12,10 @@ use super::*;
 use crate::event::network::network_hash;
 use crate::event::{Event, EventKind, Verdict};
 use crate::store::memory::MemorySettings;
-use crate::store::record::{Delivery, MessageFilter, MessageRecord, MessageSummary, TimelineEntry};
+use crate::store::record::{
+    CopyCount, CopyFacts, CopyId, DayCount, DayCountFilter, Delivery, Expired, Expiry, MessageFilter, MessageRecord,
+    MessageSummary, Recording, TimelineEntry,
+};
 use crate::store::{BoxFuture, Change, Inserted, Override, StoreError, TimelineFilter};
 use crate::token::{Kind, MessageId, RootKey, Secret, Site as Host, SiteId, TokenId};
 
@@ -35,14 +38,36 @@ impl HistoryStore for Recorded {
     fn settle(&self, _: MessageId, _: Vec<(u16, Delivery)>) -> BoxFuture<'_, Result<(), StoreError>> {
         unimplemented!("the site settles nothing")
     }
-    fn record(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn put_on_record(&self, recording: Arc<Recording>) -> BoxFuture<'_, Result<Vec<i64>, StoreError>> {
         Box::pin(async move {
             if let Some(error) = self.fails.lock().unwrap().clone() {
                 return Err(error);
             }
-            self.events.lock().unwrap().extend(events);
-            Ok(())
+            let mut events = self.events.lock().unwrap();
+            for mended in &recording.mended {
+                events[usize::try_from(mended.sequence - 1).unwrap()].repeats += mended.repeats;
+            }
+            events.extend(recording.events.iter().cloned());
+            let first = events.len() - recording.events.len() + 1;
+            Ok((first..=events.len()).map(|sequence| sequence as i64).collect())
         })
+    }
+    fn expire(&self, _: Expiry) -> BoxFuture<'_, Result<Expired, StoreError>> {
+        unimplemented!("the site forgets nothing")
+    }
+    fn copies(&self, ids: Vec<CopyId>, _: Option<i64>) -> BoxFuture<'_, Result<Vec<Option<CopyFacts>>, StoreError>> {
+        Box::pin(async move {
+            match self.fails.lock().unwrap().clone() {
+                Some(error) => Err(error),
+                None => Ok(ids.iter().map(|_| None).collect()),
+            }
+        })
+    }
+    fn copy_counts(&self, _: MessageId) -> BoxFuture<'_, Result<Vec<CopyCount>, StoreError>> {
+        unimplemented!("the site asks nothing")
+    }
+    fn day_counts(&self, _: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>> {
+        unimplemented!("the site asks nothing")
     }
     fn messages(&self, _: MessageFilter) -> BoxFuture<'_, Result<Vec<MessageSummary>, StoreError>> {
         unimplemented!("the site asks nothing")
@@ -160,7 +185,8 @@ async fn the_pixel_is_an_image_for_any_token() {
     }
     assert_eq!(site.counters.bad_tokens(), 4);
     let events = site.end().await;
-    assert!(events.len() == 2 && events.iter().all(|e| e.kind == EventKind::Open && e.id == ID), "{events:?}");
+    let [open] = &events[..] else { panic!("one open, not {events:?}") };
+    assert_eq!((open.kind, open.id, open.repeats), (EventKind::Open, ID, 1), "the second counts on the first");
 }
 
 #[tokio::test]
@@ -175,7 +201,8 @@ async fn a_click_leads_to_the_sealed_destination_octet_for_octet() {
         assert_eq!(reply.header("x-robots-tag"), Some("noindex"));
     }
     let events = site.end().await;
-    assert!(events.len() == 2 && events.iter().all(|e| e.kind == EventKind::Click && e.id == ID), "{events:?}");
+    let [click] = &events[..] else { panic!("one click, not {events:?}") };
+    assert_eq!((click.kind, click.id, click.repeats), (EventKind::Click, ID, 1), "the second counts on the first");
 }
 
 /// A token of another kind, of another site, altered, cut, or none; a path that is nobody's.
@@ -300,14 +327,18 @@ async fn an_event_keeps_what_it_may() {
     }
     let instance = keyring().instance_key().clone();
     let events = site.end().await;
-    let [person, prefetched, moz] = &events[..] else { panic!("three events, not {events:?}") };
+    let [person, prefetched] = &events[..] else { panic!("two events, not {events:?}") };
     let expected = Event {
         at_ms: person.at_ms,
         id: ID,
         kind: EventKind::Open,
-        verdict: Verdict::Unknown,
+        verdict: Verdict::Person,
         rule: String::new(),
+        former: None,
+        repeats: 0,
         country: None,
+        city: None,
+        via: None,
         agent_family: Some("Thunderbird".to_owned()),
         os_family: Some("Windows".to_owned()),
         device_family: Some("PC".to_owned()),
@@ -315,9 +346,8 @@ async fn an_event_keeps_what_it_may() {
     };
     assert_eq!(*person, expected);
     assert!((Timestamp::now().as_millisecond() - person.at_ms).abs() < 60_000);
-    for machine in [prefetched, moz] {
-        assert_eq!((machine.verdict, machine.rule.as_str()), (Verdict::Machine, "prefetch"));
-    }
+    let seen = (prefetched.verdict, prefetched.rule.as_str(), prefetched.repeats);
+    assert_eq!(seen, (Verdict::Machine, "prefetch", 1));
 }
 
 /// With a history that takes nothing every answer is as ever, and what does not fit the queue is counted.
@@ -337,7 +367,8 @@ async fn recording_may_fail_serving_may_not() {
     fails(None);
     let (counters, started) = (Arc::clone(&site.counters), Instant::now());
     let events = site.end().await;
-    assert_eq!((events.len() as u64, counters.recorded(), counters.lost()), (10 - lost, 10 - lost, lost));
+    let times: u64 = events.iter().map(|event| 1 + u64::from(event.repeats)).sum();
+    assert_eq!((times, counters.recorded(), counters.lost()), (10 - lost, 10 - lost, lost));
     assert!(started.elapsed() < Duration::from_secs(4));
 }
 

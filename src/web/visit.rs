@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::header::{HOST, USER_AGENT};
-use hyper::{HeaderMap, Method, Request};
+use hyper::{HeaderMap, Request};
 
 use super::recorder::Visit;
 use super::{Site, client};
 use crate::event::EventKind;
-use crate::event::classify::{Facts, Judgement, classify};
+use crate::event::classify::{is_ahead_of_need, is_event};
 use crate::token::TokenId;
 
 /// Headers in which browsers and mail programs say that nobody has looked yet.
@@ -25,20 +25,30 @@ pub(super) fn host<B>(request: &Request<B>) -> Option<&str> {
 
 /// Hands the event to the recorder, if it is one.
 pub(super) fn note<B>(site: &Site, peer: IpAddr, request: &Request<B>, kind: EventKind, id: TokenId) {
-    let headers = request.headers();
-    let mut purposes = [""; PURPOSE_HEADERS.len()];
-    for (purpose, name) in purposes.iter_mut().zip(PURPOSE_HEADERS) {
-        *purpose = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !is_event(request.method().as_str()) {
+        return;
     }
-    let facts = Facts { get: *request.method() == Method::GET, purposes: &purposes };
-    let Judgement::Event(verdict, rule) = classify(&facts) else { return };
-    let address = client::address(peer, &site.trusted_proxies, headers);
-    site.recorder.note(Visit { at_ms: now_ms(), id, kind, verdict, rule, address, agent: agent(headers) });
+    let headers = request.headers();
+    site.recorder.note(Visit {
+        at_ms: now_ms(),
+        id,
+        kind,
+        ahead_of_need: ahead_of_need(headers),
+        address: client::address(peer, &site.trusted_proxies, headers, site.forwarded_by),
+        agent: agent(headers),
+    });
 }
 
+fn ahead_of_need(headers: &HeaderMap) -> bool {
+    let values = PURPOSE_HEADERS.iter().flat_map(|name| headers.get_all(*name));
+    values.filter_map(|value| value.to_str().ok()).any(is_ahead_of_need)
+}
+
+/// What is no text in it is replaced: an agent with a strange letter is an agent all the same.
 fn agent(headers: &HeaderMap) -> Option<Box<str>> {
-    let text = headers.get(USER_AGENT)?.to_str().ok()?;
-    Some(text.get(..AGENT_BYTES_MAX).unwrap_or(text).into())
+    let octets = headers.get(USER_AGENT)?.as_bytes();
+    let text = String::from_utf8_lossy(octets.get(..AGENT_BYTES_MAX).unwrap_or(octets));
+    Some(text.into())
 }
 
 fn now_ms() -> i64 {

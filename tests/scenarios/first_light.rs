@@ -84,8 +84,29 @@ fn nobody_sends_as_somebody_else() {
     assert_eq!(relay.cli(&["inbox", "list", "--json"]).matches("x.test").count(), 0);
 }
 
+#[test]
+fn what_was_recorded_outlives_a_restart_and_the_dashboard_asks_who_it_is() {
+    let relay = Running::start(Upstream::Inbox, "");
+    submit(relay.smtp, "ana@example.com", &["one@x.test"], MAIL);
+    let copy = copy_for(&relay, "one@x.test");
+    let relay = Running::start_in(relay.stop(), Upstream::Inbox, "");
+    let click = clicks(&copy, &relay.public_url()).remove(0);
+    assert_eq!(http(relay.tracking, "GET", &click, &[]).status, 302);
+    assert!(relay.cli(&["message", "list"]).contains("The offer"));
+    let asked = http(relay.admin, "GET", "/", &[]);
+    assert_eq!((asked.status, asked.header("location")), (303, Some("/login")));
+    assert!(asked.header("content-security-policy").is_some_and(|policy| policy.contains("default-src 'none'")));
+}
+
 /// Sends one mail in plain SMTP; the answer to the dot, or to whatever was refused before it.
 pub(crate) fn submit(addr: SocketAddr, from: &str, to: &[&str], mail: &str) -> String {
+    let commands: Vec<String> =
+        std::iter::once(format!("MAIL FROM:<{from}>")).chain(to.iter().map(|one| format!("RCPT TO:<{one}>"))).collect();
+    dialogue(addr, &commands.iter().map(String::as_str).collect::<Vec<_>>(), mail)
+}
+
+/// The same with MAIL and RCPT as they are to stand.
+pub(crate) fn dialogue(addr: SocketAddr, commands: &[&str], mail: &str) -> String {
     let stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
@@ -104,12 +125,8 @@ pub(crate) fn submit(addr: SocketAddr, from: &str, to: &[&str], mail: &str) -> S
     };
     ask("");
     ask("EHLO client.test\r\n");
-    let answer = ask(&format!("MAIL FROM:<{from}>\r\n"));
-    if !answer.starts_with("250") {
-        return answer;
-    }
-    for one in to {
-        let answer = ask(&format!("RCPT TO:<{one}>\r\n"));
+    for command in commands {
+        let answer = ask(&format!("{command}\r\n"));
         if !answer.starts_with("250") {
             return answer;
         }

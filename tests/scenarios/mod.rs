@@ -1,5 +1,8 @@
 //! One story a file, named by what happens.
 
+mod command_line;
 mod delivery;
 mod first_light;
+mod independent_client;
 mod links_outlive_the_stores;
+mod reports;

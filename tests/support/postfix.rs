@@ -94,6 +94,12 @@ impl Postfix {
         split_first_field(&out.stdout).1.to_vec()
     }
 
+    /// Envelope records of one held message, as `postcat -e` prints them.
+    pub(crate) fn envelope(&self, queue_id: &str) -> String {
+        let out = Command::new("postcat").arg("-c").arg(self.etc()).args(["-eq", queue_id]).output().unwrap();
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    }
+
     /// Waits until it holds this many messages.
     pub(crate) fn wait_for(&self, messages: usize, limit: Duration) -> Vec<String> {
         let deadline = Instant::now() + limit;

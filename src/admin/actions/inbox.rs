@@ -58,7 +58,10 @@ impl Actions {
     pub async fn inbox_mail(&self, viewer: &Viewer, id: &str) -> Result<InboxMail, Refusal> {
         let found = self.inbox_of(viewer)?.read(id).await?;
         let (entry, raw) = found.ok_or_else(|| Refusal::not_found("inbox mail", id))?;
-        let shown = mail_view::show(&raw);
+        // A large mail takes milliseconds to take apart: not on a thread that serves others.
+        let mail = raw.clone();
+        let shown =
+            tokio::task::spawn_blocking(move || mail_view::show(&mail)).await.unwrap_or_else(|_| Shown::unreadable());
         Ok(InboxMail { entry, shown, raw })
     }
 

@@ -1,6 +1,7 @@
 //! `/account`: the visitor's own password.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use askama::Template;
 use axum::extract::State;
@@ -31,6 +32,11 @@ pub(super) async fn password(
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, PageError> {
     let (present, new) = (fields.text("present"), fields.text("password"));
+    // A borrowed session must not become a way to guess the password.
+    if site.limiter().try_again(&visitor.user.login, Instant::now()).is_err() {
+        let notice = Notice::bad("too many attempts; wait a minute and try again");
+        return Ok(html_with(StatusCode::TOO_MANY_REQUESTS, &filled(&site, &visitor, notice)));
+    }
     match site.actions.change_own_password(&visitor.viewer, present, new).await {
         Ok(()) => Ok(Redirect::to("/login").into_response()),
         Err(wrong @ (Refusal::Invalid { .. } | Refusal::Busy(_))) => {

@@ -63,6 +63,8 @@ fn org(name: &str, domain: &str) -> Org {
         visible_urls: VisibleUrls::Track,
         quotes: Quotes::Unwrap,
         excluded_hosts: Vec::new(),
+        rules_off: Vec::new(),
+        own_networks: Vec::new(),
     }
 }
 
@@ -199,6 +201,10 @@ fn events() -> Vec<Event> {
         kind,
         verdict,
         rule: String::new(),
+        former: None,
+        repeats: 0,
+        city: None,
+        via: None,
         country: Some("DE".into()),
         agent_family: Some("Thunderbird".into()),
         os_family: Some("Linux".into()),

@@ -92,3 +92,14 @@ async fn a_made_up_cookie_is_nobody() {
         assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, "/login"), "{cookie}");
     }
 }
+
+#[tokio::test]
+async fn a_borrowed_session_does_not_guess_the_password() {
+    let world = world().await;
+    let ann = world.logged_in("ann");
+    let guess = async || ann.post("/account", &[("present", ""), ("password", "short")]).await.status;
+    for _ in 0..30 {
+        assert_eq!(guess().await, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    assert_eq!(guess().await, StatusCode::TOO_MANY_REQUESTS);
+}

@@ -68,6 +68,9 @@ pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Re
 impl Add {
     async fn run(self, client: &Client) -> anyhow::Result<()> {
         let Add { login, org, role, addresses, generate, form } = self;
+        // Asked before the password is: nobody types one twice to hear then that the server is not running.
+        let users: Vec<User> = client.get("/api/v1/users").await?;
+        anyhow::ensure!(users.iter().all(|user| user.login != login), "the login {} is taken", clean(&login));
         let password = password::new(generate)?;
         let post = UserPost { login, org, role, addresses, password: password.reveal().to_owned() };
         let user: User = client.send(Method::POST, "/api/v1/users", &post).await?;
@@ -83,6 +86,8 @@ impl Add {
 
 impl Passwd {
     async fn run(self, client: &Client) -> anyhow::Result<()> {
+        // Asked before the password is, as above.
+        client.get::<User>(&path(&self.login)).await?;
         let password = password::new(self.generate)?;
         let put = PasswordPut { password: password.reveal().to_owned() };
         client.order(Method::PUT, &format!("{}/password", path(&self.login)), Some(&put)).await?;

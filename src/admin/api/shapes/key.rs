@@ -1,0 +1,25 @@
+//! Root keys without their secrets.
+
+use serde::{Deserialize, Serialize};
+
+use super::at;
+use crate::admin::ports::KeyEntry;
+
+/// A root key without its secret.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Key {
+    /// As in tokens.
+    pub id: u8,
+    /// RFC 3339.
+    pub created_at: String,
+    /// New links are sealed with it.
+    pub current: bool,
+    /// Its links answer 404.
+    pub revoked: bool,
+}
+
+impl From<KeyEntry> for Key {
+    fn from(key: KeyEntry) -> Key {
+        Key { id: key.id, created_at: at(key.created_at_ms), current: key.current, revoked: key.revoked }
+    }
+}

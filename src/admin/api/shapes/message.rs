@@ -1,0 +1,190 @@
+//! Messages, their recipients and links.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Event, at};
+use crate::admin::actions::links::LinkView;
+use crate::admin::actions::messages::{MessageRow, MessageView};
+use crate::store::Override;
+use crate::store::record::RecipientRecord;
+
+/// `GET /api/v1/messages`
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Messages {
+    /// Newest first.
+    pub messages: Vec<MessageLine>,
+    /// `before` of the next page.
+    pub next: Option<String>,
+}
+
+/// One line of the message list.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MessageLine {
+    /// 16 hex digits.
+    pub id: String,
+    /// RFC 3339.
+    pub accepted_at: String,
+    /// Whose mail.
+    pub org: String,
+    /// The login; null for a trusted network.
+    pub login: Option<String>,
+    /// From header; null when only counts may be seen.
+    pub from: Option<String>,
+    /// Subject; null when only counts may be seen.
+    pub subject: Option<String>,
+    /// How many recipients.
+    pub recipients: u32,
+    /// How many of them upstream accepted.
+    pub accepted: u32,
+    /// Opens recorded, machines aside.
+    pub opens: u64,
+    /// Clicks recorded, machines aside.
+    pub clicks: u64,
+    /// Whether anything was rewritten.
+    pub tracked: bool,
+}
+
+impl From<MessageRow> for MessageLine {
+    fn from(row: MessageRow) -> MessageLine {
+        let (from, subject) = row.words.map_or((None, None), |words| (Some(words.from), Some(words.subject)));
+        MessageLine {
+            id: row.id.to_string(),
+            accepted_at: at(row.accepted_at_ms),
+            org: row.org.as_str().to_owned(),
+            login: row.login,
+            from,
+            subject,
+            recipients: row.recipients,
+            accepted: row.accepted,
+            opens: row.opens,
+            clicks: row.clicks,
+            tracked: row.tracked,
+        }
+    }
+}
+
+/// `GET /api/v1/messages/{id}`
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Message {
+    /// 16 hex digits.
+    pub id: String,
+    /// RFC 3339.
+    pub accepted_at: String,
+    /// Whose mail.
+    pub org: String,
+    /// The login; null for a trusted network.
+    pub login: Option<String>,
+    /// Envelope sender; empty for `<>`.
+    pub reverse_path: String,
+    /// From header.
+    pub from: String,
+    /// Subject.
+    pub subject: String,
+    /// Message-ID header.
+    pub message_id: String,
+    /// Octets.
+    pub size_bytes: u64,
+    /// Why nothing was rewritten; null when something was.
+    pub untouched: Option<String>,
+    /// What was changed, what was left, and why.
+    pub notes: Vec<String>,
+    /// Everyone it went to.
+    pub recipients: Vec<Recipient>,
+    /// Tracked links.
+    pub links: Vec<Link>,
+    /// Events, oldest first, at most 1,000.
+    pub events: Vec<Event>,
+}
+
+/// One recipient.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Recipient {
+    /// As in tokens.
+    pub index: u16,
+    /// The index of the copy it got.
+    pub copy_index: u16,
+    /// The address.
+    pub address: String,
+    /// `off`, `aggregate` or `individual`.
+    pub opens: String,
+    /// `off`, `aggregate` or `individual`.
+    pub links: String,
+    /// `pending`, `accepted`, `refused`, `deferred` or `unknown`.
+    pub delivery: String,
+    /// Upstream's words.
+    pub reply: String,
+    /// RFC 3339; when the state last changed.
+    pub delivery_at: String,
+}
+
+impl From<MessageView> for Message {
+    fn from(view: MessageView) -> Message {
+        let MessageView { record, timeline, mut overrides, .. } = view;
+        let recipient = |r: RecipientRecord| Recipient {
+            index: r.index,
+            copy_index: r.copy_index,
+            address: r.address,
+            opens: r.opens.to_string(),
+            links: r.links.to_string(),
+            delivery: r.delivery.state.as_str().to_owned(),
+            reply: r.delivery.reply,
+            delivery_at: at(r.delivery.at_ms),
+        };
+        Message {
+            id: record.id.to_string(),
+            accepted_at: at(record.accepted_at_ms),
+            org: record.org.as_str().to_owned(),
+            login: record.login,
+            reverse_path: record.reverse_path,
+            from: record.header_from,
+            subject: record.subject,
+            message_id: record.message_id_header,
+            size_bytes: record.size_bytes,
+            untouched: record.untouched,
+            notes: record.notes,
+            recipients: record.recipients.into_iter().map(recipient).collect(),
+            links: record
+                .links
+                .into_iter()
+                .map(|link| LinkView { replaced_by: overrides.remove(&link.index), link }.into())
+                .collect(),
+            events: timeline.into_iter().map(Event::from).collect(),
+        }
+    }
+}
+
+/// One tracked link.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Link {
+    /// As in tokens.
+    pub index: u16,
+    /// Where it led when it was sent.
+    pub destination: String,
+    /// Where it leads now, when that was changed.
+    pub changed_to: Option<String>,
+    /// It answers 410.
+    pub withdrawn: bool,
+}
+
+impl From<LinkView> for Link {
+    fn from(view: LinkView) -> Link {
+        let (changed_to, withdrawn) = match view.replaced_by {
+            Some(Override::Destination(to)) => (Some(to), false),
+            Some(Override::Withdrawn) => (None, true),
+            None => (None, false),
+        };
+        Link { index: view.link.index, destination: view.link.destination, changed_to, withdrawn }
+    }
+}
+
+/// `PUT /api/v1/messages/{id}/links/{index}`: exactly one of the two.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkPut {
+    /// Lead there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// Answer 410.
+    #[serde(default)]
+    pub withdrawn: bool,
+}

@@ -1,0 +1,39 @@
+//! The JSON of the API, as sent and as read back by the command line. Core types stay free of serde; these are the edge.
+
+mod event;
+mod inbox;
+mod key;
+mod message;
+mod org;
+mod queue;
+mod user;
+
+use serde::Deserialize;
+
+use crate::settings::{BadOrgName, OrgName};
+
+pub use event::{Event, Events};
+pub use inbox::{InboxLine, TestMailPost, TestMailSent};
+pub use key::Key;
+pub use message::{Link, LinkPut, Message, MessageLine, Messages, Recipient};
+pub use org::{Org, OrgPatch, Switches};
+pub use queue::{Queue, QueuedMail, QueuedRecipient};
+pub use user::{PasswordPut, User, UserPost};
+
+/// An organisation's name, for handlers.
+pub(super) fn org_name(text: Option<String>) -> Result<Option<OrgName>, BadOrgName> {
+    text.map(|name| name.parse()).transpose()
+}
+
+/// An error, as the command line reads it.
+#[derive(Debug, Deserialize)]
+pub struct ProblemShape {
+    /// What to do.
+    pub detail: String,
+}
+
+/// RFC 3339 in UTC with milliseconds.
+fn at(at_ms: i64) -> String {
+    let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}

@@ -1,0 +1,126 @@
+//! What one recipient's events come to, for the pages: read or not, how we know, and whether others seem to read along.
+//!
+//! **Invariant:** nothing is invented. Who clicked has read, and that is said as a conclusion, never as an open.
+
+use super::{Event, EventKind, Verdict};
+
+/// More networks than this on one recipient's token is more than office, home and phone.
+const NETWORKS_MAX: usize = 3;
+
+/// Whether a recipient has read the mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Read {
+    /// Nothing says so.
+    #[default]
+    No,
+    /// No open is on record, but a link was followed: "read (inferred)".
+    Inferred,
+    /// It was opened.
+    Opened,
+}
+
+/// What is known of one recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reading {
+    /// Whether the mail was read.
+    pub read: Read,
+    /// Whether a link was followed.
+    pub clicked: bool,
+    /// Two countries or more, or more than three networks: "forwarded or shared?". A question, not an answer.
+    pub shared: bool,
+}
+
+/// Reads the events of one recipient's own copy, in any order.
+pub fn reading<'a>(events: impl IntoIterator<Item = &'a Event>) -> Reading {
+    let mut reading = Reading::default();
+    let mut countries: Vec<&str> = Vec::new();
+    let mut networks: Vec<[u8; 8]> = Vec::new();
+    for event in events.into_iter().filter(|event| event.verdict.counts()) {
+        match event.kind {
+            EventKind::Open => reading.read = Read::Opened,
+            EventKind::Click => reading.clicked = true,
+        }
+        // Behind a proxy or relay neither place nor network is the reader's.
+        if event.verdict != Verdict::Proxy && event.via.is_none() {
+            countries.extend(event.country.as_deref());
+            networks.extend(event.network_hash);
+        }
+    }
+    if reading.clicked && reading.read == Read::No {
+        reading.read = Read::Inferred;
+    }
+    reading.shared = distinct(countries) >= 2 || distinct(networks) > NETWORKS_MAX;
+    reading
+}
+
+fn distinct<T: Ord>(mut values: Vec<T>) -> usize {
+    values.sort_unstable();
+    values.dedup();
+    values.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Via;
+    use crate::token::{MessageId, TokenId};
+
+    fn event(kind: EventKind, verdict: Verdict, country: Option<&str>, network: u8) -> Event {
+        Event {
+            at_ms: 0,
+            id: TokenId { message: MessageId(1), recipient: 1, link: 0 },
+            kind,
+            verdict,
+            rule: String::new(),
+            former: None,
+            repeats: 0,
+            country: country.map(str::to_owned),
+            city: None,
+            via: None,
+            agent_family: None,
+            os_family: None,
+            device_family: None,
+            network_hash: Some([network; 8]),
+        }
+    }
+
+    #[test]
+    fn read_opened_inferred() {
+        use EventKind::{Click, Open};
+        use Verdict::{Machine, Own, Person, Proxy};
+        for (events, read, clicked) in [
+            (&[][..], Read::No, false),
+            (&[(Open, Person)], Read::Opened, false),
+            (&[(Open, Proxy)], Read::Opened, false),
+            (&[(Click, Person)], Read::Inferred, true),
+            (&[(Click, Person), (Open, Person)], Read::Opened, true),
+            (&[(Click, Person), (Open, Machine)], Read::Inferred, true),
+            // Machines and the sender read nothing.
+            (&[(Open, Machine), (Click, Machine)], Read::No, false),
+            (&[(Open, Own), (Click, Own)], Read::No, false),
+        ] {
+            let events: Vec<Event> = events.iter().map(|(kind, verdict)| event(*kind, *verdict, None, 1)).collect();
+            assert_eq!(reading(&events), Reading { read, clicked, shared: false });
+        }
+    }
+
+    #[test]
+    fn forwarded_or_shared() {
+        let person = |country, network| event(EventKind::Open, Verdict::Person, country, network);
+        let from = |verdict, via| Event { via, ..event(EventKind::Open, verdict, Some("US"), 9) };
+        let it = Some("IT");
+        for (events, shared) in [
+            (vec![person(it, 1), person(it, 2), person(it, 3)], false),
+            (vec![person(it, 1), person(it, 2), person(it, 3), person(it, 4)], true),
+            (vec![person(it, 1), person(Some("FR"), 1)], true),
+            (vec![person(it, 1), person(None, 1)], false),
+            // What is not where the reader is says nothing.
+            (vec![person(it, 1), from(Verdict::Machine, None)], false),
+            (vec![person(it, 1), from(Verdict::Proxy, None)], false),
+            (vec![person(it, 1), from(Verdict::Person, Some(Via::Relay))], false),
+            (vec![person(it, 1), from(Verdict::Person, None)], true),
+        ] {
+            assert_eq!(reading(&events).shared, shared, "{events:?}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Write and question: how many opens and clicks, by copy, message, org, sender and day.
+//!
+//! **Invariant:** what people did (person, proxy, unknown) and what machines and the sender did are counted apart. A
+//! repeat is no count of its own. Events of a message that is not known are counted nowhere.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::column::Column;
+use super::record::{CopyCount, Counts, DayCount, DayCountFilter};
+use crate::token::MessageId;
+
+/// The most rows of one answer: ten years of one sender, or a month of a hundred.
+pub(super) const DAYS_MAX: u32 = 4000;
+
+/// What a group of events adds.
+#[derive(Debug, Default)]
+pub(super) struct Added {
+    copies: HashMap<(MessageId, u16), Counts>,
+    days: HashMap<(MessageId, i64), Counts>,
+}
+
+impl Added {
+    /// Adds to a copy, its message and that day.
+    pub(super) fn count(&mut self, message: MessageId, copy: u16, day: i64, counts: Counts) {
+        let of_copy = self.copies.entry((message, copy)).or_default();
+        *of_copy = of_copy.and(counts);
+        let of_day = self.days.entry((message, day)).or_default();
+        *of_day = of_day.and(counts);
+    }
+
+    /// Writes every counter. The caller commits.
+    pub(super) fn write(self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut owners: HashMap<MessageId, Option<Owner>> = HashMap::new();
+        let mut days: HashMap<(Owner, i64), Counts> = HashMap::new();
+        let mut totals: HashMap<MessageId, Counts> = HashMap::new();
+        for ((message, _), counts) in &self.days {
+            let total = totals.entry(*message).or_default();
+            *total = total.and(*counts);
+        }
+        for (message, counts) in totals {
+            owners.insert(message, count_message(connection, message, counts)?);
+        }
+        for ((message, copy), counts) in self.copies {
+            if owners.get(&message).is_some_and(Option::is_some) {
+                count_copy(connection, message, copy, counts)?;
+            }
+        }
+        for ((message, day), counts) in self.days {
+            if let Some(Some(owner)) = owners.get(&message) {
+                let of_day = days.entry((owner.clone(), day)).or_default();
+                *of_day = of_day.and(counts);
+            }
+        }
+        days.into_iter().try_for_each(|((owner, day), counts)| count_day(connection, &owner, day, counts))
+    }
+}
+
+/// Whose mail it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Owner {
+    org: String,
+    login: String,
+}
+
+/// Counts for the message; whose it is, or `None` when it is not known.
+fn count_message(connection: &Connection, message: MessageId, counts: Counts) -> rusqlite::Result<Option<Owner>> {
+    let Counts { opens, clicks, machine_opens, machine_clicks } = counts;
+    connection
+        .prepare_cached(
+            "UPDATE message SET opens = opens + ?2, clicks = clicks + ?3,
+                                machine_opens = machine_opens + ?4, machine_clicks = machine_clicks + ?5
+             WHERE id = ?1 RETURNING org, coalesce(login, '')",
+        )?
+        .query_row(params![Column(message), opens, clicks, machine_opens, machine_clicks], |row| {
+            Ok(Owner { org: row.get(0)?, login: row.get(1)? })
+        })
+        .optional()
+}
+
+fn count_copy(connection: &Connection, message: MessageId, copy: u16, counts: Counts) -> rusqlite::Result<()> {
+    let Counts { opens, clicks, machine_opens, machine_clicks } = counts;
+    connection
+        .prepare_cached(
+            "INSERT INTO copy_count (message, copy, opens, clicks, machine_opens, machine_clicks)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (message, copy) DO UPDATE SET
+                 opens = opens + excluded.opens, clicks = clicks + excluded.clicks,
+                 machine_opens = machine_opens + excluded.machine_opens,
+                 machine_clicks = machine_clicks + excluded.machine_clicks",
+        )?
+        .execute(params![Column(message), copy, opens, clicks, machine_opens, machine_clicks])
+        .map(|_| ())
+}
+
+fn count_day(connection: &Connection, owner: &Owner, day: i64, counts: Counts) -> rusqlite::Result<()> {
+    let Counts { opens, clicks, machine_opens, machine_clicks } = counts;
+    connection
+        .prepare_cached(
+            "INSERT INTO day_count (org, login, day, opens, clicks, machine_opens, machine_clicks)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (org, login, day) DO UPDATE SET
+                 opens = opens + excluded.opens, clicks = clicks + excluded.clicks,
+                 machine_opens = machine_opens + excluded.machine_opens,
+                 machine_clicks = machine_clicks + excluded.machine_clicks",
+        )?
+        .execute(params![owner.org, owner.login, day, opens, clicks, machine_opens, machine_clicks])
+        .map(|_| ())
+}
+
+/// Question: the counters of a message's copies, by index.
+pub(super) fn of_copies(connection: &Connection, message: MessageId) -> rusqlite::Result<Vec<CopyCount>> {
+    connection
+        .prepare_cached(
+            "SELECT copy, opens, clicks, machine_opens, machine_clicks FROM copy_count WHERE message = ?1 ORDER BY copy",
+        )?
+        .query_map(params![Column(message)], |row| Ok(CopyCount { copy_index: row.get(0)?, counts: counts(row, 1)? }))?
+        .collect()
+}
+
+/// Question: the counters of days, by org, sender and day.
+pub(super) fn of_days(connection: &Connection, filter: &DayCountFilter) -> rusqlite::Result<Vec<DayCount>> {
+    connection
+        .prepare_cached(
+            "SELECT org, login, day, opens, clicks, machine_opens, machine_clicks FROM day_count
+             WHERE (?1 IS NULL OR org = ?1) AND (?2 IS NULL OR login = ?2) AND day BETWEEN ?3 AND ?4
+             ORDER BY org, login, day LIMIT ?5",
+        )?
+        .query_map(
+            params![
+                filter.org.as_ref().map(|org| org.as_str()),
+                filter.login,
+                filter.first_day,
+                filter.last_day,
+                filter.limit.clamp(1, DAYS_MAX),
+            ],
+            |row| {
+                let login: String = row.get(1)?;
+                Ok(DayCount {
+                    org: row.get::<_, Column<_>>(0)?.0,
+                    login: Some(login).filter(|login| !login.is_empty()),
+                    day: row.get(2)?,
+                    counts: counts(row, 3)?,
+                })
+            },
+        )?
+        .collect()
+}
+
+fn counts(row: &Row<'_>, first: usize) -> rusqlite::Result<Counts> {
+    Ok(Counts {
+        opens: row.get(first)?,
+        clicks: row.get(first + 1)?,
+        machine_opens: row.get(first + 2)?,
+        machine_clicks: row.get(first + 3)?,
+    })
+}

@@ -1,0 +1,222 @@
+//! A group of visits becomes events: each judged with what is known of its copy, none waiting for another's disk.
+//!
+//! **Invariant:** an event of the group that another of the group changes is changed before it is on record, and keeps
+//! its former verdict all the same. Address and raw agent end here.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::agent::{Agent, Agents};
+use super::known::Copies;
+use super::recorder::Visit;
+use crate::event::agent::AgentList;
+use crate::event::classify::verdict;
+use crate::event::judge::{Copy, Request, judge};
+use crate::event::network::network_hash;
+use crate::event::recent::Ticket;
+use crate::event::source::{NetworkList, Source};
+use crate::event::{Event, Rule, RuleSet, Verdict};
+use crate::geo::{Geo, Place};
+use crate::settings::Org;
+use crate::store::Snapshot;
+use crate::store::record::{CopyFacts, CopyId, Mended, Recording};
+use crate::token::InstanceKey;
+
+/// Tickets from here on are places in the group; below it they are sequences of events on record.
+const IN_GROUP: Ticket = 1 << 63;
+
+/// What judging goes by besides the history.
+pub(super) struct Judging {
+    pub(super) agents: AgentList,
+    pub(super) networks: NetworkList,
+    pub(super) geo: Arc<Geo>,
+    pub(super) instance: InstanceKey,
+    /// See [`super::Options::inbox_mode`].
+    pub(super) inbox_mode: bool,
+}
+
+/// Judges; owned by the recorder's thread.
+pub(super) struct Judge {
+    networks: NetworkList,
+    geo: Arc<Geo>,
+    instance: InstanceKey,
+    inbox_mode: bool,
+    agents: Agents,
+    copies: Copies,
+}
+
+/// A group, judged.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    events: Vec<Event>,
+    mended: HashMap<i64, Mended>,
+}
+
+impl Judge {
+    pub(super) fn new(judging: Judging) -> Judge {
+        let Judging { agents, networks, geo, instance, inbox_mode } = judging;
+        Judge { networks, geo, instance, inbox_mode, agents: Agents::new(agents), copies: Copies::default() }
+    }
+
+    /// The copies that the history must be asked of first.
+    pub(super) fn to_read(&self, visits: &[Visit]) -> Vec<CopyId> {
+        let mut ids: Vec<CopyId> = visits
+            .iter()
+            .map(|visit| (copy_id(visit), visit.at_ms))
+            .filter(|(id, at_ms)| self.copies.must_read(id, *at_ms))
+            .map(|(id, _)| id)
+            .collect();
+        ids.sort_unstable_by_key(|id| (id.message, id.copy_index));
+        ids.dedup();
+        ids
+    }
+
+    /// Takes in the answer.
+    pub(super) fn learn(&mut self, ids: Vec<CopyId>, facts: Vec<Option<CopyFacts>>, at_ms: i64) {
+        for (id, facts) in ids.into_iter().zip(facts) {
+            self.copies.learn(id, facts, at_ms);
+        }
+    }
+
+    /// Judges every visit, in order.
+    pub(super) fn judge(&mut self, visits: &[Visit], settings: &Snapshot) -> Recording {
+        let mut group = Group { events: Vec::with_capacity(visits.len()), mended: HashMap::new() };
+        for visit in visits {
+            self.judge_one(visit, settings, &mut group);
+        }
+        Recording { events: group.events, mended: group.mended.into_values().collect() }
+    }
+
+    /// The group's events are on record under these sequences.
+    pub(super) fn recorded(&mut self, events: &[Event], sequences: &[i64]) {
+        for ((place, event), sequence) in (IN_GROUP..).zip(events).zip(sequences) {
+            let id = CopyId { message: event.id.message, copy_index: event.id.recipient };
+            self.copies.get(id).recent.rename(place, sequence.cast_unsigned());
+        }
+    }
+
+    /// The group's events are lost.
+    pub(super) fn lost(&mut self, events: &[Event]) {
+        for event in events {
+            let id = CopyId { message: event.id.message, copy_index: event.id.recipient };
+            self.copies.get(id).recent.forget_from(IN_GROUP);
+        }
+    }
+
+    fn judge_one(&mut self, visit: &Visit, settings: &Snapshot, group: &mut Group) {
+        let agent = self.agents.identify(visit.agent.as_deref());
+        let source = self.networks.source(visit.address);
+        let network = network_hash(&self.instance, visit.id.message, visit.address);
+        let known = self.copies.get(copy_id(visit));
+        let org = known.org.as_ref().and_then(|name| settings.orgs.get(name));
+        let copy = Copy {
+            accepted: known.accepted,
+            submission_network: known.submission_network,
+            own_networks: org.map_or(&[], |org| &org.own_networks),
+            shape: known.shape,
+            rules: rules(org),
+            inbox_mode: self.inbox_mode,
+        };
+        let request = request(visit, &agent, source, network);
+        let outcome = judge(&mut known.recent, group.next_ticket(), &request, &copy);
+        for ticket in outcome.rejudged {
+            group.rejudge(ticket, Rule::Burst);
+        }
+        match outcome.repeat_of {
+            Some(first) => group.repeat(first),
+            None => {
+                let verdict = verdict(outcome.rule);
+                let place = self.place(verdict, visit.address);
+                group.events.push(event(visit, agent, verdict, outcome.rule, place, source, network));
+            }
+        }
+    }
+
+    /// Behind an image proxy nobody knows.
+    fn place(&self, verdict: Verdict, address: IpAddr) -> Place {
+        if verdict == Verdict::Proxy { Place::default() } else { self.geo.place(address) }
+    }
+}
+
+impl Group {
+    fn next_ticket(&self) -> Ticket {
+        IN_GROUP + self.events.len() as Ticket
+    }
+
+    fn in_group(&mut self, ticket: Ticket) -> Option<&mut Event> {
+        self.events.get_mut(usize::try_from(ticket.checked_sub(IN_GROUP)?).ok()?)
+    }
+
+    fn on_record(&mut self, ticket: Ticket) -> &mut Mended {
+        let sequence = ticket.cast_signed();
+        self.mended.entry(sequence).or_insert(Mended { sequence, repeats: 0, verdict: None })
+    }
+
+    fn repeat(&mut self, first: Ticket) {
+        match self.in_group(first) {
+            Some(event) => event.repeats += 1,
+            None => self.on_record(first).repeats += 1,
+        }
+    }
+
+    fn rejudge(&mut self, ticket: Ticket, rule: Rule) {
+        let verdict = verdict(Some(rule));
+        match self.in_group(ticket) {
+            Some(event) => {
+                event.former = event.former.or(Some(event.verdict));
+                event.verdict = verdict;
+                event.rule = rule.as_str().to_owned();
+            }
+            None => self.on_record(ticket).verdict = Some((verdict, rule)),
+        }
+    }
+}
+
+fn copy_id(visit: &Visit) -> CopyId {
+    CopyId { message: visit.id.message, copy_index: visit.id.recipient }
+}
+
+fn rules(org: Option<&Org>) -> RuleSet {
+    org.map_or(RuleSet::ALL, |org| RuleSet::without(org.rules_off.iter().map(String::as_str)))
+}
+
+fn request(visit: &Visit, agent: &Agent, source: Source, network: [u8; 8]) -> Request {
+    Request {
+        at_ms: visit.at_ms,
+        kind: visit.kind,
+        link: visit.id.link,
+        ahead_of_need: visit.ahead_of_need,
+        agent: agent.signs,
+        address: visit.address,
+        source,
+        network,
+    }
+}
+
+fn event(
+    visit: &Visit,
+    agent: Agent,
+    verdict: Verdict,
+    rule: Option<Rule>,
+    place: Place,
+    source: Source,
+    network: [u8; 8],
+) -> Event {
+    Event {
+        at_ms: visit.at_ms,
+        id: visit.id,
+        kind: visit.kind,
+        verdict,
+        rule: rule.map(|rule| rule.as_str().to_owned()).unwrap_or_default(),
+        former: None,
+        repeats: 0,
+        country: place.country,
+        city: place.city,
+        via: source.via,
+        agent_family: agent.client,
+        os_family: agent.os,
+        device_family: agent.device,
+        network_hash: Some(network),
+    }
+}

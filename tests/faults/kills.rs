@@ -1,0 +1,69 @@
+//! kill -9 at random moments under load, at start and in the middle of everything, over and over in the same folder.
+
+use std::time::Duration;
+
+use super::{HURRIED, drained, runtime};
+use crate::support::client::{Load, Submission};
+use crate::support::ledger::Ledger;
+use crate::support::process::Installation;
+use crate::support::upstream::{Act, At, Script, ScriptedUpstream};
+
+/// Enough to hit every step of every path more than once.
+const ROUNDS: usize = 200;
+/// How long the load runs before the kill, at most.
+const LIFE_MS_MAX: u64 = 300;
+const CLIENTS: usize = 6;
+
+#[test]
+#[ignore = "needs two minutes"]
+fn two_hundred_kills_under_load_break_no_promise() {
+    let rounds = std::env::var("WAXSEAL_KILL_ROUNDS").map_or(ROUNDS, |n| n.parse().expect("a number of rounds"));
+    let runtime = runtime();
+    let upstream = runtime.block_on(ScriptedUpstream::start(script(0)));
+    let installation = Installation::new(upstream.addr(), HURRIED);
+    let mut ledger = Ledger::default();
+    for round in 0..rounds {
+        upstream.change(script(round));
+        let mut process = installation.spawn();
+        // Every eighth is killed while it starts, recovery included.
+        if round % 8 != 7 {
+            process.wait_until_ready();
+        }
+        let load = Load::start(installation.smtp, CLIENTS, move |client, n| submission(round, client, n));
+        std::thread::sleep(Duration::from_millis(below(LIFE_MS_MAX)));
+        process.kill();
+        ledger.tell(load.stop());
+        ledger.killed(&installation.spool());
+    }
+    let process = installation.start();
+    drained(&installation, Duration::from_secs(90));
+    ledger.spool(&installation.spool());
+    ledger.upstream(&upstream.mails());
+    ledger.assert_kept(&installation.log());
+    let dead = ledger.dead_links(installation.tracking, 1_000);
+    assert!(dead.is_empty(), "{dead:#?}");
+    assert!(process.terminate().success());
+    println!("{rounds} kills: {}", ledger.summary());
+    assert!(ledger.answers(250) > rounds && ledger.answers(550) > 0 && ledger.answers(0) > 0, "{}", ledger.summary());
+    assert!(ledger.reports() > 0 && ledger.links() > rounds, "{}", ledger.summary());
+}
+
+/// Slow enough at the dot that many are unanswered at a kill; defers who is new and called `later`, refuses `refused`.
+fn script(round: usize) -> Script {
+    Script::new()
+        .answer(At::Rcpt, &format!("<later.r{round}-"), "450 4.2.0 not now")
+        .answer(At::Rcpt, "<refused.", "550 5.1.1 nobody of that name")
+        .on(At::Dot, [Act::Wait(Duration::from_millis(4)), Act::Default])
+}
+
+/// Each path in turn: accepted while the client waits, queued, refused, refused in part.
+fn submission(round: usize, client: usize, n: usize) -> Submission {
+    const MIXES: [&[&str]; 6] =
+        [&["b"], &["b", "c"], &["b", "later"], &["refused"], &["later"], &["b", "refused", "later"]];
+    let mix = MIXES.get((client + n) % MIXES.len()).copied().unwrap_or(&["b"]);
+    Submission::new(&format!("r{round}-{client}-{n}"), mix)
+}
+
+fn below(limit: u64) -> u64 {
+    getrandom::u64().unwrap() % limit
+}
