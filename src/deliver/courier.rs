@@ -68,14 +68,14 @@ impl Courier {
         self.upstream.offers_dsn()
     }
 
-    /// Whether upstream has been unreachable and is not tried just now.
-    pub fn is_down(&self) -> bool {
-        lock(&self.breaker).is_open(self.now_ms())
-    }
-
     /// Whether upstream takes 8-bit content, as far as it has said.
     pub(super) fn takes_eight_bit(&self) -> bool {
         self.upstream.takes_eight_bit()
+    }
+
+    /// Whether upstream has been unreachable and is not tried just now.
+    pub fn is_down(&self) -> bool {
+        lock(&self.breaker).is_open(self.now_ms())
     }
 
     /// The facts [`predict::straight_to_spool`] asks for.

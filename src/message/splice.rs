@@ -47,6 +47,11 @@ impl<T> Splice<T> {
         &self.edits
     }
 
+    /// The edits, in order, owned.
+    pub fn into_edits(self) -> impl Iterator<Item = T> {
+        self.edits.into_iter().map(|(_, edit)| edit)
+    }
+
     /// Whether nothing is replaced.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty()

@@ -94,8 +94,16 @@ fn is_template(url: &str) -> bool {
     const MARKS: &[&str] =
         &["{{", "}}", "{%", "%}", "*|", "|*", "%%", "[[", "]]", "<%", "%>", "${", "#{", "%7B%7B", "%7b%7b", "%5B%5B"];
     // Most URLs have none of these octets, and there are many URLs.
-    let suspicious = url.bytes().any(|b| matches!(b, b'{' | b'}' | b'|' | b'[' | b']' | b'%'));
-    suspicious && (MARKS.iter().any(|mark| url.contains(mark)) || has_braced_word(url))
+    let octets = url.as_bytes();
+    let braces = memchr::memchr3(b'{', b'}', b'|', octets).or_else(|| memchr::memchr2(b'[', b']', octets)).is_some();
+    let percents = || memchr::memchr_iter(b'%', octets).any(|at| is_odd_percent(octets, at));
+    (braces || percents()) && (MARKS.iter().any(|mark| url.contains(mark)) || has_braced_word(url))
+}
+
+/// `%%`, `<%`, `%>`, or the beginning of an encoded bracket.
+fn is_odd_percent(url: &[u8], at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|at| url.get(at));
+    before == Some(&b'<') || matches!(url.get(at + 1), Some(b'%' | b'>' | b'5' | b'7'))
 }
 
 /// `{unsubscribe_link}`
@@ -159,43 +167,65 @@ impl Rules {
         list.retain(|rule| rule.place == place);
         let mut first_words = [false; SIEVE];
         for word in list.iter().filter_map(|rule| rule.words.first()) {
-            if let Some(mark) = first_words.get_mut(sieve(word)) {
+            if let Some(mark) = first_words.get_mut(sieve(word.as_bytes())) {
                 *mark = true;
             }
         }
         Rules { list, first_words }
     }
 
-    /// The rule whose words `words` begins with, in any case.
-    fn named<'a>(&self, words: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
-        let first = words.clone().next()?;
+    /// The rule whose words the text begins with, in any case; `first_len` is how long its first word is.
+    fn named(&self, text: &[u8], first_len: usize) -> Option<&'static str> {
+        let first = text.get(..first_len)?;
         if !self.first_words.get(sieve(first)).is_some_and(|mark| *mark) {
             return None;
         }
         let matches = |rule: &&Rule| {
-            let mut here = words.clone();
-            rule.words.iter().all(|word| here.next().is_some_and(|other| other.eq_ignore_ascii_case(word)))
+            let mut here = words(text);
+            rule.words.iter().all(|word| here.next().is_some_and(|other| other.eq_ignore_ascii_case(word.as_bytes())))
         };
         self.list.iter().find(matches).map(|rule| rule.name)
     }
 
-    /// The first rule whose words stand in a row in the text. A word is a run of letters and digits.
-    fn by_words(&self, text: &str) -> Option<&'static str> {
-        let letter = |c: char| if c.is_ascii() { c.is_ascii_alphanumeric() } else { c.is_alphanumeric() };
-        let mut words = text.split(|c| !letter(c)).filter(|word| !word.is_empty());
-        loop {
-            let found = self.named(words.clone());
-            words.next()?;
-            if found.is_some() {
-                return found;
+    /// The first rule whose words stand in a row in the text.
+    fn by_words(&self, text: &[u8]) -> Option<&'static str> {
+        let mut rest = text;
+        while let Some(start) = rest.iter().position(|b| is_letter(*b)) {
+            let word = rest.get(start..)?;
+            let len = word.iter().position(|b| !is_letter(*b)).unwrap_or(word.len());
+            if let Some(name) = self.named(word, len) {
+                return Some(name);
             }
+            rest = word.get(len..)?;
         }
+        None
     }
 }
 
+/// A word is a run of letters and digits; beyond ASCII everything counts as a letter.
+fn is_letter(octet: u8) -> bool {
+    LETTERS.get(usize::from(octet)).is_some_and(|letter| *letter)
+}
+
+const LETTERS: [bool; 256] = {
+    let mut letters = [false; 256];
+    let mut octet = 0u8;
+    loop {
+        letters[octet as usize] = octet.is_ascii_alphanumeric() || !octet.is_ascii();
+        if octet == u8::MAX {
+            break letters;
+        }
+        octet += 1;
+    }
+};
+
+fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|b| !is_letter(*b)).filter(|word| !word.is_empty())
+}
+
 /// A small number for a word, the same in any ASCII case.
-fn sieve(word: &str) -> usize {
-    let octet = |at: usize| word.as_bytes().get(at).map_or(0, |b| usize::from(b.to_ascii_lowercase()));
+fn sieve(word: &[u8]) -> usize {
+    let octet = |at: usize| word.get(at).map_or(0, |b| usize::from(b.to_ascii_lowercase()));
     (octet(0) * 31 + octet(1) * 7 + octet(2) * 3 + word.len()) % SIEVE
 }
 
@@ -219,38 +249,58 @@ fn rule(line: &'static str) -> Option<Rule> {
         "text" => Place::Text,
         _ => return None,
     };
-    Some(Rule { name, place, words: words.split(' ').collect() })
+    let words = match place {
+        // Host, and the beginning of the path.
+        Place::Url => words.split_at_checked(words.find('/')?).map(|(host, path)| vec![host, path])?,
+        Place::Path | Place::Key | Place::Text => words.split(' ').collect(),
+    };
+    Some(Rule { name, place, words })
 }
 
 /// The name of the first rule that catches the link.
 fn sensitive(link: &Link<'_>) -> Option<&'static str> {
     // A page that routes by its fragment has path and query there.
-    let (before, fragment) = link.path_and_query.split_once('#').unwrap_or((link.path_and_query, ""));
-    let by_key = |text: &str| keys(text).find_map(|key| KEY.named([key].into_iter()));
-    let by_side = |side: &str| {
-        let (path, query) = side.split_once('?').unwrap_or((side, ""));
+    let target = link.path_and_query.as_bytes();
+    let (before, fragment) = cut(target, b'#');
+    let by_side = |side: &[u8]| {
+        let (path, query) = cut(side, b'?');
         PATH.by_words(path).or_else(|| by_key(path)).or_else(|| by_key(query))
     };
     by_side(before).or_else(|| by_side(fragment)).or_else(|| by_url(link)).or_else(|| by_text(link.text))
 }
 
+/// What stands before and after the first such octet.
+fn cut(text: &[u8], at: u8) -> (&[u8], &[u8]) {
+    match memchr::memchr(at, text) {
+        Some(found) => (text.get(..found).unwrap_or_default(), text.get(found + 1..).unwrap_or_default()),
+        None => (text, b""),
+    }
+}
+
+/// A rule that names a parameter of the query.
+fn by_key(query: &[u8]) -> Option<&'static str> {
+    memchr::memchr(b'=', query)?;
+    let pairs = query.split(|b| matches!(b, b'&' | b';'));
+    let keys = pairs.filter_map(|pair| memchr::memchr(b'=', pair).and_then(|len| pair.get(..len)));
+    keys.filter(|key| KEY.first_words.get(sieve(key)).is_some_and(|mark| *mark)).find_map(|key| {
+        let named = |rule: &&Rule| rule.words.first().is_some_and(|word| key.eq_ignore_ascii_case(word.as_bytes()));
+        KEY.list.iter().find(named).map(|rule| rule.name)
+    })
+}
+
 fn by_url(link: &Link<'_>) -> Option<&'static str> {
-    let begins = |url: &&str| {
-        let (host, start) = url.split_at(url.find('/').unwrap_or(url.len()));
-        let path = link.path_and_query.get(..start.len());
-        path.is_some_and(|path| path.eq_ignore_ascii_case(start)) && covers(host, link.host)
+    let caught = |rule: &&Rule| match rule.words.as_slice() {
+        [host, start] => {
+            let path = link.path_and_query.as_bytes().get(..start.len());
+            path.is_some_and(|path| path.eq_ignore_ascii_case(start.as_bytes())) && covers(host, link.host)
+        }
+        _ => false,
     };
-    URL.list.iter().find(|rule| rule.words.iter().any(begins)).map(|rule| rule.name)
+    URL.list.iter().find(caught).map(|rule| rule.name)
 }
 
 fn by_text(text: &str) -> Option<&'static str> {
-    if text.is_ascii() { TEXT.by_words(text) } else { TEXT.by_words(&text.to_lowercase()) }
-}
-
-/// Names of the parameters of a query.
-fn keys(query: &str) -> impl Iterator<Item = &str> {
-    let pairs = query.split(['&', ';']);
-    pairs.filter_map(|pair| pair.split_once('=')).map(|(key, _)| key)
+    if text.is_ascii() { TEXT.by_words(text.as_bytes()) } else { TEXT.by_words(text.to_lowercase().as_bytes()) }
 }
 
 #[cfg(test)]

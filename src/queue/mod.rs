@@ -304,7 +304,7 @@ const ROOM_ASKED_EVERY_MS: u64 = 1_000;
 
 /// Whether there is room to put mail into the spool that need not go there: more than the smaller of 10 % and 1 GiB free.
 /// Unknown space counts as none.
-fn has_room(space: Option<(u64, u64)>) -> bool {
+pub fn has_room(space: Option<(u64, u64)>) -> bool {
     space.is_some_and(|(free, total)| free >= (total / 10).min(1 << 30))
 }
 

@@ -336,7 +336,8 @@ pub(super) fn link_text(content: &[u8], tag_end: usize) -> String {
     }
     let text = String::from_utf8(text).unwrap_or_else(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned());
     let text = text.trim_ascii_end();
-    if text.contains('&') { htmlize::unescape(text).into_owned() } else { text.to_owned() }
+    // A no-break space parts words like any other.
+    if text.contains('&') { htmlize::unescape(text).replace('\u{a0}', " ") } else { text.replace('\u{a0}', " ") }
 }
 
 /// Whether a conditional comment holds links: clients that read it show them, and they stay.

@@ -113,22 +113,27 @@ impl Collector<'_> {
     ) -> Result<Vec<Edit>, PartLeft> {
         let content = decoded.content(self.raw);
         let unwrap = self.options.quotes == Quotes::Unwrap;
-        let old = unwrap && (quotes::may_hold_pixels(content) || quotes::may_hold_links(content));
-        if !self.options.wanted.is_on() && !old {
+        let old_pixels = unwrap && quotes::may_hold_pixels(content);
+        // Where links are tracked each of them is looked at anyway.
+        let old_links = unwrap && !self.options.wanted.links && quotes::may_hold_links(content);
+        if !self.options.wanted.is_on() && !old_pixels && !old_links {
             return Ok(Vec::new());
         }
-        let want = Want {
-            images: unwrap && quotes::may_hold_pixels(content),
-            body: pixel,
-            end: pixel && !place::has_body_close(content),
-        };
+        let want = Want { images: old_pixels, body: pixel, end: pixel && !place::has_body_close(content) };
         let memory = self.options.limits.html_memory_bytes_max;
         let found = html::read(content, reading.encoding, want, memory)?;
         let mut edits = self.old_pixels(content, &found, reading.utf8);
         outcome.old_pixels = edits.len();
         outcome.conditional_comments = html::has_conditional_links(content);
+        let more = found.links.len();
+        self.slots.reserve(more + 1);
+        self.links.reserve(more);
+        edits.reserve(more + 1);
         for anchor in &found.links {
-            self.anchor(number, decoded, anchor, reading.utf8, &mut edits);
+            if self.options.wanted.links || old_links {
+                self.anchor(number, decoded, anchor, reading.utf8, &mut edits);
+            }
+            edits.extend(anchor.opt_out.clone().map(|range| Edit::plain(range, When::AnyOn, Vec::new())));
         }
         if pixel {
             match place::choose(content, &found, reading.encoding, memory)? {
@@ -173,7 +178,7 @@ impl Collector<'_> {
     fn finish(&mut self, decoded: &Decoded, len: usize, edits: Vec<Edit>) -> Result<Vec<Edit>, PartLeft> {
         let ordered = edits.into_iter().map(|edit| (edit.range.clone(), edit)).collect();
         let splice = Splice::new(ordered, len).map_err(|_| PartLeft::Ranges)?;
-        let edits = splice.edits().iter().map(|(_, edit)| edit.clone()).collect();
+        let edits = splice.into_edits().collect();
         let (edits, stay) = decoded.fit(self.raw, edits, &self.slots);
         for link in stay {
             if let Some(outcome) = self.links.get_mut(link) {
@@ -201,9 +206,8 @@ impl Collector<'_> {
         let mut judged = self.judge(Destination::from_attribute(value, utf8), &text, broken);
         if anchor.foreign {
             judged = Judged { decision: LinkDecision::ForeignContent, destination: None, unwrapped: false };
-        } else if let Some(opt_out) = &anchor.opt_out {
+        } else if anchor.opt_out.is_some() {
             judged.decision = LinkDecision::LeftAlone(LeftAlone::OptedOut);
-            edits.push(Edit::plain(opt_out.clone(), When::AnyOn, Vec::new()));
         }
         let Some(judged) = judged.if_wanted(self.options.wanted.links) else { return };
         let style = anchor.quote.map_or(Style::Unquoted, Style::Quoted);

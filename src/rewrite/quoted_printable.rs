@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use super::edit::{Edit, Piece, Slot, Variant};
 use super::segment::Segments;
@@ -44,14 +44,41 @@ pub(super) fn decode(raw: &[u8], body: Range<usize>) -> Decoded {
         crlf: memchr(b'\n', source).is_none_or(|at| at > 0 && source.get(at - 1) == Some(&b'\r')),
         body: body.clone(),
     };
+    decoded.lines.push(Line { raw: body.start, content: 0 });
     let mut rest = source;
-    while !rest.is_empty() {
-        decoded.lines.push(Line { raw: body.end - rest.len(), content: decoded.content.len() });
-        let (line, later) = first_line(rest);
-        decode_line(line, &mut decoded.content, &mut decoded.broken);
-        rest = later;
+    loop {
+        let Some(at) = memchr2(b'=', b'\n', rest) else {
+            decoded.content.extend_from_slice(without_padding(rest));
+            break;
+        };
+        let (run, special) = rest.split_at(at);
+        rest = if special.first() == Some(&b'\n') {
+            decoded.hard_break(run);
+            special.get(1..).unwrap_or_default()
+        } else {
+            decoded.content.extend_from_slice(run);
+            decoded.escape(special)
+        };
+        if at_line_start(source, rest) && !rest.is_empty() {
+            decoded.lines.push(Line { raw: body.end - rest.len(), content: decoded.content.len() });
+        }
+    }
+    if source.is_empty() {
+        decoded.lines.clear();
     }
     decoded
+}
+
+/// Whether the rest of the source begins a line.
+fn at_line_start(source: &[u8], rest: &[u8]) -> bool {
+    let at = source.len() - rest.len();
+    at.checked_sub(1).and_then(|before| source.get(before)) == Some(&b'\n')
+}
+
+/// White space before a line end is the transport's (rule 3).
+fn without_padding(text: &[u8]) -> &[u8] {
+    let padding = text.iter().rev().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    text.get(..text.len() - padding).unwrap_or_default()
 }
 
 fn first_line(text: &[u8]) -> (&[u8], &[u8]) {
@@ -70,32 +97,13 @@ struct Split<'a> {
 
 fn split(line: &[u8]) -> Split<'_> {
     let (before, eol) = line.split_at(line.len() - line_end_len(line));
-    let padding = before.iter().rev().take_while(|b| matches!(b, b' ' | b'\t')).count();
-    let trimmed = before.get(..before.len() - padding).unwrap_or_default();
-    // White space before a line end, and after the `=` of a soft break, is the transport's (rule 3).
+    let trimmed = without_padding(before);
     let (text, soft) = match trimmed.strip_suffix(b"=") {
         Some(text) if !eol.is_empty() => (text, true),
         _ => (trimmed, false),
     };
     let end = line.get(text.len()..).unwrap_or_default();
     Split { text, end, break_content: if soft { b"" } else { eol }, soft }
-}
-
-fn decode_line(line: &[u8], content: &mut Vec<u8>, broken: &mut Vec<usize>) {
-    let split = split(line);
-    let mut rest = split.text;
-    while let Some(at) = memchr(b'=', rest) {
-        let (plain, escape) = rest.split_at(at);
-        content.extend_from_slice(plain);
-        let (octet, len) = atom(escape);
-        if len == 1 {
-            broken.push(content.len());
-        }
-        content.push(octet);
-        rest = escape.get(len..).unwrap_or_default();
-    }
-    content.extend_from_slice(rest);
-    content.extend_from_slice(split.break_content);
 }
 
 /// What encoded text that begins with `=` means first, and how many characters spell it: 3, or 1 if it is no escape.
@@ -108,6 +116,32 @@ fn atom(text: &[u8]) -> (u8, usize) {
 }
 
 impl Decoded {
+    /// Text that a line end closes.
+    fn hard_break(&mut self, run: &[u8]) {
+        let (text, eol): (&[u8], &[u8]) = match run.strip_suffix(b"\r") {
+            Some(text) => (text, b"\r\n"),
+            None => (run, b"\n"),
+        };
+        self.content.extend_from_slice(without_padding(text));
+        self.content.extend_from_slice(eol);
+    }
+
+    /// What begins with `=`: a soft break, an octet, or neither. Returns what follows it.
+    fn escape<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
+        let after = text.get(1..).unwrap_or_default();
+        let padding = after.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+        let end = after.get(padding..).unwrap_or_default();
+        if let Some(next) = end.strip_prefix(b"\r\n").or_else(|| end.strip_prefix(b"\n")) {
+            return next;
+        }
+        let (octet, len) = atom(text);
+        if len == 1 {
+            self.broken.push(self.content.len());
+        }
+        self.content.push(octet);
+        text.get(len..).unwrap_or_default()
+    }
+
     /// Whether the encoding of this stretch of content is in doubt.
     pub(super) fn is_broken(&self, range: &Range<usize>) -> bool {
         let from = self.broken.partition_point(|at| *at < range.start);
@@ -229,6 +263,8 @@ impl Writer<'_> {
 
     fn piece(&mut self, piece: &Piece) {
         match piece {
+            // Nothing in it needs spelling out, so it is laid out as text that stands already.
+            Piece::Text(text) if text.iter().all(|b| matches!(b, b'!'..=b'<' | b'>'..=b'~')) => self.kept(text),
             Piece::Text(text) => text.iter().for_each(|octet| self.octet(*octet)),
             Piece::Token(slot) => {
                 let chars = self.slots.get(*slot).map_or(0, |slot| slot.chars);

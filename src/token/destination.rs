@@ -113,18 +113,25 @@ impl Destination {
 
 /// Where path, query or fragment begin.
 fn authority_len(text: &str) -> usize {
-    text.bytes().position(|b| matches!(b, b'/' | b'?' | b'#' | b'\\')).unwrap_or(text.len())
+    let text = text.as_bytes();
+    let slash = memchr::memchr3(b'/', b'?', b'#', text).unwrap_or(text.len());
+    memchr::memchr(b'\\', text.get(..slash).unwrap_or_default()).unwrap_or(slash)
 }
 
 /// Control characters, C1 among them.
 fn has_control(text: &str) -> bool {
-    if text.is_ascii() { text.bytes().any(|b| b.is_ascii_control()) } else { text.chars().any(char::is_control) }
+    has_low(text) || (!text.is_ascii() && text.chars().any(char::is_control))
+}
+
+/// C0 controls and DEL. Looks at every octet, so that many are looked at at once.
+fn has_low(text: &str) -> bool {
+    text.bytes().fold(false, |found, b| found | (b < b' ') | (b == 0x7f))
 }
 
 /// URL standard, basic URL parser: outer C0 controls and spaces go, inner tab, CR and LF go.
 fn strip(text: &str) -> Cow<'_, str> {
     let text = text.trim_matches(|c: char| c <= ' ');
-    if text.bytes().any(|b| matches!(b, b'\t' | b'\r' | b'\n')) {
+    if has_low(text) && text.contains(['\t', '\r', '\n']) {
         Cow::Owned(text.chars().filter(|c| !matches!(c, '\t' | '\r' | '\n')).collect())
     } else {
         Cow::Borrowed(text)
@@ -162,7 +169,7 @@ fn ascii_host(host: &str) -> Option<Cow<'_, str>> {
     if host.is_empty() || host.len() > 255 || host.bytes().any(is_forbidden) {
         return None;
     }
-    let a_label = || host.split('.').any(|l| l.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--")));
+    let a_label = || memchr::memmem::find(host.as_bytes(), b"--").is_some() && host.split('.').any(is_a_label);
     if host.is_ascii() && !a_label() {
         return Some(Cow::Borrowed(host));
     }
@@ -171,31 +178,25 @@ fn ascii_host(host: &str) -> Option<Cow<'_, str>> {
     if host.is_ascii() { valid.then_some(Cow::Borrowed(host)) } else { valid.then_some(Cow::Owned(mapped)) }
 }
 
-/// URL standard, forbidden domain code points, and what no name has.
-fn is_forbidden(octet: u8) -> bool {
-    matches!(
-        octet,
-        0..=b' '
-            | b'#'
-            | b'%'
-            | b'/'
-            | b':'
-            | b'<'
-            | b'>'
-            | b'?'
-            | b'@'
-            | b'['
-            | b'\\'
-            | b']'
-            | b'^'
-            | b'|'
-            | b'"'
-            | b'`'
-            | b'{'
-            | b'}'
-            | 0x7f
-    )
+fn is_a_label(label: &str) -> bool {
+    label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--"))
 }
+
+fn is_forbidden(octet: u8) -> bool {
+    FORBIDDEN.get(usize::from(octet)).is_some_and(|forbidden| *forbidden)
+}
+
+/// URL standard, forbidden domain code points, and what no name has.
+const FORBIDDEN: [bool; 256] = {
+    let mut forbidden = [false; 256];
+    let mut octet = 0u8;
+    while octet < 0x80 {
+        let named = matches!(octet, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=');
+        forbidden[octet as usize] = !octet.is_ascii_alphanumeric() && !named;
+        octet += 1;
+    }
+    forbidden
+};
 
 /// Everything beyond US-ASCII percent-encoded as UTF-8.
 fn ascii(text: &str) -> Cow<'_, str> {

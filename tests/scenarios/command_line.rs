@@ -35,6 +35,8 @@ impl Server {
             inbox: None,
             test_mail: None,
             keys: None,
+            queue: None,
+            metrics: None,
         }));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(socket::SOCKET_NAME);
@@ -69,6 +71,8 @@ fn acme() -> Org {
         visible_urls: VisibleUrls::Track,
         quotes: Quotes::Unwrap,
         excluded_hosts: Vec::new(),
+        own_networks: Vec::new(),
+        rules_off: Vec::new(),
     }
 }
 

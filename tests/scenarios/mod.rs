@@ -6,3 +6,4 @@ mod first_light;
 mod independent_client;
 mod links_outlive_the_stores;
 mod reports;
+mod what_waits_is_seen;

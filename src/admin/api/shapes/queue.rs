@@ -1,4 +1,4 @@
-//! The mails that wait.
+//! The queue, as sent and as read back.
 
 use serde::{Deserialize, Serialize};
 
