@@ -117,6 +117,7 @@ fn begin_record(relay: &Relay, job: &Job) -> watch::Receiver<Option<bool>> {
             Err(_) => Some(format!("the store took over {} s", limit.as_secs())),
         };
         if let Some(why) = &why {
+            metrics::counter!("waxseal_records_not_durable_total").increment(1);
             maillog::record_not_durable(id, why);
         }
         tell.send_replace(Some(why.is_none()));
