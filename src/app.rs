@@ -4,6 +4,7 @@
 //! promises last: listeners, then the queue, then the sites, then the stores.
 
 mod keeper;
+mod metrics;
 mod orgs;
 mod ports;
 mod reload;
@@ -39,7 +40,7 @@ use crate::store::logins::{LoginOptions, Logins};
 use crate::store::settings::{self, SledSettings};
 use crate::store::{self, HistoryStore, SettingsStore, key_file};
 use crate::token::Keyring;
-use crate::{admin, web};
+use crate::{admin, telemetry, web};
 pub use ports::example_command;
 
 /// The spool's folder in the data folder.
@@ -61,6 +62,8 @@ struct Open {
     courier: Arc<Courier>,
     relay: Arc<Relay>,
     geo: Arc<Geo>,
+    counters: Arc<web::Counters>,
+    metrics: Option<telemetry::metrics::Reader>,
 }
 
 /// The running program.
@@ -110,6 +113,9 @@ impl App {
         let queue = parts.queue.clone();
         let pumping = tokio::spawn(async move { queue.run(queue_stop).await });
         let mut serving = JoinSet::new();
+        if let Some(reader) = parts.metrics.clone() {
+            metrics::keep_small(&mut serving, reader, sites_stop.clone());
+        }
         serve_tracking(&mut serving, &config, &parts, tracking_socket, sites_stop.clone());
         let history = Arc::clone(&parts.history);
         serving.spawn(store::retention::run(history, store::retention::Options::default(), sites_stop.clone()));
@@ -183,6 +189,8 @@ async fn finish(tasks: &mut JoinSet<()>, patience: Duration, what: &str) {
 }
 
 async fn open(config: &Config) -> anyhow::Result<Open> {
+    // Before anything that counts.
+    let metrics = metrics::begin();
     let data_dir = &config.server.data_dir;
     private_folder(data_dir)?;
     let spool = Spool::open(&data_dir.join(SPOOL_FOLDER), Arc::new(DiskFiles))?;
@@ -216,7 +224,20 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
     };
     let relay = Arc::new(Relay::new(parts, relay_options(config)));
     let geo = Arc::new(Geo::open(config.geo.database.as_deref())?);
-    Ok(Open { settings, history, keyring, ceiling, logins, inbox, queue, courier, relay, geo })
+    Ok(Open {
+        settings,
+        history,
+        keyring,
+        ceiling,
+        logins,
+        inbox,
+        queue,
+        courier,
+        relay,
+        geo,
+        counters: Arc::default(),
+        metrics,
+    })
 }
 
 /// Mode 0700: keys, mail and addresses are in it.
@@ -305,7 +326,7 @@ fn serve_tracking(
         settings: Arc::clone(&open.settings),
         history: Arc::clone(&open.history),
         geo: Arc::clone(&open.geo),
-        counters: Arc::default(),
+        counters: Arc::clone(&open.counters),
     };
     let options = web::Options {
         trusted_proxies: config.web.trusted_proxies.clone(),

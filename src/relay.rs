@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use metrics::{counter, describe_counter};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -110,6 +111,17 @@ impl Relay {
 
     /// Takes one mail to its answer. Also the way for mail of our own.
     pub async fn submit(&self, submission: Submission) -> Reply {
+        let reply = self.answer(submission).await;
+        match reply.code {
+            200..300 => counter!("waxseal_submissions_total", "reply" => "2xx"),
+            400..500 => counter!("waxseal_submissions_total", "reply" => "4xx"),
+            _ => counter!("waxseal_submissions_total", "reply" => "5xx"),
+        }
+        .increment(1);
+        reply
+    }
+
+    async fn answer(&self, submission: Submission) -> Reply {
         let begun = Instant::now();
         let admitted = match admit::admit(&self.parts, &self.options, &submission) {
             Ok(admitted) => admitted,
@@ -159,6 +171,16 @@ impl Relay {
     }
 }
 
+/// Declares what is counted in the mail path.
+pub fn describe_metrics() {
+    describe_counter!("waxseal_submissions_total", "Mails received whole, by the class of the reply to their end.");
+    describe_counter!("waxseal_logins_failed_total", "Wrong logins or passwords, by the door they were tried at.");
+    describe_counter!(
+        "waxseal_records_not_durable_total",
+        "Mails that went out as they came because their record could not be written in time."
+    );
+}
+
 /// Above this the rewriter would hold a runtime thread for more than half a millisecond.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -183,6 +205,7 @@ impl Backend for Relay {
                     None => LoginOutcome::Refused,
                 },
                 Ok(None) => {
+                    counter!("waxseal_logins_failed_total", "door" => "smtp").increment(1);
                     maillog::login_failed(&login, peer);
                     LoginOutcome::Refused
                 }

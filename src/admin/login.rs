@@ -58,6 +58,7 @@ pub(super) async fn log_in(State(site): State<Arc<Site>>, request: Request) -> R
             Ok(([(header::SET_COOKIE, visitor::cookie(&headers, &session))], Redirect::to(next)).into_response())
         }
         Ok(None) => {
+            metrics::counter!("waxseal_logins_failed_total", "door" => "dashboard").increment(1);
             tracing::info!(peer.addr = %address, "a dashboard login from {address} was refused");
             Ok(again(StatusCode::UNAUTHORIZED, "The login or the password is wrong."))
         }

@@ -29,8 +29,8 @@ use tokio::net::TcpListener;
 pub use actions::{Actions, Parts, Refusal};
 pub use limiter::LimiterOptions;
 pub use ports::{
-    ClientAddress, InboxEntry, InboxReader, KeyEntry, Keys, PortError, QueueEntry, QueueHealth, QueueKeeper,
-    QueueRecipient, QueueStage, TestMail, TestMailRequest,
+    ClientAddress, InboxEntry, InboxReader, KeyEntry, Keys, MetricsText, PortError, QueueEntry, QueueHealth,
+    QueueKeeper, QueueRecipient, QueueStage, TestMail, TestMailRequest,
 };
 pub use secret::OneTimePassword;
 pub use session::SessionOptions;

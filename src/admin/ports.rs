@@ -168,6 +168,12 @@ pub trait QueueKeeper: Send + Sync {
     fn health(&self) -> BoxFuture<'_, Result<QueueHealth, PortError>>;
 }
 
+/// What was counted, as text for Prometheus.
+pub trait MetricsText: Send + Sync {
+    /// The text format, version 0.0.4, as of now.
+    fn text(&self) -> BoxFuture<'_, String>;
+}
+
 /// Why a plugged-in part did not do as asked, in words for the person who asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::admin::{PortError, QueueEntry, QueueHealth, QueueKeeper, QueueRecipient, QueueStage};
 use crate::deliver::courier::Courier;
-use crate::queue::{Queue, has_room};
+use crate::queue::Queue;
 use crate::smtp::ReversePath;
 use crate::spool::{Head, RecipientState, SpoolError, Stage, State};
 use crate::store::BoxFuture;
@@ -54,12 +54,12 @@ impl QueueKeeper for Keeper {
     fn health(&self) -> BoxFuture<'_, Result<QueueHealth, PortError>> {
         Box::pin(async move {
             let corrupt = self.queue.corrupt_count().await.map_err(unreadable)?;
-            let space = self.queue.space().await.map_err(unreadable)?;
+            let (free_bytes, _) = self.queue.space().await.map_err(unreadable)?;
             Ok(QueueHealth {
                 depth: self.queue.depth(),
                 corrupt,
-                free_bytes: space.0,
-                short_of_room: !has_room(Some(space)),
+                free_bytes,
+                short_of_room: !self.queue.has_room(),
                 upstream_down: self.courier.is_down(),
             })
         })

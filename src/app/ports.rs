@@ -13,8 +13,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::keeper::Keeper;
+use super::metrics::Gauges;
 use super::{Open, admin_socket};
-use crate::admin::{self, Actions, InboxEntry, InboxReader, KeyEntry, Keys, PortError, TestMail, TestMailRequest};
+use crate::admin::{
+    self, Actions, InboxEntry, InboxReader, KeyEntry, Keys, MetricsText, PortError, TestMail, TestMailRequest,
+};
 use crate::config::{Config, UpstreamConfig};
 use crate::deliver::own;
 use crate::inbox::{Entry, EntryId, Inbox};
@@ -47,6 +50,10 @@ pub(super) fn serve_admin(
             keyring: Arc::clone(&open.keyring),
             changing: Arc::default(),
         })),
+        metrics: open.metrics.clone().map(|reader| {
+            let (queue, courier) = (open.queue.clone(), Arc::clone(&open.courier));
+            Arc::new(Gauges::new(reader, queue, courier, Arc::clone(&open.counters))) as Arc<dyn MetricsText>
+        }),
         queue: Some(Arc::new(Keeper::new(open.queue.clone(), Arc::clone(&open.courier)))),
     }));
     let options = options(config);

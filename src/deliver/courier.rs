@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use tokio::time::Instant;
 
 use super::breaker::Breaker;
@@ -103,13 +104,13 @@ impl Courier {
             let why = Why::Lost("not tried: upstream has been unreachable".to_owned());
             return Ok(vec![Fate::Deferred { stage: Stage::Connect, why }; recipients]);
         }
-        let wait_ms = lock(&self.pace).book(self.now_ms());
+        let within = deadlines.dot_sent_by.saturating_duration_since(Instant::now());
+        let within_ms = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
+        let Some(wait_ms) = lock(&self.pace).book(self.now_ms(), within_ms) else {
+            return Ok(vec![Fate::Deferred { stage: Stage::Connect, why: Why::Busy }; recipients]);
+        };
         if wait_ms > 0 {
-            let turn = Instant::now() + Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
-            if turn >= deadlines.dot_sent_by {
-                return Ok(vec![Fate::Deferred { stage: Stage::Connect, why: Why::Busy }; recipients]);
-            }
-            tokio::time::sleep_until(turn).await;
+            tokio::time::sleep(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))).await;
         }
         let begun = Instant::now();
         self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -124,6 +125,7 @@ impl Courier {
     }
 
     fn learn(&self, fates: &[Fate], begun: Instant) {
+        count(fates, begun.elapsed());
         let took_ms = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
         let before = self.recent_copy_ms.load(Ordering::Relaxed);
         self.recent_copy_ms.store((before * 7 + took_ms) / 8, Ordering::Relaxed);
@@ -137,6 +139,29 @@ impl Courier {
 
     fn now_ms(&self) -> i64 {
         i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Declares what is counted here.
+pub fn describe_metrics() {
+    describe_counter!("waxseal_deliveries_total", "Outcomes of attempts to hand a recipient's copy to upstream.");
+    describe_histogram!(
+        "waxseal_delivery_attempt_seconds",
+        Unit::Seconds,
+        "From the begin of an attempt to upstream's last answer; waiting for its turn is not in it."
+    );
+}
+
+fn count(fates: &[Fate], took: Duration) {
+    histogram!("waxseal_delivery_attempt_seconds").record(took.as_secs_f64());
+    for fate in fates {
+        match fate {
+            Fate::Accepted { .. } => counter!("waxseal_deliveries_total", "outcome" => "accepted"),
+            Fate::Refused { .. } => counter!("waxseal_deliveries_total", "outcome" => "refused"),
+            Fate::Deferred { .. } => counter!("waxseal_deliveries_total", "outcome" => "deferred"),
+            Fate::Unknown { .. } => counter!("waxseal_deliveries_total", "outcome" => "unknown"),
+        }
+        .increment(1);
     }
 }
 

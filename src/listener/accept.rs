@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -57,6 +58,7 @@ fn admit(
     shutdown: &watch::Receiver<bool>,
 ) {
     let Some(permit) = shared.capacity.connection(peer) else {
+        counter!("waxseal_connections_refused_total").increment(1);
         tracing::warn!(peer.addr = %peer, "too many connections");
         return turn_away(&stream, rules.tls);
     };
@@ -66,10 +68,35 @@ fn admit(
         return;
     }
     let (rules, shared, shutdown) = (Arc::clone(rules), Arc::clone(shared), shutdown.clone());
+    let counted = Counted::begin();
     sessions.spawn(async move {
         conn::converse(stream, peer, &rules, shared, shutdown).await;
-        drop(permit);
+        drop((permit, counted));
     });
+}
+
+/// Declares what is counted of connections.
+pub fn describe_metrics() {
+    describe_gauge!("waxseal_connections_open", "Connections of mail clients that are open.");
+    describe_counter!("waxseal_connections_total", "Connections of mail clients that were let in.");
+    describe_counter!("waxseal_connections_refused_total", "Connections turned away because there were too many.");
+}
+
+/// One open connection; no longer one when it is dropped.
+struct Counted;
+
+impl Counted {
+    fn begin() -> Counted {
+        counter!("waxseal_connections_total").increment(1);
+        gauge!("waxseal_connections_open").increment(1.0);
+        Counted
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        gauge!("waxseal_connections_open").decrement(1.0);
+    }
 }
 
 /// 421 before the banner (RFC 5321 §3.8), without waiting: a flood must not make us wait.

@@ -22,7 +22,7 @@ pub mod options;
 pub mod tls;
 mod transport;
 
-pub use accept::serve;
+pub use accept::{describe_metrics, serve};
 pub use capacity::Capacity;
 pub use options::Options;
 pub use tls::ServerTls;

@@ -59,6 +59,9 @@ pub struct Options {
 /// How long one attempt of the queue may take until its dot: nobody waits, but a worker is held.
 pub const ATTEMPT: Duration = Duration::from_secs(300);
 
+/// Heads read for one question about ages: a tenth of a second of a slow disk's time.
+pub const AGES_READ_MAX: usize = 1000;
+
 /// What the queue works with.
 pub struct Parts {
     /// The disk.
@@ -99,6 +102,8 @@ struct Room {
 #[derive(Clone)]
 struct Slot {
     due_ms: i64,
+    /// Unix milliseconds of the acceptance, once somebody has asked.
+    accepted_at_ms: Option<i64>,
     busy: bool,
     /// Held while the state on disk is read, changed and written.
     lock: Arc<tokio::sync::Mutex<()>>,
@@ -251,6 +256,23 @@ impl Queue {
         settle::drop_record(&self.inner, id).await
     }
 
+    /// Unix milliseconds of the oldest acceptance among the records; `None` when none waits. Each record's head is read
+    /// from the disk once, at most [`AGES_READ_MAX`] of them now, so the first answers of a long queue are of a part of it.
+    pub async fn oldest_ms(&self) -> Option<i64> {
+        let unknown = |(id, slot): (&MessageId, &Slot)| slot.accepted_at_ms.is_none().then_some(*id);
+        let asked: Vec<MessageId> = self.inner.slots().iter().filter_map(unknown).take(AGES_READ_MAX).collect();
+        let of = |spool: &Spool, id| spool.head(id).ok().map(|(head, _)| (id, head.record.accepted_at_ms));
+        let read = move |spool: &Spool| Ok(asked.into_iter().filter_map(|id| of(spool, id)).collect::<Vec<_>>());
+        let found = self.inner.on_disk(read).await.unwrap_or_default();
+        let mut slots = self.inner.slots();
+        for (id, accepted_at_ms) in found {
+            if let Some(slot) = slots.get_mut(&id) {
+                slot.accepted_at_ms = Some(accepted_at_ms);
+            }
+        }
+        slots.values().filter_map(|slot| slot.accepted_at_ms).min()
+    }
+
     /// How many records wait.
     pub fn depth(&self) -> usize {
         self.inner.slots().len()
@@ -288,7 +310,7 @@ pub fn has_room(space: Option<(u64, u64)>) -> bool {
 
 impl Slot {
     fn due(due_ms: i64) -> Slot {
-        Slot { due_ms, busy: false, lock: Arc::default() }
+        Slot { due_ms, accepted_at_ms: None, busy: false, lock: Arc::default() }
     }
 }
 

@@ -1,5 +1,6 @@
-//! Log set-up and the mail log.
+//! Log set-up, the mail log, and the recorder of metrics.
 
 mod address;
 pub mod log;
 pub mod maillog;
+pub mod metrics;

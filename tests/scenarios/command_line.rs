@@ -36,6 +36,7 @@ impl Server {
             test_mail: None,
             keys: None,
             queue: None,
+            metrics: None,
         }));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(socket::SOCKET_NAME);

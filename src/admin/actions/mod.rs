@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::ports::{InboxReader, Keys, PortError, QueueKeeper, TestMail};
+use super::ports::{InboxReader, Keys, MetricsText, PortError, QueueKeeper, TestMail};
 use crate::settings::Tracking;
 use crate::store::logins::{Busy, Logins};
 use crate::store::{Change, HistoryStore, SettingsStore, StoreError};
@@ -39,6 +39,8 @@ pub struct Actions {
     pub keys: Option<Arc<dyn Keys>>,
     /// What waits to be delivered.
     pub queue: Option<Arc<dyn QueueKeeper>>,
+    /// What was counted.
+    pub metrics: Option<Arc<dyn MetricsText>>,
     /// Changes read, decide and write one after the other, so that two admins at once lose nothing.
     changing: tokio::sync::Mutex<()>,
 }
@@ -67,14 +69,16 @@ pub struct Parts {
     pub keys: Option<Arc<dyn Keys>>,
     /// What waits to be delivered.
     pub queue: Option<Arc<dyn QueueKeeper>>,
+    /// What was counted.
+    pub metrics: Option<Arc<dyn MetricsText>>,
 }
 
 impl Actions {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Actions {
-        let Parts { settings, history, logins, ceiling, inbox, test_mail, keys, queue } = parts;
+        let Parts { settings, history, logins, ceiling, inbox, test_mail, keys, queue, metrics } = parts;
         let changing = tokio::sync::Mutex::new(());
-        Actions { settings, history, logins, ceiling, inbox, test_mail, keys, queue, changing }
+        Actions { settings, history, logins, ceiling, inbox, test_mail, keys, queue, metrics, changing }
     }
 
     /// Makes one change durable. The caller holds `changing` since it read what it decided on.

@@ -10,6 +10,7 @@ mod inbox;
 pub(super) mod login;
 mod message;
 mod messages;
+mod metrics;
 mod orgs;
 pub(super) mod place;
 mod queue;
@@ -56,6 +57,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/inbox/{id}", get(inbox::mail))
         .route("/inbox/{id}/frame", get(inbox::frame))
         .route("/inbox/{id}/raw", get(inbox::raw))
+        .route("/metrics", get(metrics::text))
         .route("/login", get(sessions::form).post(sessions::log_in))
         .route("/logout", post(sessions::log_out))
         .route("/assets/{name}", get(assets::asset))

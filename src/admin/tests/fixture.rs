@@ -13,8 +13,8 @@ use tower::ServiceExt as _;
 use super::queued::QueueOfFive;
 use crate::admin::session::SessionId;
 use crate::admin::{
-    self, Actions, InboxEntry, InboxReader, KeyEntry, Keys, LimiterOptions, Options, Parts, PortError, Site, TestMail,
-    TestMailRequest,
+    self, Actions, InboxEntry, InboxReader, KeyEntry, Keys, LimiterOptions, MetricsText, Options, Parts, PortError,
+    Site, TestMail, TestMailRequest,
 };
 use crate::event::{Event, EventKind, Verdict};
 use crate::settings::{Choice, Managed, Mode, Org, OrgName, Quotes, Role, Tracking, User, VisibleUrls};
@@ -118,6 +118,7 @@ pub(super) async fn world() -> World {
         test_mail: Some(Arc::new(Tester)),
         keys: Some(Arc::new(KeyFile)),
         queue: Some(queue.clone()),
+        metrics: Some(Arc::new(Counted)),
     }));
     let options = Options {
         limiter: LimiterOptions { per_address_max: 1_000, ..LimiterOptions::default() },
@@ -276,6 +277,14 @@ impl Keys for KeyFile {
 
     fn rotate(&self) -> BoxFuture<'_, Result<KeyEntry, PortError>> {
         Box::pin(async { Ok(KeyEntry { id: 2, created_at_ms: START_MS, current: true, revoked: false }) })
+    }
+}
+
+struct Counted;
+
+impl MetricsText for Counted {
+    fn text(&self) -> BoxFuture<'_, String> {
+        Box::pin(async { "waxseal_trial_total 7\n".to_owned() })
     }
 }
 

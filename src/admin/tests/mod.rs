@@ -2,6 +2,7 @@
 
 mod api;
 mod fixture;
+mod metrics;
 mod pages;
 mod preview;
 mod queue;

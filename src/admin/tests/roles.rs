@@ -102,6 +102,8 @@ const TABLE: &[Row] = &[
     ("/inbox/20261123T200007Z-a1/raw", None, ROOT_ONLY),
     ("/inbox/test-mail", Some(&[("to", "reader@example.com")]), ["login", "done", "403", "403", "403", "403"]),
     ("/logout", Some(&[]), ["login", "login", "login", "login", "login", "login"]),
+    // a browser without a socket of this machine: server admins
+    ("/metrics", None, ["404", "200", "404", "404", "404", "404"]),
     // open to all
     ("/login", None, ["200", "done", "done", "done", "done", "done"]),
     ("/nowhere", None, ["404", "404", "404", "404", "404", "404"]),

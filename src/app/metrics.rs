@@ -1,0 +1,106 @@
+//! `/metrics`: what the parts counted, and what is measured when somebody asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::now_ms;
+use crate::admin::MetricsText;
+use crate::deliver::courier::{self, Courier};
+use crate::queue::Queue;
+use crate::store::BoxFuture;
+use crate::telemetry::metrics::{Reader, UPKEEP_EVERY, install};
+use crate::{listener, relay, web};
+
+/// The disk may be asked this long; then the rest is told without it.
+const DISK_MAX: Duration = Duration::from_secs(5);
+
+/// Everything that is measured only when asked for.
+pub(super) struct Gauges {
+    reader: Reader,
+    queue: Queue,
+    courier: Arc<Courier>,
+    site: Arc<web::Counters>,
+}
+
+/// Begins to count and declares every metric. `None` when this process counts elsewhere already.
+pub(super) fn begin() -> Option<Reader> {
+    let reader = install()?;
+    relay::describe_metrics();
+    courier::describe_metrics();
+    listener::describe_metrics();
+    describe();
+    Some(reader)
+}
+
+/// Keeps what was sampled small, until `stop`.
+pub(super) fn keep_small(tasks: &mut JoinSet<()>, reader: Reader, mut stop: watch::Receiver<bool>) {
+    tasks.spawn(async move {
+        let ended = stop.wait_for(|stop| *stop);
+        let mut ended = std::pin::pin!(ended);
+        loop {
+            tokio::select! {
+                _ = &mut ended => return,
+                () = tokio::time::sleep(UPKEEP_EVERY) => reader.upkeep(),
+            }
+        }
+    });
+}
+
+impl Gauges {
+    pub(super) fn new(reader: Reader, queue: Queue, courier: Arc<Courier>, site: Arc<web::Counters>) -> Gauges {
+        Gauges { reader, queue, courier, site }
+    }
+}
+
+impl MetricsText for Gauges {
+    fn text(&self) -> BoxFuture<'_, String> {
+        Box::pin(async move {
+            counter!("waxseal_events_recorded_total").absolute(self.site.recorded());
+            counter!("waxseal_events_lost_total").absolute(self.site.lost());
+            counter!("waxseal_bad_tokens_total").absolute(self.site.bad_tokens());
+            gauge!("waxseal_queue_mails").set(number(self.queue.depth() as u64));
+            gauge!("waxseal_upstream_down").set(if self.courier.is_down() { 1.0 } else { 0.0 });
+            if tokio::time::timeout(DISK_MAX, ask_disk(&self.queue)).await.is_err() {
+                tracing::warn!("the spool's disk does not answer: its metrics are old");
+            }
+            self.reader.text()
+        })
+    }
+}
+
+async fn ask_disk(queue: &Queue) {
+    let oldest_ms = queue.oldest_ms().await.map_or(0, |at_ms| now_ms().saturating_sub(at_ms));
+    gauge!("waxseal_queue_oldest_seconds").set(number(u64::try_from(oldest_ms).unwrap_or(0)) / 1_000.0);
+    match queue.space().await {
+        Ok((free_bytes, _)) => gauge!("waxseal_spool_free_bytes").set(number(free_bytes)),
+        Err(error) => tracing::warn!(%error, "the spool's free space is unknown"),
+    }
+    match queue.corrupt_count().await {
+        Ok(count) => gauge!("waxseal_spool_corrupt_mails").set(number(count as u64)),
+        Err(error) => tracing::warn!(%error, "the number of unreadable mails is unknown"),
+    }
+}
+
+/// Prometheus knows one kind of number; beyond 2^53 the last digits go.
+fn number(value: u64) -> f64 {
+    value as f64
+}
+
+fn describe() {
+    describe_counter!("waxseal_events_recorded_total", "Opens and clicks that are on record.");
+    describe_counter!("waxseal_events_lost_total", "Opens and clicks that were not recorded; they were served.");
+    describe_counter!("waxseal_bad_tokens_total", "Requests with a token that does not open.");
+    describe_gauge!("waxseal_queue_mails", "Mails that wait to be delivered.");
+    describe_gauge!(
+        "waxseal_queue_oldest_seconds",
+        Unit::Seconds,
+        "Age of the oldest mail that waits; 0 when none does."
+    );
+    describe_gauge!("waxseal_upstream_down", "1 while upstream is known to be unreachable.");
+    describe_gauge!("waxseal_spool_free_bytes", Unit::Bytes, "Room on the file system of the spool.");
+    describe_gauge!("waxseal_spool_corrupt_mails", "Unreadable mails in spool/corrupt: somebody must look.");
+}
