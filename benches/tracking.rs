@@ -147,12 +147,15 @@ fn load(addr: SocketAddr, paths: Vec<String>, length: Duration) -> (u64, f64) {
                 let mut stream = TcpStream::connect(addr).await.unwrap();
                 stream.set_nodelay(true).unwrap();
                 let mut octets = vec![0; 4096];
-                for path in paths.iter().cycle().skip(number * 97) {
+                for (turn, path) in (0_u32..).zip(paths.iter().cycle().skip(number * 97)) {
                     if begun.elapsed() > length {
                         break;
                     }
+                    // Each from another network: the same again within a minute would only be counted on the first.
+                    let [_, a, b, c] = (turn * CONNECTIONS as u32 + number as u32).to_be_bytes();
                     let request = format!(
-                        "GET {path} HTTP/1.1\r\nHost: t.example.com\r\nUser-Agent: {AGENT}\r\nAccept: image/*\r\nAccept-Encoding: gzip, deflate\r\nAccept-Language: en-GB\r\n\r\n"
+                        "GET {path} HTTP/1.1\r\nHost: t.example.com\r\nX-Forwarded-For: {}.{b}.{c}.9\r\nUser-Agent: {AGENT}\r\nAccept: image/*\r\nAccept-Encoding: gzip, deflate\r\nAccept-Language: en-GB\r\n\r\n",
+                        100 + a % 20
                     );
                     stream.write_all(request.as_bytes()).await.unwrap();
                     // Every answer here is small and comes in one piece.
@@ -185,8 +188,9 @@ fn serve(folder: &Path) {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("{}", listener.local_addr().unwrap());
+        let options = web::Options { trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()], ..web::Options::default() };
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(web::serve(listener, deps, web::Options::default(), stopped));
+        let serving = tokio::spawn(web::serve(listener, deps, options, stopped));
         let mut line = String::new();
         tokio::task::spawn_blocking(move || std::io::stdin().read_line(&mut line)).await.unwrap().unwrap();
         stop.send(true).unwrap();
