@@ -117,6 +117,8 @@ impl App {
             metrics::keep_small(&mut serving, reader, sites_stop.clone());
         }
         serve_tracking(&mut serving, &config, &parts, tracking_socket, sites_stop.clone());
+        let history = Arc::clone(&parts.history);
+        serving.spawn(store::retention::run(history, store::retention::Options::default(), sites_stop.clone()));
         ports::serve_admin(&mut serving, &config, &parts, admin_socket, sites_stop)?;
         let first_password = first_password.map(|password| password.reveal().to_owned());
         Ok(App {

@@ -15,5 +15,6 @@ mod faults;
 mod invariants;
 mod messages;
 mod peers;
+mod replay;
 mod scenarios;
 mod support;

@@ -107,4 +107,16 @@ mod tests {
         let options = queue_options(&shipped);
         assert_eq!(options.rules, due::Rules { schedule: Schedule::default(), delay_notice: due::DELAY_NOTICE });
     }
+
+    /// A second mail within the minute that one may be sent in waits for the next.
+    #[tokio::test]
+    async fn messages_per_minute_sets_the_pace() {
+        let text = config::SHIPPED.replace(
+            "mode = \"inbox\"",
+            "mode = \"smtp\"\nhost = \"127.0.0.1\"\ntls = \"none\"\nmessages_per_minute = 1",
+        );
+        let text = format!("{text}\n").replace("[privacy]", "[privacy]\nconsent = \"none\"");
+        let paced = Config::parse(&text, std::path::Path::new("/c")).unwrap().config;
+        assert_eq!(courier(&paced, None).unwrap().forecast(2, 1).pace_wait_ms, 60_000);
+    }
 }

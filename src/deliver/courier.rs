@@ -104,13 +104,13 @@ impl Courier {
             let why = Why::Lost("not tried: upstream has been unreachable".to_owned());
             return Ok(vec![Fate::Deferred { stage: Stage::Connect, why }; recipients]);
         }
-        let wait_ms = lock(&self.pace).book(self.now_ms());
+        let within = deadlines.dot_sent_by.saturating_duration_since(Instant::now());
+        let within_ms = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
+        let Some(wait_ms) = lock(&self.pace).book(self.now_ms(), within_ms) else {
+            return Ok(vec![Fate::Deferred { stage: Stage::Connect, why: Why::Busy }; recipients]);
+        };
         if wait_ms > 0 {
-            let turn = Instant::now() + Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
-            if turn >= deadlines.dot_sent_by {
-                return Ok(vec![Fate::Deferred { stage: Stage::Connect, why: Why::Busy }; recipients]);
-            }
-            tokio::time::sleep_until(turn).await;
+            tokio::time::sleep(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))).await;
         }
         let begun = Instant::now();
         self.in_flight.fetch_add(1, Ordering::Relaxed);

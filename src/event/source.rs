@@ -3,7 +3,7 @@
 //! **Invariant:** the longest listed network that holds the address decides, for the verdict and for the place each by
 //! itself; what is not listed says nothing.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -46,19 +46,20 @@ pub struct Source {
     pub via: Option<Via>,
 }
 
-/// Networks, by length of prefix.
+/// Networks and what is known of them.
 #[derive(Debug, Clone, Default)]
 pub struct NetworkList {
-    machines: Prefixes<Scope>,
-    places: Prefixes<Via>,
+    machines: Ranges<Scope>,
+    places: Ranges<Via>,
 }
 
-/// Values by network, found by the longest prefix.
+/// Values by network. Networks lie within each other or apart, so the addresses fall into stretches of one value each.
 #[derive(Debug, Clone)]
-struct Prefixes<T> {
-    /// Lengths in use, longest first, of addresses as IPv6 sees them.
-    lengths: Vec<u8>,
-    values: HashMap<(u8, u128), T>,
+struct Ranges<T> {
+    /// First and last address of each network, as IPv6 sees them.
+    networks: Vec<(u128, u128, T)>,
+    /// Where a stretch begins, and its value; ordered.
+    stretches: Vec<(u128, Option<T>)>,
 }
 
 impl NetworkList {
@@ -80,6 +81,8 @@ impl NetworkList {
                 bad.push(BadLine { number, line: line.to_owned() });
             }
         }
+        self.machines.lay_out();
+        self.places.lay_out();
         bad
     }
 
@@ -101,23 +104,53 @@ impl NetworkList {
     }
 }
 
-impl<T: Copy> Prefixes<T> {
+impl<T: Copy> Ranges<T> {
     fn insert(&mut self, network: IpNet, value: T) {
         let length = network.prefix_len() + if network.addr().is_ipv4() { 96 } else { 0 };
-        if let Err(at) = self.lengths.binary_search_by(|known| length.cmp(known)) {
-            self.lengths.insert(at, length);
+        let first = bits(network.addr()) & mask(length);
+        self.networks.push((first, first | !mask(length), value));
+    }
+
+    /// Finds the stretches anew.
+    fn lay_out(&mut self) {
+        // The wider before the narrower in it; the same twice in the order of the lines, so that the later counts.
+        self.networks.sort_by_key(|(first, last, _)| (*first, Reverse(*last)));
+        let mut stretches: Vec<(u128, Option<T>)> = Vec::new();
+        let mut around: Vec<(u128, T)> = Vec::new();
+        for (first, last, value) in &self.networks {
+            leave(&mut around, &mut stretches, |end| end < *first);
+            begin(&mut stretches, *first, Some(*value));
+            around.push((*last, *value));
         }
-        self.values.insert((length, bits(network.addr()) & mask(length)), value);
+        leave(&mut around, &mut stretches, |_| true);
+        self.stretches = stretches;
     }
 
     fn find(&self, bits: u128) -> Option<T> {
-        self.lengths.iter().find_map(|length| self.values.get(&(*length, bits & mask(*length)))).copied()
+        let after = self.stretches.partition_point(|(first, _)| *first <= bits);
+        self.stretches.get(after.checked_sub(1)?)?.1
     }
 }
 
-impl<T> Default for Prefixes<T> {
-    fn default() -> Prefixes<T> {
-        Prefixes { lengths: Vec::new(), values: HashMap::new() }
+/// Ends the networks that end so early; behind each, what lies around it goes on.
+fn leave<T: Copy>(around: &mut Vec<(u128, T)>, stretches: &mut Vec<(u128, Option<T>)>, ends: impl Fn(u128) -> bool) {
+    while let Some((last, _)) = around.pop_if(|(last, _)| ends(*last)) {
+        if let Some(behind) = last.checked_add(1) {
+            begin(stretches, behind, around.last().map(|(_, value)| *value));
+        }
+    }
+}
+
+fn begin<T>(stretches: &mut Vec<(u128, Option<T>)>, at: u128, value: Option<T>) {
+    match stretches.last_mut() {
+        Some(last) if last.0 == at => last.1 = value,
+        _ => stretches.push((at, value)),
+    }
+}
+
+impl<T> Default for Ranges<T> {
+    fn default() -> Ranges<T> {
+        Ranges { networks: Vec::new(), stretches: Vec::new() }
     }
 }
 
@@ -143,7 +176,7 @@ mod tests {
     fn every_line_of_the_shipped_list_can_be_read() {
         let mut list = NetworkList::default();
         assert_eq!(list.add(SHIPPED), []);
-        assert!(list.machines.values.len() > 30 && list.places.values.len() > 50);
+        assert!(list.machines.networks.len() > 30 && list.places.networks.len() > 50);
     }
 
     /// A network on the list has no bits set behind its prefix: that would be a slip of the pen.
@@ -159,14 +192,17 @@ mod tests {
     #[test]
     fn the_longest_network_decides() {
         let mut list = NetworkList::default();
-        let text = "both 192.0.2.0/24\nopens 192.0.2.128/25 # nested\nhosting 192.0.0.0/16\nrelay 192.0.2.0/30\n\
+        let text = "both 192.0.2.128/25\nboth 192.0.2.0/24\nopens 192.0.2.128/25 # nested\nhosting 192.0.0.0/16\nrelay 192.0.2.0/30\n\
                     clicks 2001:db8::/32\nboth 0.0.0.0/8\nrelay ::/0\n";
         assert_eq!(list.add(text), []);
         for (address, opens, clicks, via) in [
             ("192.0.2.9", true, true, Some(Via::Hosting)),
             ("::ffff:192.0.2.9", true, true, Some(Via::Hosting)),
             ("192.0.2.1", true, true, Some(Via::Relay)),
-            ("192.0.2.200", true, false, Some(Via::Hosting)),
+            ("192.0.2.127", true, true, Some(Via::Hosting)),
+            ("192.0.2.128", true, false, Some(Via::Hosting)),
+            ("192.0.2.255", true, false, Some(Via::Hosting)),
+            ("192.1.0.0", false, false, Some(Via::Relay)),
             ("192.0.3.1", false, false, Some(Via::Hosting)),
             ("2001:db8:ffff::1", false, true, Some(Via::Relay)),
             ("0.1.2.3", true, true, Some(Via::Relay)),

@@ -104,6 +104,26 @@ mod tests {
         }
     }
 
+    /// Made likewise: a city with an English name; a country alone; a city without an English name, one with an empty and
+    /// one with a name that is none.
+    #[test]
+    fn the_city_is_what_a_city_database_says() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/geo/cities-test.mmdb");
+        let geo = Geo::open(Some(&path)).unwrap();
+        for (address, country, city) in [
+            ("192.0.2.77", "IT", Some("Turin")),
+            ("198.51.100.1", "FR", None),
+            ("203.0.113.1", "DE", None),
+            ("203.0.113.200", "DE", None),
+            ("2001:db8::1", "ES", None),
+        ] {
+            let place = Place { country: Some(country.to_owned()), city: city.map(str::to_owned) };
+            assert_eq!(geo.place(address.parse().unwrap()), place, "{address}");
+        }
+        let countries = Geo::open(Some(&test_database())).unwrap();
+        assert_eq!(countries.place("192.0.2.77".parse().unwrap()).city, None);
+    }
+
     #[test]
     fn without_a_database_nothing_is_known() {
         let folder = tempfile::tempdir().unwrap();

@@ -34,6 +34,8 @@ pub enum Guard {
     Amp,
     /// A multipart of another kind than mixed, alternative or related.
     OtherMultipart,
+    /// Content-MD5: a checksum over the part (RFC 1864).
+    Checksum,
     /// The part's header has a line that is no header field.
     MalformedHeader,
 }
@@ -52,6 +54,7 @@ impl fmt::Display for Guard {
             Guard::Calendar => "a calendar entry",
             Guard::Amp => "an AMP part",
             Guard::OtherMultipart => "inside a multipart of an unusual kind",
+            Guard::Checksum => "carries a checksum of itself",
             Guard::MalformedHeader => "its header has a line that is no header field",
         })
     }
@@ -148,11 +151,15 @@ fn own(tree: &Tree, number: usize) -> Option<Guard> {
     guard
         .or_else(|| part.malformed_header.then_some(Guard::MalformedHeader))
         .or_else(|| attached.then_some(Guard::Attached))
+        .or_else(|| part.checksum.then_some(Guard::Checksum))
 }
 
-/// Whether text holds PGP armour (RFC 9580 §6.2).
-pub fn is_inline_pgp(text: &[u8]) -> bool {
-    memchr::memmem::find_iter(text, b"-----BEGIN PGP ").any(|at| at == 0 || text.get(at - 1) == Some(&b'\n'))
+/// Whether text holds PGP armour (RFC 9580 §6.2): at the start of a line, or after a tag in HTML. A quoted one (`> -----`)
+/// is nobody's signature any more.
+pub fn holds_pgp(text: &[u8]) -> bool {
+    let starts =
+        |at: usize| at.checked_sub(1).and_then(|before| text.get(before)).is_none_or(|b| matches!(b, b'\n' | b'>'));
+    memchr::memmem::find_iter(text, b"-----BEGIN PGP ").any(starts)
 }
 
 #[cfg(test)]
@@ -205,6 +212,7 @@ mod tests {
             ("text/html; name=x.html", Some(Guard::Attached)),
             ("text/html\nContent-Disposition: attachment", Some(Guard::Attached)),
             ("text/html\nContent-Disposition: inline", None),
+            ("text/html\nContent-MD5: Q2hlY2sgSW50ZWdyaXR5IQ==", Some(Guard::Checksum)),
             ("text/calendar; method=REQUEST", Some(Guard::Calendar)),
             ("text/x-amp-html", Some(Guard::Amp)),
             ("message/rfc822", Some(Guard::Forwarded)),
@@ -228,8 +236,9 @@ mod tests {
 
     #[test]
     fn sees_pgp_armour_at_line_starts_only() {
-        assert!(is_inline_pgp(b"-----BEGIN PGP SIGNED MESSAGE-----"));
-        assert!(is_inline_pgp(b"hi\r\n-----BEGIN PGP MESSAGE-----"));
-        assert!(!is_inline_pgp(b"> -----BEGIN PGP MESSAGE-----"));
+        assert!(holds_pgp(b"-----BEGIN PGP SIGNED MESSAGE-----"));
+        assert!(holds_pgp(b"hi\r\n-----BEGIN PGP MESSAGE-----"));
+        assert!(holds_pgp(b"<pre>-----BEGIN PGP MESSAGE-----"));
+        assert!(!holds_pgp(b"> -----BEGIN PGP MESSAGE-----"));
     }
 }

@@ -1,78 +1,74 @@
-//! Replaces ranges and keeps the rest: the one way bytes change here.
+//! Replaced ranges: put in order, checked, and walked. Everything between them is kept.
 //!
 //! **Invariant:** outside the replaced ranges every octet of the source stands in the result, in order and unchanged
-//! (DESIGN, promise 3).
+//! (DESIGN, promise 3). Who replaces anything orders its ranges here first.
 
 use std::ops::Range;
 
-/// Ranges to replace in a source of `len` octets, with what replaces each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Splice<T> {
-    /// Sorted by start, not overlapping; two insertions at one place keep their order.
-    edits: Vec<(Range<usize>, T)>,
-}
-
-/// A step of the result: octets kept, or a replacement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step<'a, T> {
-    /// This range of the source, never empty.
-    Keep(Range<usize>),
-    /// This in place of its range.
-    Put(&'a T),
-}
-
-/// The edits overlap or reach beyond the source: nothing was spliced.
+/// Ranges overlap, are reversed, or reach beyond the source: nothing may be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadRanges;
 
-impl<T> Splice<T> {
-    /// Orders the edits and checks them against a source of `len` octets.
-    ///
-    /// # Errors
-    /// [`BadRanges`] when two edits overlap, a range is reversed, or one ends beyond `len`: leave the source as it is.
-    pub fn new(mut edits: Vec<(Range<usize>, T)>, len: usize) -> Result<Splice<T>, BadRanges> {
-        edits.sort_by_key(|(range, _)| (range.start, range.end));
-        let mut at = 0;
-        for (range, _) in &edits {
-            if range.start < at || range.end < range.start || range.end > len {
-                return Err(BadRanges);
+/// Puts edits in the order of their ranges and checks them against a source of `len` octets. Insertions at one place
+/// keep their order.
+///
+/// # Errors
+/// [`BadRanges`]: leave the source as it is.
+pub fn order<T>(edits: &mut [T], len: usize, range_of: impl Fn(&T) -> &Range<usize>) -> Result<(), BadRanges> {
+    edits.sort_by_key(|edit| (range_of(edit).start, range_of(edit).end));
+    let mut at = 0;
+    for range in edits.iter().map(range_of) {
+        if range.start < at || range.end < range.start || range.end > len {
+            return Err(BadRanges);
+        }
+        at = range.end;
+    }
+    Ok(())
+}
+
+/// Walks `within`, a stretch of the source that no edit crosses the ends of: what is kept, and each edit where it stands.
+/// The edits are in order ([`order`]).
+pub fn walk<'a, T>(
+    within: Range<usize>,
+    edits: impl Iterator<Item = (Range<usize>, T)> + 'a,
+) -> impl Iterator<Item = Step<T>> + 'a
+where
+    T: 'a,
+{
+    let mut at = within.start;
+    let mut put = None;
+    let mut edits = edits;
+    std::iter::from_fn(move || {
+        if let Some(put) = put.take() {
+            return Some(Step::Put(put));
+        }
+        match edits.next() {
+            Some((range, edit)) => {
+                let kept = at..range.start;
+                at = range.end;
+                if kept.is_empty() {
+                    return Some(Step::Put(edit));
+                }
+                put = Some(edit);
+                Some(Step::Keep(kept))
             }
-            at = range.end;
-        }
-        Ok(Splice { edits })
-    }
-
-    /// The edits, in order.
-    pub fn edits(&self) -> &[(Range<usize>, T)] {
-        &self.edits
-    }
-
-    /// The edits, in order, owned.
-    pub fn into_edits(self) -> impl Iterator<Item = T> {
-        self.edits.into_iter().map(|(_, edit)| edit)
-    }
-
-    /// Whether nothing is replaced.
-    pub fn is_empty(&self) -> bool {
-        self.edits.is_empty()
-    }
-
-    /// The steps that make the result of `within`, a range of the source no edit crosses the ends of.
-    pub fn steps(&self, within: Range<usize>) -> Vec<Step<'_, T>> {
-        let mut steps = Vec::with_capacity(self.edits.len() * 2 + 1);
-        let mut at = within.start;
-        for (range, put) in self.edits.iter().filter(|(r, _)| r.start >= within.start && r.end <= within.end) {
-            if range.start > at {
-                steps.push(Step::Keep(at..range.start));
+            None if at < within.end => {
+                let kept = at..within.end;
+                at = within.end;
+                Some(Step::Keep(kept))
             }
-            steps.push(Step::Put(put));
-            at = range.end;
+            None => None,
         }
-        if within.end > at {
-            steps.push(Step::Keep(at..within.end));
-        }
-        steps
-    }
+    })
+}
+
+/// A step of the result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step<T> {
+    /// This range of the source, never empty.
+    Keep(Range<usize>),
+    /// This, in place of its range.
+    Put(T),
 }
 
 #[cfg(test)]
@@ -81,12 +77,11 @@ mod tests {
     use super::*;
 
     fn apply(source: &str, edits: &[(Range<usize>, &str)]) -> Result<String, BadRanges> {
-        let splice = Splice::new(edits.to_vec(), source.len())?;
-        Ok(splice
-            .steps(0..source.len())
-            .iter()
+        let mut edits = edits.to_vec();
+        order(&mut edits, source.len(), |(range, _)| range)?;
+        Ok(walk(0..source.len(), edits.into_iter())
             .map(|step| match step {
-                Step::Keep(range) => &source[range.clone()],
+                Step::Keep(range) => &source[range],
                 Step::Put(text) => text,
             })
             .collect())

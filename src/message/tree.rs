@@ -65,6 +65,8 @@ pub struct Part {
     pub disposition: Disposition,
     /// Content-ID without angle brackets, for multipart/related.
     pub content_id: Option<Vec<u8>>,
+    /// The header has Content-MD5.
+    pub checksum: bool,
     /// The header has a line that is no field: readers differ on where it ends.
     pub malformed_header: bool,
 }
@@ -169,6 +171,7 @@ impl Walk<'_> {
             encoding: encoding(raw, &header),
             disposition: disposition(raw, &header),
             content_id: content_id(raw, &header),
+            checksum: header.iter().any(|field| field.is(raw, "Content-MD5")),
             malformed_header,
         };
         let number = self.parts.len();

@@ -47,7 +47,7 @@ pub(super) async fn deliver_and_answer(relay: &Relay, mut job: Job) -> Reply {
             *standing = Standing::AcceptedBefore;
         }
     }
-    if *recorded.borrow() == Some(false) {
+    if !is_on_record(recorded, &standings.all).await {
         job.recipe.tracked = false;
         job.recipe.recorded = false;
     }
@@ -123,6 +123,18 @@ fn begin_record(relay: &Relay, job: &Job) -> watch::Receiver<Option<bool>> {
         tell.send_replace(Some(why.is_none()));
     });
     told
+}
+
+/// Whether history knows this mail. Copies that go out later must know for certain: who is behind a token stands only there.
+async fn is_on_record(mut recorded: watch::Receiver<Option<bool>>, standings: &[Standing]) -> bool {
+    let is_settled = |s: &Standing| match s {
+        Standing::AcceptedBefore | Standing::Done(Fate::Accepted { .. } | Fate::Refused { .. }) => true,
+        Standing::InFlight | Standing::Untried | Standing::Done(Fate::Deferred { .. } | Fate::Unknown { .. }) => false,
+    };
+    if standings.iter().all(is_settled) {
+        return *recorded.borrow() != Some(false);
+    }
+    recorded.wait_for(Option::is_some).await.is_ok_and(|told| *told == Some(true))
 }
 
 /// Tries upstream while the client waits, unless it is better not to.

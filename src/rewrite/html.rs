@@ -300,46 +300,6 @@ fn white_space_before(content: &[u8], at: usize) -> Range<usize> {
     at - spaces..at
 }
 
-/// Longest stretch after a start tag in which the link's text is looked for, in octets.
-const LINK_TEXT_BYTES_MAX: usize = 2_000;
-/// A longer visible text is a paragraph, not a name.
-const LINK_NAME_BYTES_MAX: usize = 120;
-
-/// The visible text of the link whose start tag ends at `tag_end`, without tags, entities decoded, white space folded;
-/// empty where it is long, or never ends. For the policy's rules only.
-pub(super) fn link_text(content: &[u8], tag_end: usize) -> String {
-    let rest = content.get(tag_end..).unwrap_or_default();
-    let rest = rest.get(..LINK_TEXT_BYTES_MAX).unwrap_or(rest);
-    let close = memchr::memchr_iter(b'<', rest)
-        .find(|at| rest.get(*at..at + 3).is_some_and(|tag| tag.eq_ignore_ascii_case(b"</a")));
-    let Some(inside) = close.and_then(|end| rest.get(..end)) else { return String::new() };
-    let mut text = Vec::with_capacity(inside.len().min(LINK_NAME_BYTES_MAX));
-    let mut in_tag = false;
-    for octet in inside {
-        match octet {
-            b'<' => in_tag = true,
-            b'>' if in_tag => in_tag = false,
-            _ if in_tag => continue,
-            octet if !octet.is_ascii_whitespace() => {
-                text.push(*octet);
-                if text.len() > LINK_NAME_BYTES_MAX {
-                    return String::new();
-                }
-                continue;
-            }
-            _ => {}
-        }
-        // White space, and a tag, end a word.
-        if text.last().is_some_and(|last| *last != b' ') {
-            text.push(b' ');
-        }
-    }
-    let text = String::from_utf8(text).unwrap_or_else(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned());
-    let text = text.trim_ascii_end();
-    // A no-break space parts words like any other.
-    if text.contains('&') { htmlize::unescape(text).replace('\u{a0}', " ") } else { text.replace('\u{a0}', " ") }
-}
-
 /// Whether a conditional comment holds links: clients that read it show them, and they stay.
 pub(super) fn has_conditional_links(content: &[u8]) -> bool {
     memchr::memmem::find_iter(content, b"<!--[if").any(|at| {
@@ -443,14 +403,6 @@ mod tests {
         assert_eq!(next("x</body>", 0), Some(1));
         assert_eq!(next("<body>x</body>y</body>", 14), Some(15));
         assert_eq!(next("<!-- </body> -->", 0), None);
-    }
-
-    #[test]
-    fn names_a_link_by_its_text() {
-        let text = |html: &str| link_text(html.as_bytes(), html.find('>').unwrap() + 1);
-        assert_eq!(text("<a>Un<b>sub</b>scribe &amp;\n more</a>"), "Un sub scribe & more");
-        assert_eq!(text("<a>never ends"), "");
-        assert_eq!(text(&format!("<a>{}</a>", "x".repeat(200))), "");
     }
 
     proptest::proptest! {

@@ -10,6 +10,7 @@ use memchr::{memchr, memrchr};
 
 use super::edit::{Edit, Piece, Slot, Variant, pieces_len};
 use super::segment::Segments;
+use crate::message::splice::{Step, walk};
 
 /// Longest line that any server must take, without its line end.
 pub(super) const LINE_BYTES_MAX: usize = 998;
@@ -180,19 +181,19 @@ impl Line<'_> {
 
 /// Writes the part `raw[body]` with fitted edits.
 pub(super) fn encode(body: &Range<usize>, edits: &[Edit], variant: Variant, slots: &[Slot], out: &mut Segments) {
-    let mut at = body.start;
-    for edit in edits {
-        let Some(pieces) = edit.pieces(variant) else { continue };
-        out.source(at..body.start + edit.range.start);
-        for piece in pieces {
-            match piece {
+    let made = edits.iter().filter_map(|edit| {
+        let range = body.start + edit.range.start..body.start + edit.range.end;
+        edit.pieces(variant).map(|pieces| (range, pieces))
+    });
+    for step in walk(body.clone(), made) {
+        match step {
+            Step::Keep(range) => out.source(range),
+            Step::Put(pieces) => pieces.iter().for_each(|piece| match piece {
                 Piece::Text(text) => out.text(text),
                 Piece::Token(slot) => out.token(*slot, 0..slots.get(*slot).map_or(0, |slot| slot.chars)),
-            }
+            }),
         }
-        at = body.start + edit.range.end;
     }
-    out.source(at..body.end);
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::parts::{Collector, EditedPart};
 use super::quotes;
 use super::segment::{Segment, Segments, WrongTokenLength, render};
 use crate::message::header::{fields, next_line, slice};
+use crate::message::splice::{Step, walk};
 use crate::message::tree::{self, Tree};
 use crate::message::{Body, guarded, trace};
 use crate::policy::links::{LinkRules, list_urls};
@@ -190,19 +191,19 @@ impl Prepared {
 
     /// Source octets with `received` put in and fields taken out.
     fn stretch(&self, range: Range<usize>, out: &mut Segments) {
-        let mut at = range.start;
-        let received = (!self.received.is_empty()).then_some((self.received_at..self.received_at, true));
-        let removed = self.removed.iter().map(|field| (field.clone(), false));
-        for (field, puts) in received.into_iter().chain(removed).filter(|(field, _)| {
+        let received =
+            (!self.received.is_empty()).then_some((self.received_at..self.received_at, self.received.as_slice()));
+        let removed = self.removed.iter().map(|field| (field.clone(), b"".as_slice()));
+        let inside = |field: &Range<usize>| {
             field.start >= range.start && field.end <= range.end && (field.start < range.end || range.is_empty())
-        }) {
-            out.source(at..field.start);
-            if puts {
-                out.text(&self.received);
+        };
+        let edits = received.into_iter().chain(removed).filter(|(field, _)| inside(field));
+        for step in walk(range.clone(), edits) {
+            match step {
+                Step::Keep(kept) => out.source(kept),
+                Step::Put(text) => out.text(text),
             }
-            at = field.end;
         }
-        out.source(at..range.end);
     }
 }
 
@@ -222,5 +223,88 @@ impl Layout<'_> {
     /// The slots this variant uses, in order.
     pub fn slots(&self) -> impl Iterator<Item = &Slot> {
         self.prepared.slots.iter().zip(&self.used).filter(|(_, used)| **used).map(|(slot, _)| slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::options::{Limits, nothing_is_ours};
+    use super::*;
+
+    const ALL: Variant = Variant { opens: true, links: true, text_links: false };
+
+    fn prepared(raw: &Bytes) -> Prepared {
+        let options = Options {
+            wanted: ALL,
+            links: &LinkRules::default(),
+            quotes: Quotes::Unwrap,
+            site_url: "https://t.example",
+            token_chars: &|payload_bytes| payload_bytes + 4,
+            open: &nothing_is_ours,
+            received: b"Received: x\r\n",
+            remove_fields: true,
+            limits: Limits::default(),
+        };
+        prepare(raw, &options)
+    }
+
+    fn mint(slot: &Slot) -> String {
+        "t".repeat(slot.chars)
+    }
+
+    #[test]
+    fn copies_share_what_they_have_in_common() {
+        let html = format!("<body>{}<a href=\"https://example.org/\">x</a></body>", "long text ".repeat(500));
+        let raw = Bytes::from(format!("Bcc: a\r\nContent-Type: text/html\r\n\r\n{html}"));
+        let prepared = prepared(&raw);
+        let (one, two) = (prepared.layout(ALL).render(mint).unwrap(), prepared.layout(ALL).render(mint).unwrap());
+        assert_eq!(one, two);
+        let shared =
+            |body: &Body| body.chunks.iter().find(|chunk| raw.as_ptr_range().contains(&chunk.as_ptr())).map(Bytes::len);
+        assert!(shared(&one).is_some_and(|len| len > 5_000), "the text is not copied");
+    }
+
+    #[test]
+    fn each_variant_asks_for_its_own_tokens() {
+        let raw = Bytes::from("Content-Type: text/html\r\n\r\n<body><a href=\"https://example.org/\">x</a></body>");
+        let prepared = prepared(&raw);
+        let asked = |variant: Variant| {
+            let mut asked = Vec::new();
+            prepared
+                .layout(variant)
+                .render(|slot| {
+                    asked.push(slot.link);
+                    mint(slot)
+                })
+                .unwrap();
+            asked
+        };
+        assert_eq!(asked(ALL), [1, 0]);
+        assert_eq!(asked(Variant { links: false, ..ALL }), [0]);
+        assert_eq!(asked(Variant { opens: false, ..ALL }), [1]);
+        assert_eq!(asked(Variant::NONE), Vec::<u16>::new());
+    }
+
+    #[test]
+    fn the_identity_is_what_a_copy_with_nothing_on_is() {
+        // a body, no body, no header, nothing, an mbox line that must stay first
+        for raw in [
+            "To: a\r\nBcc: b\r\nContent-Type: text/html\r\n\r\n<body></body>",
+            "Bcc: b\r\n",
+            "\r\nx",
+            "",
+            "From a b\r\nTo: c\r\n\r\nx",
+        ] {
+            let raw = Bytes::from(raw);
+            let prepared = prepared(&raw);
+            let identity = prepared.identity().to_bytes();
+            assert_eq!(prepared.layout(Variant::NONE).render(mint).unwrap().to_bytes(), identity);
+            let text = String::from_utf8(identity.to_vec()).unwrap();
+            assert_eq!(
+                text.replace("Received: x\r\n", ""),
+                String::from_utf8(raw.to_vec()).unwrap().replace("Bcc: b\r\n", "")
+            );
+            assert!(text.starts_with("Received: x\r\n") || text.starts_with("From a b\r\nReceived: x\r\n"));
+        }
     }
 }

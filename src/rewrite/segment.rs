@@ -165,6 +165,9 @@ impl Window {
     }
 }
 
+/// First capacity of a stretch of fixed text.
+const TEXT_BYTES_MIN: usize = 96;
+
 /// Collects segments and joins neighbours of one kind.
 #[derive(Debug, Default)]
 pub(super) struct Segments {
@@ -188,7 +191,12 @@ impl Segments {
         }
         match self.list.last_mut() {
             Some(Segment::Text(last)) => last.extend_from_slice(text),
-            _ => self.list.push(Segment::Text(text.to_vec())),
+            _ => {
+                // More will follow: a line, a URL's beginning.
+                let mut start = Vec::with_capacity(text.len().max(TEXT_BYTES_MIN));
+                start.extend_from_slice(text);
+                self.list.push(Segment::Text(start));
+            }
         }
     }
 

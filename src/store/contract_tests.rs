@@ -290,7 +290,7 @@ async fn counters_of_copies_and_days() {
         store.insert(MessageRecord { org: "beta".parse().unwrap(), ..record(3) }).await.unwrap();
         use EventKind::{Click, Open};
         let next_day = Event { at_ms: 1_700_006_400_000, ..event(1, 9, Click, Verdict::Machine) };
-        let events = vec![
+        let events = [
             event(1, 9, Open, Verdict::Proxy),
             event(1, 9, Open, Verdict::Own),
             event(1, 7, Click, Verdict::Person),

@@ -19,6 +19,7 @@ mod message;
 mod messages;
 mod readers;
 pub mod record;
+pub mod retention;
 mod schema;
 pub mod settings;
 mod settle;

@@ -12,6 +12,7 @@ mod health;
 mod known;
 mod page;
 mod pixel;
+mod proxy_protocol;
 pub mod recorder;
 mod router;
 mod visit;
@@ -59,6 +60,8 @@ pub struct Options {
     pub trusted_proxies: Vec<IpNet>,
     /// How they say it.
     pub forwarded_by: ForwardedBy,
+    /// They begin each connection with a PROXY header, version 1 or 2. Others' connections have none.
+    pub proxy_protocol: bool,
     /// Mail stays in the built-in inbox: who reads it is in the sender's network, and at once.
     pub inbox_mode: bool,
     /// More names of machines, in the form of `src/event/agents.txt`. Lines that cannot be read are logged and left out.
@@ -84,6 +87,7 @@ impl Default for Options {
         Options {
             trusted_proxies: Vec::new(),
             forwarded_by: ForwardedBy::default(),
+            proxy_protocol: false,
             inbox_mode: false,
             more_agents: String::new(),
             more_networks: String::new(),
@@ -248,9 +252,28 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     }
 }
 
+/// Whom the connection is for: whom a trusted proxy names, where proxies are to say so; else the peer. `None`: the proxy
+/// did not say it in time, or not so that one can read it.
+async fn introduced(stream: &mut TcpStream, peer: IpAddr, options: &Options) -> Option<IpAddr> {
+    if !options.proxy_protocol || !client::is_trusted(peer.to_canonical(), &options.trusted_proxies) {
+        return Some(peer);
+    }
+    match tokio::time::timeout(options.head_max, proxy_protocol::read(stream)).await {
+        Ok(Ok(client)) => Some(client.unwrap_or(peer)),
+        Ok(Err(error)) => {
+            tracing::debug!(peer.addr = %peer, %error, "a proxy's connection was closed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(peer.addr = %peer, "a proxy did not say in time whom it speaks for");
+            None
+        }
+    }
+}
+
 /// Answers one client until it leaves, idles, has been here long enough, or the site stops.
 async fn converse(
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: IpAddr,
     site: Arc<Site>,
     options: &Options,
@@ -259,6 +282,11 @@ async fn converse(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    let introduced = tokio::select! {
+        introduced = introduced(&mut stream, peer, options) => introduced,
+        () = stopped(&mut shutdown) => None,
+    };
+    let Some(peer) = introduced else { return };
     let service = service_fn(|request| {
         std::future::ready(Ok::<_, std::convert::Infallible>(router::answer(&site, peer, &request)))
     });

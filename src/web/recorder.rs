@@ -208,3 +208,192 @@ fn may_pass(error: &StoreError) -> bool {
         StoreError::Corrupt { .. } | StoreError::Refused { .. } | StoreError::Closed { .. } => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::agent::AgentList;
+    use crate::event::source::NetworkList;
+    use crate::event::{Rule, Verdict};
+    use crate::geo::Geo;
+    use crate::settings::{Choice, Managed, Mode, Org, Quotes, VisibleUrls};
+    use crate::store::memory::{MemoryHistory, MemorySettings};
+    use crate::store::record::{Delivery, DeliveryState, LinkRecord, MessageRecord, RecipientRecord, TimelineEntry};
+    use crate::store::{Change, TimelineFilter};
+    use crate::token::{InstanceKey, MessageId, Secret, SiteId};
+
+    const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
+    const DELIVERED_MS: i64 = 1_700_000_000_000;
+
+    fn instance() -> InstanceKey {
+        InstanceKey::derive(&Secret([1; 32]))
+    }
+
+    /// Submitted from 198.51.100.0/24 and delivered at [`DELIVERED_MS`], with five links.
+    fn message(state: DeliveryState) -> MessageRecord {
+        let delivery = Delivery { state, reply: String::new(), at_ms: DELIVERED_MS };
+        let address = "bob@example.com".to_owned();
+        let (opens, links) = (Mode::Individual, Mode::Individual);
+        let link = |index| LinkRecord { index, destination: "https://example.com/".to_owned() };
+        let submitted_from = "198.51.100.1".parse().unwrap();
+        MessageRecord {
+            id: MessageId(1),
+            accepted_at_ms: DELIVERED_MS,
+            org: "acme".parse().unwrap(),
+            login: None,
+            reverse_path: String::new(),
+            header_from: String::new(),
+            subject: String::new(),
+            message_id_header: String::new(),
+            size_bytes: 0,
+            network_hash: Some(crate::event::network::network_hash(&instance(), MessageId(1), submitted_from)),
+            site: SiteId([0; 4]),
+            key_id: 0,
+            untouched: None,
+            notes: Vec::new(),
+            recipients: vec![RecipientRecord { index: 7, copy_index: 7, address, opens, links, delivery }],
+            links: (1..=5).map(link).collect(),
+        }
+    }
+
+    fn visit(after_ms: i64, link: u16, address: &str) -> Visit {
+        Visit {
+            at_ms: DELIVERED_MS + after_ms,
+            id: TokenId { message: MessageId(1), recipient: 7, link },
+            kind: if link == 0 { EventKind::Open } else { EventKind::Click },
+            ahead_of_need: false,
+            address: address.parse().unwrap(),
+            agent: Some(BROWSER.into()),
+        }
+    }
+
+    /// Runs a recorder over the visits, a group each, and waits for its end.
+    async fn record(history: &Arc<MemoryHistory>, org: Option<Org>, inbox_mode: bool, groups: &[&[Visit]]) {
+        let settings = Arc::new(MemorySettings::default());
+        settings.change(org.into_iter().map(Change::PutOrg).collect()).await.unwrap();
+        let judging = Judging {
+            agents: AgentList::shipped(),
+            networks: NetworkList::shipped(),
+            geo: Arc::new(Geo::none()),
+            instance: instance(),
+            inbox_mode,
+        };
+        let counters = Arc::new(Counters::default());
+        let history = Arc::clone(history) as Arc<dyn HistoryStore>;
+        let (recorder, drained) = start(history, settings, judging, Arc::clone(&counters), 100).unwrap();
+        let mut noted = 0;
+        for group in groups {
+            group.iter().cloned().for_each(|visit| recorder.note(visit));
+            noted += group.len() as u64;
+            while counters.recorded() < noted {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        drop(recorder);
+        drained.wait(Duration::from_secs(5)).await;
+    }
+
+    /// What is on record in the end: verdict, rule, former verdict, repeats.
+    async fn seen(history: &MemoryHistory) -> Vec<(Verdict, String, Option<Verdict>, u32)> {
+        let filter = TimelineFilter { limit: 100, ..TimelineFilter::default() };
+        let entries: Vec<TimelineEntry> = history.timeline(filter).await.unwrap();
+        let events = entries.into_iter().map(|entry| entry.event);
+        events.map(|event| (event.verdict, event.rule, event.former, event.repeats)).collect()
+    }
+
+    async fn with_message(state: DeliveryState) -> Arc<MemoryHistory> {
+        let history = Arc::new(MemoryHistory::default());
+        history.insert(message(state)).await.unwrap();
+        history
+    }
+
+    fn by(rule: Rule, verdict: Verdict) -> (Verdict, String, Option<Verdict>, u32) {
+        (verdict, rule.as_str().to_owned(), None, 0)
+    }
+
+    const PERSON: (Verdict, String, Option<Verdict>, u32) = (Verdict::Person, String::new(), None, 0);
+
+    /// The submission's network, the moment of delivery, the list of networks; then what nobody knows of.
+    #[tokio::test]
+    async fn an_event_is_judged_with_its_delivery() {
+        let visits = [
+            visit(60_000, 0, "198.51.100.200"),
+            visit(9_000, 0, "203.0.113.1"),
+            visit(15_000, 1, "203.0.113.2"),
+            visit(70_000, 0, "203.0.114.1"),
+            visit(80_000, 2, "40.94.1.1"),
+        ];
+        let (own, machine) = (by(Rule::Own, Verdict::Own), |rule| by(rule, Verdict::Machine));
+        let all = vec![own, machine(Rule::Instant), machine(Rule::Instant), PERSON, machine(Rule::Network)];
+        let history = with_message(DeliveryState::Accepted).await;
+        record(&history, None, false, &[&visits]).await;
+        assert_eq!(seen(&history).await, all);
+        // In inbox mode neither network nor moment tells anything.
+        let history = with_message(DeliveryState::Accepted).await;
+        record(&history, None, true, &[&visits]).await;
+        assert_eq!(seen(&history).await, [PERSON, PERSON, PERSON, PERSON, machine(Rule::Network)]);
+        // A lost record: judged by the request alone.
+        let history = Arc::new(MemoryHistory::default());
+        record(&history, None, false, &[&visits]).await;
+        assert_eq!(seen(&history).await, [PERSON, PERSON, PERSON, PERSON, machine(Rule::Network)]);
+    }
+
+    /// A copy still on its way is read again until upstream has it.
+    #[tokio::test]
+    async fn a_delivery_is_looked_up_until_it_is_final() {
+        let history = with_message(DeliveryState::Pending).await;
+        let accepted = Delivery { state: DeliveryState::Accepted, reply: String::new(), at_ms: DELIVERED_MS + 2_000 };
+        record(&history, None, false, &[&[visit(500, 1, "203.0.113.1")]]).await;
+        history.settle(MessageId(1), vec![(7, accepted)]).await.unwrap();
+        record(&history, None, false, &[&[visit(21_999, 2, "203.0.113.2")], &[visit(22_000, 3, "203.0.113.3")]]).await;
+        let instant = by(Rule::Instant, Verdict::Machine);
+        assert_eq!(seen(&history).await, [instant.clone(), instant, PERSON]);
+    }
+
+    #[tokio::test]
+    async fn an_org_switches_rules_off_and_names_its_networks() {
+        let org = Org {
+            name: "acme".parse().unwrap(),
+            domains: Vec::new(),
+            choice: Choice::default(),
+            managed: Managed::default(),
+            tracking_url: None,
+            former_urls: Vec::new(),
+            visible_urls: VisibleUrls::default(),
+            quotes: Quotes::default(),
+            excluded_hosts: Vec::new(),
+            rules_off: vec!["instant".to_owned()],
+            own_networks: vec!["203.0.113.0/24".parse().unwrap()],
+        };
+        let history = with_message(DeliveryState::Accepted).await;
+        let visits = [visit(1_000, 0, "192.0.2.1"), visit(1_000, 0, "203.0.113.9")];
+        record(&history, Some(org), false, &[&visits]).await;
+        assert_eq!(seen(&history).await, [PERSON, by(Rule::Own, Verdict::Own)]);
+    }
+
+    /// However the hits fall into groups, and across a restart: a burst takes back, a repeat counts on the first.
+    #[tokio::test]
+    async fn groups_and_restarts_change_nothing() {
+        let hits = [
+            visit(100_000, 1, "203.0.113.1"),
+            visit(100_500, 1, "203.0.113.7"),
+            visit(100_900, 2, "203.0.113.1"),
+            visit(101_500, 3, "192.0.2.1"),
+            visit(130_000, 3, "192.0.2.9"),
+        ];
+        let burst = |former, repeats| (Verdict::Machine, "burst".to_owned(), former, repeats);
+        let person = Some(Verdict::Person);
+        let expected = [burst(person, 1), burst(person, 0), burst(None, 1)];
+        let one_by_one: Vec<&[Visit]> = hits.chunks(1).collect();
+        for groups in [vec![&hits[..]], one_by_one.clone(), vec![&hits[..2], &hits[2..]]] {
+            let history = with_message(DeliveryState::Accepted).await;
+            record(&history, None, false, &groups).await;
+            assert_eq!(seen(&history).await, expected);
+            let restarted = with_message(DeliveryState::Accepted).await;
+            for group in groups {
+                record(&restarted, None, false, &[group]).await;
+            }
+            assert_eq!(seen(&restarted).await, expected);
+        }
+    }
+}

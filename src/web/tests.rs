@@ -444,3 +444,30 @@ async fn an_idle_connection_does_not_hold_up_the_end() {
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     assert!(TcpStream::connect(addr).await.is_err(), "nobody listens any more");
 }
+
+/// A trusted proxy's word comes first and counts; without it, or without the option, there is no connection or no header.
+#[tokio::test]
+async fn a_proxy_says_for_whom_it_connects() {
+    let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let options = Options { trusted_proxies, proxy_protocol: true, ..Options::default() };
+    let site = Running::start(Options { head_max: Duration::from_millis(300), ..options.clone() }).await;
+    let path = site.path(HOME, Kind::Pixel);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6\r\nConnection: close\r\n\r\n");
+    let reply = site.ask(&format!("PROXY TCP4 192.0.2.77 127.0.0.1 4711 80\r\n{request}")).await;
+    assert_eq!(reply.status, 200);
+    for unsaid in ["PROXY", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        let mut stream = TcpStream::connect(site.addr).await.unwrap();
+        stream.write_all(unsaid.as_bytes()).await.unwrap();
+        let mut octets = Vec::new();
+        // A reset is as good as an end.
+        let answer = tokio::time::timeout(Duration::from_secs(3), stream.read_to_end(&mut octets)).await;
+        assert!(answer.is_ok() && octets.is_empty(), "{unsaid} was answered");
+    }
+    let instance = keyring().instance_key().clone();
+    let events = site.end().await;
+    let from = |address: &str| Some(network_hash(&instance, ID.message, address.parse().unwrap()));
+    assert_eq!(events.iter().map(|event| event.network_hash).collect::<Vec<_>>(), [from("192.0.2.77")]);
+
+    let open = Running::start(Options { trusted_proxies: Vec::new(), ..options }).await;
+    assert_eq!(open.get("/healthz").await.status, 200, "who is not trusted says nothing first");
+}

@@ -3,3 +3,4 @@
 mod smtp_sink;
 
 mod clients;
+mod seven_bit;

@@ -150,7 +150,7 @@ fn copy_for(relay: &Running, who: &str) -> Vec<u8> {
 }
 
 /// Tries until there is something, at most ten seconds.
-fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         if let Some(found) = look() {

@@ -6,4 +6,5 @@ mod first_light;
 mod independent_client;
 mod links_outlive_the_stores;
 mod reports;
+mod upstream_without_8bitmime;
 mod what_waits_is_seen;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,7 +14,7 @@ pub(crate) struct SmallDisk {
 impl SmallDisk {
     /// Mounts one with these options at this folder, which is made.
     pub(crate) fn mount(at: &Path, options: &str) -> SmallDisk {
-        fs::create_dir_all(at).unwrap();
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(at).unwrap();
         let out = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output().unwrap();
         assert!(out.status.success(), "mount: {} (this test needs root)", String::from_utf8_lossy(&out.stderr));
         SmallDisk { at: at.to_owned() }

@@ -223,13 +223,15 @@ impl Ledger {
     pub(crate) fn summary(&self) -> String {
         let copies: usize = self.accepted.values().sum();
         let doubts: usize = self.unanswered.values().map(BTreeSet::len).sum();
+        let mut codes = BTreeMap::new();
+        for told in &self.told {
+            *codes.entry(told.code()).or_insert(0) += 1;
+        }
         let left = self.told.iter().filter(|told| told.dot_sent && told.reply.is_none()).count();
         format!(
-            "{} submissions ({} answered 250, {} 550, {left} left without an answer to their dot), {copies} copies, \
-             {} of them second ones, {doubts} dots unanswered, {} recipients reported, {} links",
+            "{} submissions answered {codes:?} ({left} left without an answer to their dot), {copies} copies, {} of them \
+             second ones, {doubts} dots unanswered, {} recipients reported, {} links",
             self.told.len(),
-            self.answers(250),
-            self.answers(550),
             copies - self.accepted.len(),
             self.reports(),
             self.links()

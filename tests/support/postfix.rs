@@ -113,6 +113,13 @@ impl Postfix {
         }
     }
 
+    /// The process that starts all others.
+    #[allow(dead_code, reason = "the benchmark's: it measures what they cost")]
+    pub(crate) fn master_pid(&self) -> u32 {
+        let file = self.folder.path().join("queue/pid/master.pid");
+        fs::read_to_string(file).unwrap().trim().parse().unwrap()
+    }
+
     /// Its log.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("data/mail.log")).unwrap_or_default()

@@ -151,16 +151,19 @@ impl Process {
     /// Puts strace on every thread, with these options, and waits until it sits. Calls are counted a thread at a time.
     pub(crate) fn trace(&self, output: PathBuf, options: &[&str]) -> Tracer {
         let mut child = Command::new("strace")
-            .args(["-f", "-y", "-q", "-o"])
+            .args(["-f", "-y", "-o"])
             .arg(&output)
             .args(options)
             .args(["-p", &self.child.id().to_string()])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("strace: {e}"));
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
-        BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+        stderr.read_line(&mut said).unwrap();
         assert!(said.contains("attached"), "strace: {said}");
+        // It names every new thread: somebody has to listen.
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
         Tracer { child, output }
     }
 

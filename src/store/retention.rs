@@ -1,0 +1,145 @@
+//! Forgets what is older than the retention allows: once at the start, then day by day, in small slices.
+//!
+//! **Invariant:** mail and events wait for one slice at most. What was forgotten is on the disk as free space; links and
+//! counters stay.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use super::record::Expiry;
+use super::{HistoryStore, StoreError};
+
+/// Days that messages and events are kept.
+pub const KEEP_DAYS: u32 = 365;
+/// How often it is looked what has become too old.
+pub const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Between two slices: the writer is free most of the time.
+pub const PAUSE: Duration = Duration::from_millis(100);
+
+const DAY_MS: i64 = 86_400_000;
+
+/// What the job needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Days that messages are kept. See [`KEEP_DAYS`].
+    pub message_days: u32,
+    /// Days that events are kept. See [`KEEP_DAYS`].
+    pub event_days: u32,
+    /// See [`EVERY`].
+    pub every: Duration,
+    /// See [`PAUSE`].
+    pub pause: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { message_days: KEEP_DAYS, event_days: KEEP_DAYS, every: EVERY, pause: PAUSE }
+    }
+}
+
+/// Works until `shutdown` turns true or its sender goes.
+pub async fn run(history: Arc<dyn HistoryStore>, options: Options, mut shutdown: watch::Receiver<bool>) {
+    let work = async {
+        loop {
+            match forget(history.as_ref(), &options, now_ms()).await {
+                Ok((0, 0)) => tracing::debug!("nothing is older than the retention allows"),
+                Ok((messages, events)) => {
+                    tracing::info!(messages, events, "what is older than the retention allows was forgotten");
+                }
+                Err(error) => tracing::error!(%error, "what is too old could not all be forgotten; tried again later"),
+            }
+            tokio::time::sleep(options.every).await;
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        ended = shutdown.wait_for(|stop| *stop) => {
+            if ended.is_err() {
+                tracing::debug!("whoever could ask the retention job to stop is gone: it stops");
+            }
+        }
+    }
+}
+
+/// Forgets everything that is too old at this time; how many messages and events.
+///
+/// # Errors
+/// [`StoreError`]: the slices before are forgotten.
+pub async fn forget(history: &dyn HistoryStore, options: &Options, now_ms: i64) -> Result<(u64, u64), StoreError> {
+    let before = |days: u32| now_ms.saturating_sub(i64::from(days).saturating_mul(DAY_MS));
+    let first = Expiry {
+        messages_before_ms: before(options.message_days),
+        events_before_ms: before(options.event_days),
+        after_sequence: 0,
+        young: 0,
+    };
+    let (mut messages, mut events) = (0, 0);
+    let mut next = Some(first);
+    while let Some(expiry) = next {
+        let expired = history.expire(expiry).await?;
+        messages += u64::from(expired.messages);
+        events += u64::from(expired.events);
+        next = expired.next;
+        if next.is_some() {
+            tokio::time::sleep(options.pause).await;
+        }
+    }
+    Ok((messages, events))
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, EventKind, Verdict};
+    use crate::store::contract_tests::{event, record};
+    use crate::store::history::{self, SqliteHistory};
+    use crate::store::record::{MessageFilter, MessageRecord};
+
+    async fn messages(history: &dyn HistoryStore) -> usize {
+        history.messages(MessageFilter { limit: 500, ..MessageFilter::default() }).await.unwrap().len()
+    }
+
+    /// Each by its own days, to the millisecond, over many slices.
+    #[tokio::test]
+    async fn what_is_too_old_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = SqliteHistory::open(&folder.path().join("h"), &history::Options::default()).unwrap();
+        let now_ms = 1_000 * DAY_MS;
+        for id in 0..50 {
+            let accepted_at_ms = now_ms - 10 * DAY_MS - i64::from(id < 45);
+            history.insert(MessageRecord { accepted_at_ms, ..record(id) }).await.unwrap();
+        }
+        let at = |days: i64, more| Event {
+            at_ms: now_ms - days * DAY_MS - more,
+            ..event(49, 9, EventKind::Open, Verdict::Person)
+        };
+        let events: Vec<Event> = (0..1500).map(|number| at(20, i64::from(number % 2 == 0))).collect();
+        history.record(events).await.unwrap();
+        let options = Options { message_days: 10, event_days: 20, pause: Duration::ZERO, ..Options::default() };
+        assert_eq!(forget(&history, &options, now_ms).await.unwrap(), (45, 750));
+        assert_eq!(messages(&history).await, 5);
+        assert_eq!(forget(&history, &options, now_ms).await.unwrap(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn it_works_at_the_start_and_stops_when_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = SqliteHistory::open(&folder.path().join("h"), &history::Options::default()).unwrap();
+        let history: Arc<dyn HistoryStore> = Arc::new(history);
+        history.insert(record(1)).await.unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let job = tokio::spawn(run(Arc::clone(&history), Options::default(), stopped));
+        while messages(history.as_ref()).await > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.send(true).unwrap();
+        tokio::time::timeout(Duration::from_secs(3), job).await.unwrap().unwrap();
+    }
+}
