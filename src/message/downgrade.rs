@@ -14,7 +14,7 @@ use memchr::memmem;
 use super::guarded::{self, Guard};
 use super::header::{fields, slice};
 use super::media::Encoding;
-use super::splice::{Splice, Step};
+use super::splice::{self, Step};
 use super::tree::{self, Doubt, Limits, Part, Tree};
 
 /// Why a mail cannot be put into seven bits.
@@ -48,15 +48,14 @@ pub fn to_seven_bit(raw: &[u8], limits: &Limits) -> Result<Vec<u8>, Stuck> {
         part_edits(raw, &tree, number, &mut edits)?;
     }
     edits.extend(tree.parts.first().and_then(|root| mime_version(raw, root)));
-    let splice = Splice::new(edits, raw.len()).map_err(|_| Stuck::Part)?;
-    let mut out = Vec::with_capacity(raw.len() + raw.len() / 4);
-    for step in splice.steps(0..raw.len()) {
+    splice::order(&mut edits, raw.len(), |(range, _)| range).map_err(|_| Stuck::Part)?;
+    let mut out = Vec::with_capacity(raw.len() + raw.len() / 3);
+    for step in splice::walk(0..raw.len(), edits.iter().map(|(range, octets)| (range.clone(), octets))) {
         match step {
             Step::Keep(range) => out.extend_from_slice(slice(raw, &range)),
             Step::Put(octets) => out.extend_from_slice(octets),
         }
     }
-    // What no part owns (the text before a multipart's first delimiter and after its last) has no encoding to be put into.
     if out.is_ascii() { Ok(out) } else { Err(Stuck::Part) }
 }
 
@@ -98,7 +97,7 @@ fn encoded(part: &Part, body: &[u8]) -> Result<(&'static str, Vec<u8>), Stuck> {
         // What follows a part's body is the line end of a delimiter; the message's own last line needs one.
         return Ok(("base64", base64_lines(body, part.parent.is_none())));
     }
-    if guarded::is_inline_pgp(body) {
+    if guarded::holds_pgp(body) {
         return Err(Stuck::Guarded(Guard::InlinePgp));
     }
     Ok(("quoted-printable", quoted_printable(body)))
