@@ -79,4 +79,38 @@ mod tests {
         let error = migrate(&mut connection).unwrap_err().to_string();
         assert!(error.contains("newer waxseal"), "{error}");
     }
+
+    /// What an older program recorded is counted once, by copy and by day; what names no known message is not.
+    #[test]
+    fn counters_begin_with_what_is_on_record() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        apply(&mut connection, &MIGRATIONS[..1]).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO message (id, accepted_at_ms, org, login, reverse_path, header_from, subject,
+                                      message_id_header, size_bytes, site, key_id, notes, recipients, accepted)
+                 VALUES (1, 0, 'acme', 'ann', '', '', '', '', 0, x'00000000', 0, '[]', 1, 1),
+                        (2, 0, 'acme', NULL, '', '', '', '', 0, x'00000000', 0, '[]', 1, 1);
+                 INSERT INTO event (at_ms, message, recipient, link, kind, verdict, rule)
+                 VALUES (5, 1, 7, 0, 'open', 'unknown', ''), (6, 1, 7, 0, 'open', 'machine', 'prefetch'),
+                        (86400000, 1, 8, 3, 'click', 'person', ''), (9, 2, 7, 0, 'open', 'self', 'own'),
+                        (9, 404, 7, 0, 'open', 'person', '');",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let rows = |sql: &str| -> Vec<String> {
+            let mut select = connection.prepare(sql).unwrap();
+            let rows = select.query_map([], |row| row.get(0)).unwrap();
+            rows.collect::<Result<_, _>>().unwrap()
+        };
+        let counts = "opens, clicks, machine_opens, machine_clicks";
+        assert_eq!(
+            rows(&format!("SELECT concat_ws(' ', message, copy, {counts}) FROM copy_count")),
+            ["1 7 1 0 1 0", "1 8 0 1 0 0", "2 7 0 0 1 0"]
+        );
+        assert_eq!(
+            rows(&format!("SELECT concat_ws(' ', org, login, day, {counts}) FROM day_count")),
+            ["acme  0 0 0 1 0", "acme ann 0 1 0 1 0", "acme ann 1 0 1 0 0"]
+        );
+    }
 }

@@ -57,7 +57,7 @@ pub(super) fn read(text: &str) -> Vec<Story> {
         } else if let Some(summary) = line.strip_prefix("= ") {
             stories.last_mut().filter(|story| story.summary.is_empty()).map(|story| story.summary = summary.to_owned())
         } else {
-            step(line, &agents).and_then(|step| Some(stories.last_mut()?.steps.push(step)))
+            step(line, &agents).zip(stories.last_mut()).map(|(step, story)| story.steps.push(step))
         };
         assert!(understood.is_some(), "line {number} cannot be read: {line}");
     }
