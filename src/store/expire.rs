@@ -17,14 +17,16 @@ const MESSAGES_MAX: u32 = 20;
 /// hides no more than that.
 const YOUNG_MAX: u32 = 10_000;
 
-/// One slice. The caller commits.
+/// One slice: of the events while there are old ones, then of the messages, which have few events left by then. The caller
+/// commits.
 pub(super) fn expire(connection: &Connection, expiry: Expiry) -> rusqlite::Result<Expired> {
+    let expired = expire_events(connection, expiry)?;
+    if expired.next.is_some() {
+        return Ok(expired);
+    }
     let messages = expire_messages(connection, expiry.messages_before_ms)?;
-    let mut expired = expire_events(connection, expiry)?;
-    expired.messages = messages;
-    expired.next =
-        expired.next.or((messages == MESSAGES_MAX).then_some(Expiry { after_sequence: i64::MAX, young: 0, ..expiry }));
-    Ok(expired)
+    let next = (messages == MESSAGES_MAX).then_some(Expiry { after_sequence: i64::MAX, young: 0, ..expiry });
+    Ok(Expired { messages, next, ..expired })
 }
 
 fn expire_events(connection: &Connection, expiry: Expiry) -> rusqlite::Result<Expired> {
@@ -61,7 +63,8 @@ fn expire_messages(connection: &Connection, before_ms: i64) -> rusqlite::Result<
             "DELETE FROM link WHERE message = ?1",
             "DELETE FROM copy_count WHERE message = ?1",
             "UPDATE event SET at_ms = at_ms - at_ms % 86400000, country = NULL, city = NULL, via = NULL, agent_family = NULL,
-                              os_family = NULL, device_family = NULL, network_hash = NULL WHERE message = ?1",
+                              os_family = NULL, device_family = NULL, network_hash = NULL
+             WHERE message = ?1 AND network_hash IS NOT NULL",
             "DELETE FROM message WHERE id = ?1",
         ] {
             connection.prepare_cached(sql)?.execute(params![Column(*id)])?;
