@@ -34,21 +34,51 @@ impl Drop for SocketFile {
     }
 }
 
-/// Serves the API on a socket at `path`, mode 0600, until `shutdown` resolves. A socket left by a dead server is replaced.
+/// The admin socket, bound: a client that connects from now on waits for [`Socket::serve`].
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+impl Socket {
+    /// Binds a socket at `path`, mode 0600. A socket left by a dead server is replaced. Called within a runtime.
+    ///
+    /// # Errors
+    /// `AddrInUse` when a server answers there or the path is no socket; else what the system says.
+    pub fn bind(path: &Path) -> io::Result<Socket> {
+        bind(path).map(|(listener, file)| Socket { listener, file })
+    }
+
+    /// Serves the API until `shutdown` resolves.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn serve(
+        self,
+        actions: Arc<Actions>,
+        options: &Options,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> io::Result<()> {
+        let options = Options { request_max: options.request_max + api::EVENT_WAIT_MAX, ..options.clone() };
+        let router = api::router(actions, Viewer::Operator);
+        let served = http::serve(http::Unix(self.listener), router, &options, shutdown).await;
+        drop(self.file);
+        served
+    }
+}
+
+/// [`Socket::bind`], then [`Socket::serve`].
 ///
 /// # Errors
-/// `AddrInUse` when a server answers there or the path is no socket; else what the system says.
+/// As both.
 pub async fn serve(
     path: &Path,
     actions: Arc<Actions>,
     options: &Options,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let (listener, file) = bind(path)?;
-    let options = Options { request_max: options.request_max + api::EVENT_WAIT_MAX, ..options.clone() };
-    let served = http::serve(http::Unix(listener), api::router(actions, Viewer::Operator), &options, shutdown).await;
-    drop(file);
-    served
+    Socket::bind(path)?.serve(actions, options, shutdown).await
 }
 
 fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {

@@ -67,8 +67,14 @@ pub(super) fn serve_admin(
         }
     });
     let path = admin_socket(config);
+    // Bound before anybody is told that we are up, so that the first command finds us.
+    let bound = admin::socket::Socket::bind(&path);
     serving.spawn(async move {
-        if let Err(error) = admin::socket::serve(&path, actions, &options, socket_stop).await {
+        let served = match bound {
+            Ok(bound) => bound.serve(actions, &options, socket_stop).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = served {
             tracing::error!(%error, path = %path.display(), "the admin socket ended: the command line cannot reach this server");
         }
     });

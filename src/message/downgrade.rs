@@ -14,7 +14,7 @@ use memchr::memmem;
 use super::guarded::{self, Guard};
 use super::header::{fields, slice};
 use super::media::Encoding;
-use super::splice::{self, Step};
+use super::splice::{Step, order, walk};
 use super::tree::{self, Doubt, Limits, Part, Tree};
 
 /// Why a mail cannot be put into seven bits.
@@ -48,14 +48,15 @@ pub fn to_seven_bit(raw: &[u8], limits: &Limits) -> Result<Vec<u8>, Stuck> {
         part_edits(raw, &tree, number, &mut edits)?;
     }
     edits.extend(tree.parts.first().and_then(|root| mime_version(raw, root)));
-    splice::order(&mut edits, raw.len(), |(range, _)| range).map_err(|_| Stuck::Part)?;
-    let mut out = Vec::with_capacity(raw.len() + raw.len() / 3);
-    for step in splice::walk(0..raw.len(), edits.iter().map(|(range, octets)| (range.clone(), octets))) {
+    order(&mut edits, raw.len(), |(range, _)| range).map_err(|_| Stuck::Part)?;
+    let mut out = Vec::with_capacity(raw.len() + raw.len() / 4);
+    for step in walk(0..raw.len(), edits.into_iter()) {
         match step {
             Step::Keep(range) => out.extend_from_slice(slice(raw, &range)),
-            Step::Put(octets) => out.extend_from_slice(octets),
+            Step::Put(octets) => out.extend_from_slice(&octets),
         }
     }
+    // What no part owns (the text before a multipart's first delimiter and after its last) has no encoding to be put into.
     if out.is_ascii() { Ok(out) } else { Err(Stuck::Part) }
 }
 

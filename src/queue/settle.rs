@@ -1,6 +1,7 @@
 //! State changes of one record: read, change, write, one at a time; and what follows from them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::due::{self, Attempted};
 use super::{Inner, Slot, report};
@@ -9,6 +10,11 @@ use crate::deliver::bounce::Kind;
 use crate::spool::{RecipientState, Record, SpoolError, Stage, State};
 use crate::store::record::{Delivery, DeliveryState};
 use crate::token::MessageId;
+
+/// How often the outcome of an attempt is offered to a disk that will not take it: for some five minutes.
+const WRITES_MAX: u32 = 100;
+/// How long the disk is left alone in between.
+const WRITE_REST: Duration = Duration::from_secs(3);
 
 /// A change of one record's state; runs on a blocking thread.
 pub(super) type Change = Box<dyn FnOnce(&Record, &mut State) + Send>;
@@ -43,19 +49,24 @@ pub(super) async fn update(
 }
 
 /// What one attempt brought, for these positions: the state, the history, a report if one is owed, the end if all is done.
+/// A disk that will not take it is asked again: what upstream said must not be forgotten because the disk is full.
 pub(super) async fn settle(inner: Arc<Inner>, id: MessageId, positions: Vec<usize>, fates: Vec<Fate>) {
-    let apply = apply(&inner, positions.clone(), fates);
-    match update(&inner, id, apply).await {
-        Ok(Some((record, state))) => {
-            tell_history(&inner, &record, &state, &positions).await;
-            report_relayed(&inner, &record, &state, &positions).await;
-            conclude(&inner, record, state).await;
+    for _ in 0..WRITES_MAX {
+        let apply = apply(&inner, positions.clone(), fates.clone());
+        match update(&inner, id, apply).await {
+            Ok(Some((record, state))) => {
+                tell_history(&inner, &record, &state, &positions).await;
+                report_relayed(&inner, &record, &state, &positions).await;
+                return conclude(&inner, record, state).await;
+            }
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(spool.id = %id, %error, "the state of queued mail {id} cannot be written now")
+            }
         }
-        Ok(None) => {}
-        Err(error) => {
-            tracing::error!(spool.id = %id, %error, "the state of queued mail {id} could not be written: it may be sent twice");
-        }
+        tokio::time::sleep(WRITE_REST).await;
     }
+    tracing::error!(spool.id = %id, "the state of queued mail {id} could not be written: after the next start it may be sent twice");
 }
 
 /// For recipients who asked to hear of success, where upstream will not say it.

@@ -20,6 +20,7 @@ use crate::spool::{Record, SpoolError, Stage, State};
 use crate::store::record::{Delivery, DeliveryState};
 use crate::store::{HistoryStore, Inserted};
 use crate::telemetry::maillog;
+use crate::token::MessageId;
 
 /// A reply later than this may not have been seen: the guard keeps what it knows.
 const LATE: Duration = Duration::from_secs(10);
@@ -102,7 +103,7 @@ async fn claim(relay: &Relay, job: &Job) -> Option<Claim> {
 fn begin_record(relay: &Relay, job: &Job) -> watch::Receiver<Option<bool>> {
     let (tell, told) = watch::channel(None);
     if !relay.parts.queue.has_room() {
-        maillog::record_not_durable(job.id, "the disk is nearly full");
+        goes_untracked(job.id, "the disk is nearly full");
         tell.send_replace(Some(false));
         return told;
     }
@@ -117,8 +118,7 @@ fn begin_record(relay: &Relay, job: &Job) -> watch::Receiver<Option<bool>> {
             Err(_) => Some(format!("the store took over {} s", limit.as_secs())),
         };
         if let Some(why) = &why {
-            metrics::counter!("waxseal_records_not_durable_total").increment(1);
-            maillog::record_not_durable(id, why);
+            goes_untracked(id, why);
         }
         tell.send_replace(Some(why.is_none()));
     });
@@ -135,6 +135,11 @@ async fn is_on_record(mut recorded: watch::Receiver<Option<bool>>, standings: &[
         return *recorded.borrow() != Some(false);
     }
     recorded.wait_for(Option::is_some).await.is_ok_and(|told| *told == Some(true))
+}
+
+fn goes_untracked(id: MessageId, why: &str) {
+    metrics::counter!("waxseal_records_not_durable_total").increment(1);
+    maillog::record_not_durable(id, why);
 }
 
 /// Tries upstream while the client waits, unless it is better not to.

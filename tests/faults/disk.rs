@@ -8,7 +8,7 @@ use crate::support::disk::SmallDisk;
 use crate::support::ledger::read_spool;
 use crate::support::process::{Installation, PUBLIC_URL};
 use crate::support::unsplice::pixels;
-use crate::support::upstream::{At, RecordedMail, Script, ScriptedUpstream};
+use crate::support::upstream::{Act, At, RecordedMail, Script, ScriptedUpstream};
 use waxseal::spool::Stage;
 
 fn deferring() -> Script {
@@ -47,6 +47,27 @@ fn an_fsync_that_fails_promises_nothing() {
     let told = send(&installation, &Submission::new("m4", &["b"]));
     assert_eq!(told.code(), 250, "{told:?}\n{}", installation.log());
     assert!(upstream.accepted().iter().all(|mail| !String::from_utf8_lossy(&mail.content).contains("later.m1")));
+    assert!(process.terminate().success());
+}
+
+/// The disk fails while an answer to the dot is awaited: what upstream said is written when the disk can, not forgotten.
+#[test]
+#[ignore = "needs strace"]
+fn an_outcome_waits_for_the_disk() {
+    let runtime = runtime();
+    let slow = Script::new().on_nth(At::Dot, 1, [Act::Wait(Duration::from_secs(4)), Act::Default]);
+    let upstream = runtime.block_on(ScriptedUpstream::start(slow));
+    let installation = Installation::new(upstream.addr(), HURRIED);
+    let process = installation.start();
+    let told = send(&installation, &Submission::new("m1", &["b"]));
+    assert_eq!((told.code(), stages(&installation)), (250, vec![Stage::InFlight]), "{}", installation.log());
+    let inject = ["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO"];
+    let tracer = process.trace(installation.path("strace"), &inject);
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!((upstream.accepted().len(), stages(&installation)), (1, vec![Stage::InFlight]));
+    drop(tracer);
+    drained(&installation, Duration::from_secs(15));
+    assert_eq!(upstream.accepted().len(), 1);
     assert!(process.terminate().success());
 }
 

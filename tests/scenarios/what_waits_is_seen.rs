@@ -7,22 +7,22 @@ use super::first_light::submit;
 use crate::support::relay::{Running, Upstream};
 use crate::support::unsplice::http;
 
-const MAIL: &str = "From: Ana <ana@example.com>\r\nTo: one@x.test, two@x.test\r\nSubject: The offer\r\n\r\nHello\r\n";
+const MAIL: &str = "From: Ana <ana@example.com>\r\nTo: one@x.test\r\nSubject: The offer\r\n\r\nHello\r\n";
 
 #[test]
 fn a_mail_that_waits_is_listed_counted_hurried_and_dropped() {
     let relay = Running::start(Upstream::Smtp(nobody()), "");
     assert_eq!(relay.cli(&["queue", "list"]), "nothing waits\n");
-    let answer = submit(relay.smtp, "ana@example.com", &["one@x.test", "two@x.test"], MAIL);
+    let answer = submit(relay.smtp, "ana@example.com", &["one@x.test"], MAIL);
     assert!(answer.starts_with("250") && answer.contains("queued as"), "{answer}");
 
     // listed, with whom it is for and why it waits
     let list = relay.cli(&["queue", "list"]);
-    assert!(list.contains("ana@example.com") && list.contains("one@x.test +1") && list.contains("in "), "{list}");
+    assert!(list.contains("ana@example.com") && list.contains("one@x.test") && list.contains("in "), "{list}");
     let id = list.lines().nth(1).unwrap().split(' ').next().unwrap().to_owned();
     assert!(answer.contains(&id), "the id the client was told: {answer} {list}");
     let shown = relay.cli(&["queue", "show", &id]);
-    assert!(shown.contains("two@x.test") && shown.contains("waiting") && shown.contains("trusted network"), "{shown}");
+    assert!(shown.contains("one@x.test") && shown.contains("waiting") && shown.contains("trusted network"), "{shown}");
 
     // counted
     let text = metrics(&relay);
