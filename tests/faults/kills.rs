@@ -48,6 +48,8 @@ fn kill_over_and_over(rounds: usize, spool: &str) -> Ledger {
         ledger.tell(load.stop());
         ledger.killed(&installation.spool());
     }
+    // Upstream takes now whom it deferred in the last round.
+    upstream.change(script(rounds));
     let process = installation.start();
     drained(&installation, Duration::from_secs(90));
     ledger.spool(&installation.spool());

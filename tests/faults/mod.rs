@@ -45,11 +45,13 @@ fn drained(installation: &Installation, limit: Duration) {
     let left = || {
         let (kept, unreadable) = read_spool(&installation.spool());
         assert!(unreadable.is_empty(), "{unreadable:?}");
-        kept.len()
+        kept
     };
     let deadline = Instant::now() + limit;
-    while left() > 0 {
-        assert!(Instant::now() < deadline, "{} records are left in the spool\n{}", left(), installation.log());
+    while !left().is_empty() {
+        let states =
+            || left().into_iter().map(|kept| format!("{}: {:?}", kept.record.id, kept.state)).collect::<Vec<_>>();
+        assert!(Instant::now() < deadline, "left in the spool: {:#?}\n{}", states(), installation.log());
         std::thread::sleep(Duration::from_millis(20));
     }
 }
