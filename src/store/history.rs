@@ -261,7 +261,8 @@ mod tests {
     #[test]
     #[ignore = "run by what_was_acknowledged_survives_sigkill, in a process of its own"]
     fn writes_until_killed() {
-        let folder = std::env::var_os(CRASH_FOLDER).unwrap();
+        // Run for itself there is nobody to kill it, and nothing to do.
+        let Some(folder) = std::env::var_os(CRASH_FOLDER) else { return };
         let store = SqliteHistory::open(&Path::new(&folder).join("h"), &Options::default()).unwrap();
         let store = &store;
         runtime().block_on(async {

@@ -497,7 +497,9 @@ mod tests {
     #[tokio::test]
     #[ignore = "run by what_was_acknowledged_survives_sigkill, in a process of its own"]
     async fn changes_until_killed() {
-        let store = open(Path::new(&std::env::var_os(CRASH_FOLDER).unwrap())).unwrap();
+        // Run for itself there is nobody to kill it, and nothing to do.
+        let Some(folder) = std::env::var_os(CRASH_FOLDER) else { return };
+        let store = open(Path::new(&folder)).unwrap();
         for link in 0..u16::MAX {
             // Two entries in one change: both or neither.
             let both = [MessageId(1), MessageId(2)];
