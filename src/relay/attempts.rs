@@ -6,12 +6,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 
 use crate::deliver::courier::refusal;
 use crate::deliver::decision::{Standing, stops_the_rest};
-use crate::deliver::{CannotCarry, Fate, Stage};
+use crate::deliver::{CannotCarry, Fate, Stage, Why};
 
 /// One attempt's outcome, when it comes.
 pub(super) type Attempt = JoinHandle<Result<Vec<Fate>, CannotCarry>>;
@@ -34,6 +34,18 @@ pub(super) struct Standings {
     pub(super) in_flight: Vec<InFlight>,
     /// The tracked form was too large for upstream, and nothing has been sent.
     pub(super) too_large: bool,
+}
+
+/// What an attempt that has ended came to for each of its recipients.
+pub(super) fn fates_of(ended: Result<Result<Vec<Fate>, CannotCarry>, JoinError>, recipients: usize) -> Vec<Fate> {
+    match ended {
+        Ok(Ok(fates)) => fates,
+        Ok(Err(cannot)) => vec![refusal(cannot); recipients],
+        Err(died) => {
+            tracing::error!(%died, "a delivery task died");
+            vec![Fate::Unknown { why: Why::Lost("the delivery task died".to_owned()) }; recipients]
+        }
+    }
 }
 
 /// An attempt before its dot ends by itself at the budget's end; this is how long we wait for it to say so.
@@ -109,17 +121,11 @@ impl Standings {
                 self.in_flight.push(InFlight { positions, attempt });
                 return;
             }
-            Ok(Ok(Ok(fates))) => fates,
             Ok(Ok(Err(CannotCarry::TooLarge { .. }))) if self.nothing_sent() => {
                 self.too_large = true;
                 return;
             }
-            Ok(Ok(Err(cannot))) => vec![refusal(cannot); positions.len()],
-            Ok(Err(died)) => {
-                tracing::error!(%died, "a delivery task died");
-                let why = crate::deliver::Why::Lost("the delivery task died".to_owned());
-                vec![Fate::Unknown { why }; positions.len()]
-            }
+            Ok(ended) => fates_of(ended, positions.len()),
         };
         self.note(&positions, |n| fates.get(n).cloned().map_or(Standing::Untried, Standing::Done));
     }
@@ -142,7 +148,6 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::deliver::Why;
     use crate::smtp::Reply;
 
     fn reply(code: u16) -> Reply {

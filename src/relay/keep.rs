@@ -275,14 +275,7 @@ fn hand_over(relay: &Relay, job: &Job, in_flight: Vec<InFlight>) {
     for InFlight { positions, attempt } in in_flight {
         let (queue, id) = (relay.parts.queue.clone(), job.id);
         tokio::spawn(async move {
-            let fates = match attempt.await {
-                Ok(Ok(fates)) => fates,
-                Ok(Err(cannot)) => vec![crate::deliver::courier::refusal(cannot); positions.len()],
-                Err(_) => {
-                    let why = crate::deliver::Why::Lost("the delivery task died".to_owned());
-                    vec![Fate::Unknown { why }; positions.len()]
-                }
-            };
+            let fates = attempts::fates_of(attempt.await, positions.len());
             queue.settle(id, positions, fates).await;
         });
     }
