@@ -9,10 +9,10 @@ use crate::support::unsplice::{clicks, http, pixels};
 use crate::support::upstream::{RecordedMail, Script, ScriptedUpstream};
 
 const MAIL: &str = "From: Ana <ana@example.com>\r\nTo: one@x.test, two@x.test\r\nSubject: The offer\r\nMIME-Version: 1.0\r\n\
-    Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
-    --b\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
+    Content-Type: multipart/mixed; boundary=the-boundary\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
+    --the-boundary\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
     <html><body><p>Grüße, <a href=\"https://shop.example/offer?a=1&amp;b=2\">the offer</a> für 5 €</p></body></html>\r\n\
-    --b\r\nContent-Type: application/json; name=a.json\r\n\r\n{\"city\": \"Köln\"}\r\n--b--\r\n";
+    --the-boundary\r\nContent-Type: application/json; name=a.json\r\n\r\n{\"city\": \"Köln\"}\r\n--the-boundary--\r\n";
 
 /// A server of its own, on a runtime of its own.
 fn upstream(keywords: &[&str]) -> (Runtime, ScriptedUpstream) {
