@@ -195,6 +195,10 @@ impl Collector<'_> {
     }
 }
 
-/// Not `display:none`: some clients do not load what is not shown.
+/// Not `display:none`: some clients do not load what is not shown. Out of the flow and drawn up over its own height, so
+/// that nothing around it moves and no page grows, in a grid neither; `!important` because many a style sheet says
+/// `img{width:100%!important}`. A client that drops `position` or negative margins keeps a block of one pixel.
 const PIXEL_END: &str = ".gif\" width=\"1\" height=\"1\" alt=\"\" border=\"0\" \
-style=\"display:block;width:1px;height:1px;border:0;margin:0;padding:0\">";
+style=\"display:block!important;position:absolute!important;width:1px!important;height:1px!important;\
+min-width:0!important;min-height:0!important;margin:0!important;margin-top:-1px!important;padding:0!important;\
+border:0!important;opacity:0!important\">";

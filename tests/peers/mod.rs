@@ -2,5 +2,8 @@
 
 mod smtp_sink;
 
+mod browser;
 mod clients;
+mod mailbox;
+mod pictures;
 mod seven_bit;
