@@ -4,6 +4,7 @@ mod smtp_sink;
 
 mod browser;
 mod clients;
+mod hrefs;
 mod mailbox;
 mod pictures;
 mod seven_bit;
