@@ -8,3 +8,4 @@ mod hrefs;
 mod mailbox;
 mod pictures;
 mod seven_bit;
+mod signatures;
