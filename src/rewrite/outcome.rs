@@ -56,7 +56,7 @@ pub enum PartLeft {
     Html,
     /// A place did not match the source.
     Ranges,
-    /// format=flowed text.
+    /// format=flowed text with delsp=yes.
     Flowed,
     /// There is nothing in it.
     Empty,
@@ -73,7 +73,7 @@ impl fmt::Display for PartLeft {
             PartLeft::Html => f.write_str("its HTML cannot be read without doubt"),
             PartLeft::Ranges => f.write_str("the places to change did not match the text"),
             PartLeft::Empty => f.write_str("it is empty"),
-            PartLeft::Flowed => f.write_str("flowed text: clients join its lines"),
+            PartLeft::Flowed => f.write_str("flowed text whose words may go on in the next line (delsp=yes)"),
         }
     }
 }

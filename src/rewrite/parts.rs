@@ -67,7 +67,7 @@ impl Collector<'_> {
                 let reading = reading(&part.media.charset, content)?;
                 let edits = if part.is("text/html") {
                     self.html(number, &decoded, reading, pixel, &mut outcome)?
-                } else if part.media.flowed {
+                } else if part.media.joins_words {
                     return Err(PartLeft::Flowed);
                 } else {
                     self.text(number, &decoded, reading)?
@@ -77,6 +77,13 @@ impl Collector<'_> {
         };
         if self.links.len() > self.options.limits.links_max {
             return Err(TooManyLinks);
+        }
+        // A text part that was only searched for old links of ours, and has none, is nobody's business.
+        let searched = part.is("text/plain") && !self.options.wanted.text_links;
+        if searched && edited.as_ref().map_or(true, |edited| edited.edits.is_empty()) {
+            self.links.truncate(links_before);
+            self.slots.truncate(slots_before);
+            return Ok(None);
         }
         let edited = match edited {
             Ok(edited) => Some(edited).filter(|edited| !edited.edits.is_empty()),

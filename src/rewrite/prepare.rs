@@ -108,7 +108,7 @@ fn chosen_parts(raw: &[u8], tree: &Tree, options: &Options<'_>) -> Vec<usize> {
     let unwrap = options.quotes == Quotes::Unwrap;
     let chosen = |number: &usize| {
         tree.parts.get(*number).is_some_and(|part| {
-            let old = || unwrap && quotes::may_hold_links(slice(raw, &part.body));
+            let old = || unwrap && quotes::may_hold_encoded_links(slice(raw, &part.body), part.encoding);
             let wanted_text = options.wanted.text_links || old();
             part.is("text/html") || (part.is("text/plain") && guarded::part(tree, *number).is_none() && wanted_text)
         })

@@ -71,7 +71,8 @@ fn python(verb: &str, folder: &Path) -> String {
     let peers =
         std::env::var("WAXSEAL_PEERS").expect("WAXSEAL_PEERS names the folder that tests/peers/install.sh filled");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/signed_mails.py");
-    let out = Command::new(Path::new(&peers).join("venv/bin/python")).arg(script).arg(verb).arg(folder).output().unwrap();
+    let out =
+        Command::new(Path::new(&peers).join("venv/bin/python")).arg(script).arg(verb).arg(folder).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{said}");
     said
