@@ -97,7 +97,12 @@ fn read(raw: &[u8], options: &Options<'_>) -> Result<Read, Untouched> {
         let edited = collector.part(&tree, number, pixel_part == Some(number));
         parts.extend(edited.map_err(|_| Untouched::TooManyLinks)?);
     }
-    let nothing = if options.wanted.is_on() { Untouched::NothingToTrack } else { Untouched::NotWanted };
+    let html = tree.parts.iter().any(|part| part.is("text/html"));
+    let nothing = match options.wanted {
+        wanted if !wanted.is_on() => Untouched::NotWanted,
+        Variant { text_links: false, .. } if !html => Untouched::NoHtml,
+        _ => Untouched::NothingToTrack,
+    };
     let untouched = parts.is_empty().then_some(nothing);
     let outcome = Outcome { untouched, parts: collector.parts, links: collector.links, pixel: collector.pixel };
     Ok((parts, collector.slots, outcome))

@@ -12,12 +12,12 @@ use crate::support::unsplice::{clicks, find, pixels};
 
 /// Name of the mail in `signed_mails.py`, and why it is not tracked, in the words of `message show`.
 const MAILS: &[(&str, &str)] = &[
-    ("dkim-relaxed", "the message carries a DKIM signature"),
-    ("dkim-simple", "the message carries a DKIM signature"),
-    ("arc", "the message carries an ARC seal"),
-    ("smime", "signed"),
-    ("pgp-mime", "signed"),
-    ("inline-pgp", "holds a PGP block"),
+    ("dkim-relaxed", "it carries a DKIM signature"),
+    ("dkim-simple", "it carries a DKIM signature"),
+    ("arc", "it carries an ARC seal"),
+    ("smime", "it is signed"),
+    ("pgp-mime", "it is signed"),
+    ("inline-pgp", "it holds a PGP block"),
     ("unsigned", ""),
 ];
 
