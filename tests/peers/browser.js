@@ -5,6 +5,8 @@ const path = require('node:path');
 const { chromium } = require('playwright-core');
 
 const program = process.env.CHROMIUM || '/usr/bin/chromium';
+// Every other test may want the processors too.
+const PATIENCE_MS = 180_000;
 
 exports.open = async (folder, trackingPort) => {
   const types = JSON.parse(fs.readFileSync(path.join(folder, 'types.json')));
@@ -22,6 +24,7 @@ exports.open = async (folder, trackingPort) => {
   ];
   const browser = await chromium.launch({
     executablePath: program,
+    timeout: PATIENCE_MS,
     args: [
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync', '--hide-scrollbars',
@@ -30,11 +33,16 @@ exports.open = async (folder, trackingPort) => {
     ],
   });
   const names = [...new Set(Object.keys(types).map((stem) => stem.replace(/\.(before|after)$/, '')))];
+  const newContext = async (options) => {
+    const made = await browser.newContext(options);
+    made.setDefaultTimeout(PATIENCE_MS);
+    return made;
+  };
   const close = async () => {
     await browser.close();
     server.close();
   };
-  return { browser, names, close };
+  return { newContext, names, close };
 };
 
 exports.run = (main) => main().catch((error) => {

@@ -5,8 +5,8 @@ const { open, run } = require('./browser.js');
 const [folder, port] = process.argv.slice(2);
 
 run(async () => {
-  const { browser, names, close } = await open(folder, port);
-  const context = await browser.newContext();
+  const { newContext, names, close } = await open(folder, port);
+  const context = await newContext();
   const page = await context.newPage();
   const hrefs = async (stem) => {
     await page.goto(`http://mail.test/${stem}`);

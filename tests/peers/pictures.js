@@ -28,13 +28,13 @@ const measure = () => {
 };
 
 run(async () => {
-  const { browser, names, close } = await open(folder, port);
+  const { newContext, names, close } = await open(folder, port);
   const faults = [];
   let pictures = 0;
   for (const look of LOOKS) {
     const untracked = new Map();
     for (const blocked of [false, true]) {
-      const context = await browser.newContext(look);
+      const context = await newContext(look);
       const page = await context.newPage();
       if (blocked) await page.route('http://track.example/**', (route) => route.abort());
       const see = async (stem) => {
