@@ -97,7 +97,12 @@ fn read(raw: &[u8], options: &Options<'_>) -> Result<Read, Untouched> {
         let edited = collector.part(&tree, number, pixel_part == Some(number));
         parts.extend(edited.map_err(|_| Untouched::TooManyLinks)?);
     }
-    let nothing = if options.wanted.is_on() { Untouched::NothingToTrack } else { Untouched::NotWanted };
+    let html = tree.parts.iter().any(|part| part.is("text/html"));
+    let nothing = match options.wanted {
+        wanted if !wanted.is_on() => Untouched::NotWanted,
+        Variant { text_links: false, .. } if !html => Untouched::NoHtml,
+        _ => Untouched::NothingToTrack,
+    };
     let untouched = parts.is_empty().then_some(nothing);
     let outcome = Outcome { untouched, parts: collector.parts, links: collector.links, pixel: collector.pixel };
     Ok((parts, collector.slots, outcome))
@@ -108,7 +113,7 @@ fn chosen_parts(raw: &[u8], tree: &Tree, options: &Options<'_>) -> Vec<usize> {
     let unwrap = options.quotes == Quotes::Unwrap;
     let chosen = |number: &usize| {
         tree.parts.get(*number).is_some_and(|part| {
-            let old = || unwrap && quotes::may_hold_links(slice(raw, &part.body));
+            let old = || unwrap && quotes::may_hold_encoded_links(slice(raw, &part.body), part.encoding);
             let wanted_text = options.wanted.text_links || old();
             part.is("text/html") || (part.is("text/plain") && guarded::part(tree, *number).is_none() && wanted_text)
         })

@@ -5,6 +5,7 @@ mod delivery;
 mod first_light;
 mod independent_client;
 mod links_outlive_the_stores;
+mod replies_to_tracked_mail;
 mod reports;
 mod upstream_without_8bitmime;
 mod what_waits_is_seen;
