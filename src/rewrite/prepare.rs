@@ -46,7 +46,8 @@ pub struct Layout<'a> {
 /// [`Prepared::outcome`]. Linear in the message.
 pub fn prepare(raw: &Bytes, options: &Options<'_>) -> Prepared {
     let removed = if options.remove_fields { trace::removed_fields(raw) } else { Vec::new() };
-    let received_at = if raw.starts_with(b"From ") { next_line(raw, 0) } else { 0 };
+    let is_mbox_line = raw.starts_with(b"From ") && memchr::memchr(b'\n', raw).is_some();
+    let received_at = if is_mbox_line { next_line(raw, 0) } else { 0 };
     let mut prepared = Prepared {
         raw: raw.clone(),
         received: options.received.to_vec(),
@@ -199,8 +200,9 @@ impl Prepared {
         let received =
             (!self.received.is_empty()).then_some((self.received_at..self.received_at, self.received.as_slice()));
         let removed = self.removed.iter().map(|field| (field.clone(), b"".as_slice()));
+        let last = range.end == self.raw.len();
         let inside = |field: &Range<usize>| {
-            field.start >= range.start && field.end <= range.end && (field.start < range.end || range.is_empty())
+            field.start >= range.start && field.end <= range.end && (field.start < range.end || last)
         };
         let edits = received.into_iter().chain(removed).filter(|(field, _)| inside(field));
         for step in walk(range.clone(), edits) {
