@@ -4,13 +4,15 @@ use std::net::IpAddr;
 
 use super::{Options, Parts};
 use crate::listener::Submission;
+use crate::message::envelope::{Envelope, Recipient};
 use crate::message::trace;
-use crate::policy::plan::HeaderChoice;
+use crate::policy::plan::{HeaderChoice, Wish};
 use crate::policy::{self, Plan, sender};
 use crate::settings::{Choice, Org, Submitter, Tracking};
 use crate::smtp::{Reply, ReversePath};
 use crate::store::Snapshot;
 use crate::telemetry::maillog;
+use crate::token::PersonId;
 
 /// A mail that is taken, and what is in force for it.
 pub(super) struct Admitted {
@@ -38,10 +40,29 @@ pub(super) fn admit(parts: &Parts, options: &Options, submission: &Submission) -
     }
     let settings = parts.ceiling.load().narrowed_by(org.choice).narrowed_by(user_choice);
     let header = HeaderChoice::read(&mail.raw);
-    let choices = vec![Choice::default(); mail.envelope.recipients.len()];
-    let plan = policy::plan(settings, header, &choices, options.split_recipients_max);
+    let wishes = wishes(parts, &snapshot, org, &mail.envelope);
+    let plan = policy::plan(settings, header, &wishes, options.split_recipients_max);
     let shown_peer = submission.submitter.login.is_none().then_some(submission.peer);
     Ok(Admitted { org: org.clone(), tracking: settings.narrowed_by(header.choice), plan, shown_peer })
+}
+
+/// What each recipient has said to this organisation, as its rule reads it.
+fn wishes(parts: &Parts, snapshot: &Snapshot, org: &Org, envelope: &Envelope) -> Vec<Wish> {
+    let rule = parts.consent.load().narrowed_by(&org.privacy);
+    let keyring = parts.keyring.load();
+    let wish = |recipient: &Recipient| {
+        let person = PersonId::of(keyring.instance_key(), org.name.as_str(), recipient.path.0.as_bytes());
+        Wish::of(snapshot.people.standing(&org.name, person).says(), rule)
+    };
+    envelope.recipients.iter().map(wish).collect()
+}
+
+impl Admitted {
+    /// What recipients' own words changed, a line each; recipients by their place in the envelope.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let told = (1..).zip(&self.plan.recipients).filter_map(|(place, plan)| Some((place, plan.told()?)));
+        told.map(|(place, words): (usize, String)| format!("recipient {place}: {words}")).collect()
+    }
 }
 
 /// Asked at MAIL.

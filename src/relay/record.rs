@@ -70,7 +70,7 @@ pub(super) fn record(parts: &Parts, job: &Job, id: MessageId) -> MessageRecord {
         site: site.unwrap_or(crate::token::SiteId([0; 4])),
         key_id: job.recipe.key_id,
         untouched: outcome.untouched.map(|why| why.to_string()),
-        notes: outcome.lines(),
+        notes: outcome.lines().into_iter().chain(job.notes.iter().cloned()).collect(),
         recipients: recipients(job),
         links: links(job),
     }

@@ -6,5 +6,6 @@ mod first_light;
 mod independent_client;
 mod links_outlive_the_stores;
 mod reports;
+mod the_recipient_says_no;
 mod upstream_without_8bitmime;
 mod what_waits_is_seen;
