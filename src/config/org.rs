@@ -5,6 +5,7 @@
 use super::file::{File, Section};
 use super::problem::Wrong;
 use super::values::{self, BaseUrl};
+use crate::settings::privacy::OrgPrivacy;
 use crate::settings::{Choice, Managed, Mode, Org, OrgName, Quotes, Tracking, VisibleUrls};
 
 /// What `[tracking]` says when nothing is written there: what waxseal is for. Text links stay as typed.
@@ -111,6 +112,7 @@ fn fresh(name: &OrgName) -> Org {
         excluded_hosts: Vec::new(),
         rules_off: Vec::new(),
         own_networks: Vec::new(),
+        privacy: OrgPrivacy::default(),
     }
 }
 

@@ -3,21 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use super::file::File;
-use super::problem::Wrong;
 use super::server;
+use crate::settings::Mode;
+use crate::settings::privacy::{Consent, ConsentRule};
+
+const CONSENTS: &[(&str, Consent)] = &[("none", Consent::None), ("required", Consent::Required)];
+const WITHOUT_CONSENT: &[(&str, Mode)] = &[("off", Mode::Off), ("aggregate", Mode::Aggregate)];
 
 /// `[privacy]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrivacyConfig {
     /// `None` until somebody decides, which must be before real people are tracked.
     pub consent: Option<Consent>,
-}
-
-/// What tracking an individual needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Consent {
-    /// Nobody is asked: the operator says that they may.
-    None,
+    /// What those get who have not agreed, where consent is required: off or aggregate.
+    pub without_consent: Mode,
 }
 
 /// `[geo]`.
@@ -30,9 +29,15 @@ pub struct GeoConfig {
 impl PrivacyConfig {
     pub(super) fn read(file: &File<'_>) -> PrivacyConfig {
         let section = file.section("privacy");
-        let consent = section.parsed("consent", "\"none\"", consent);
+        let consent = section.choice("consent", CONSENTS);
+        let without_consent = section.choice("without_consent", WITHOUT_CONSENT);
         section.finish();
-        PrivacyConfig { consent }
+        PrivacyConfig { consent, without_consent: without_consent.unwrap_or(ConsentRule::default().without_consent) }
+    }
+
+    /// What is in force for an organisation that asks for nothing more.
+    pub fn rule(&self) -> ConsentRule {
+        ConsentRule { consent: self.consent.unwrap_or_default(), without_consent: self.without_consent }
     }
 }
 
@@ -42,16 +47,5 @@ impl GeoConfig {
         let database = section.parsed("database", "\"GeoLite2-Country.mmdb\"", |text| server::path(base_dir, text));
         section.finish();
         GeoConfig { database }
-    }
-}
-
-fn consent(text: &str) -> Result<Consent, Wrong> {
-    match text {
-        "none" => Ok(Consent::None),
-        "required" => Err(Wrong::ValueNotAvailable {
-            given: text.to_owned(),
-            instead: "tracking.opens and tracking.links = \"aggregate\" or \"off\" to record nothing about a person",
-        }),
-        _ => Err(Wrong::Choice { given: text.to_owned(), allowed: vec!["none"] }),
     }
 }

@@ -30,7 +30,10 @@ pub(super) fn freeze(parts: &Parts, admitted: &Admitted, received: String) -> Op
     let site = admitted.org.tracking_url.as_deref().and_then(|url| keyring.site_by_url(url)).or(keyring.default_site());
     let (site, key_id) = (site?.id, keyring.current_key()?);
     let indexes = random_indexes(copies::indexes_needed(&admitted.plan))?;
-    Some(Recipe::freeze(&admitted.plan, Frozen { org: &admitted.org, site, key_id, received, indexes }))
+    Some(Recipe::freeze(
+        &admitted.plan,
+        Frozen { org: &admitted.org, site, key_id, received, indexes, persons: &admitted.persons },
+    ))
 }
 
 /// Distinct random numbers, so that an index betrays neither order nor a Bcc. At most 65,536.
@@ -69,11 +72,19 @@ pub(super) fn record(parts: &Parts, job: &Job, id: MessageId) -> MessageRecord {
         network_hash: Some(network_hash(keyring.instance_key(), id, job.submission.peer)),
         site: site.unwrap_or(crate::token::SiteId([0; 4])),
         key_id: job.recipe.key_id,
-        untouched: outcome.untouched.map(|why| why.to_string()),
-        notes: outcome.lines(),
+        untouched: untouched(job),
+        notes: outcome.lines().into_iter().chain(job.notes.iter().cloned()).collect(),
         recipients: recipients(job),
         links: links(job),
     }
+}
+
+/// Why nothing of the mail is tracked at all.
+fn untouched(job: &Job) -> Option<String> {
+    let is_tracked = job.prepared.slots().iter().any(|slot| slot.kind != Kind::Preference);
+    let footer = job.recipe.footer.is_some() && !is_tracked;
+    let why = job.prepared.outcome().untouched.map(|why| why.to_string());
+    why.or_else(|| footer.then(|| "nothing in it is tracked; it carries the footer".to_owned()))
 }
 
 fn recipients(job: &Job) -> Vec<RecipientRecord> {

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::footer::FooterLeft;
 use crate::message::guarded::Guard;
 use crate::message::tree::Doubt;
 use crate::policy::LeftAlone;
@@ -184,6 +185,17 @@ pub enum Place {
     BodyStart,
 }
 
+/// Where the footer went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FooterOutcome {
+    /// Not asked for.
+    NotWanted,
+    /// The message has no text of its own to put it under.
+    NoText,
+    /// These parts were to have it, and those with a reason have not.
+    Parts(Vec<(usize, Option<FooterLeft>)>),
+}
+
 /// Everything decided about a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -195,12 +207,20 @@ pub struct Outcome {
     pub links: Vec<LinkOutcome>,
     /// The pixel.
     pub pixel: PixelOutcome,
+    /// The footer.
+    pub footer: FooterOutcome,
 }
 
 impl Outcome {
     /// Nothing was looked at, or nothing may be done.
     pub(super) fn untouched(why: Untouched) -> Outcome {
-        Outcome { untouched: Some(why), parts: Vec::new(), links: Vec::new(), pixel: PixelOutcome::NotWanted }
+        Outcome {
+            untouched: Some(why),
+            parts: Vec::new(),
+            links: Vec::new(),
+            pixel: PixelOutcome::NotWanted,
+            footer: FooterOutcome::NotWanted,
+        }
     }
 
     /// How many links are tracked.
@@ -222,6 +242,7 @@ impl Outcome {
             }
         }
         lines.extend(pixel_line(&self.pixel));
+        lines.extend(footer_lines(&self.footer));
         lines
     }
 }
@@ -255,6 +276,18 @@ fn pixel_line(pixel: &PixelOutcome) -> Option<String> {
         PixelOutcome::PartLeft { part } => format!("pixel: none: part {part} is left as it is"),
         PixelOutcome::NoPlace { part } => format!("pixel: none: part {part} has no safe place for it"),
     })
+}
+
+fn footer_lines(footer: &FooterOutcome) -> Vec<String> {
+    let line = |(part, left): &(usize, Option<FooterLeft>)| match left {
+        None => format!("footer: in part {part}"),
+        Some(why) => format!("footer: none in part {part}: {why}"),
+    };
+    match footer {
+        FooterOutcome::NotWanted => Vec::new(),
+        FooterOutcome::NoText => vec!["footer: none: the message has no text of its own".to_owned()],
+        FooterOutcome::Parts(parts) => parts.iter().map(line).collect(),
+    }
 }
 
 /// Longest address in a line, in bytes.

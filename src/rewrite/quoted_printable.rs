@@ -275,7 +275,7 @@ impl Writer<'_> {
         match piece {
             // Nothing in it needs spelling out, so it is laid out as text that stands already.
             Piece::Text(text) if text.iter().all(|b| matches!(b, b'!'..=b'<' | b'>'..=b'~')) => self.kept(text),
-            Piece::Text(text) => text.iter().for_each(|octet| self.octet(*octet)),
+            Piece::Text(text) => text.split_inclusive(|b| *b == b'\n').for_each(|line| self.new_line(line)),
             Piece::Token(slot) => {
                 let chars = self.slots.get(*slot).map_or(0, |slot| slot.chars);
                 let mut from = 0;
@@ -294,6 +294,17 @@ impl Writer<'_> {
                     from = to;
                 }
             }
+        }
+    }
+
+    /// A line that we put in, with its end if it has one.
+    fn new_line(&mut self, line: &[u8]) {
+        let (text, end) = line.split_at(line.len() - line_end_len(line));
+        text.iter().for_each(|octet| self.octet(*octet));
+        if !end.is_empty() {
+            self.spell_last_space();
+            self.out.text(if self.crlf { b"\r\n" } else { b"\n" });
+            self.column = 0;
         }
     }
 
@@ -334,16 +345,20 @@ impl Writer<'_> {
 
     /// The end of an encoded line as it stood. What is white space before it now is spelled out, or it would be lost.
     fn line_end(&mut self, split: &Split<'_>) {
-        if !split.soft
-            && let Some(space) = self.out.pop_space()
-        {
-            self.column -= 1;
-            self.room(3);
-            self.escape(space);
+        if !split.soft {
+            self.spell_last_space();
         }
         self.out.text(split.end);
         self.column = 0;
         self.begun = false;
+    }
+
+    fn spell_last_space(&mut self) {
+        if let Some(space) = self.out.pop_space() {
+            self.column = self.column.saturating_sub(1);
+            self.room(3);
+            self.escape(space);
+        }
     }
 }
 

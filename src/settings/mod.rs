@@ -2,10 +2,14 @@
 //!
 //! **Invariant:** a setting may only be narrowed on its way down (DESIGN, promise 10): ceiling → org → user → header → recipient.
 
+pub mod privacy;
+
 use std::fmt;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+
+use privacy::OrgPrivacy;
 
 /// How much is recorded of one kind of event. Ordered: `Off < Aggregate < Individual`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -165,6 +169,8 @@ pub struct Org {
     pub rules_off: Vec<String>,
     /// Networks whose events are its own people's, besides the one a mail was submitted from.
     pub own_networks: Vec<IpNet>,
+    /// Consent, footer and preference page.
+    pub privacy: OrgPrivacy,
 }
 
 /// `visible_urls` (DESIGN 5.4).

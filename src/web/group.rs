@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use super::agent::{Agent, Agents};
 use super::known::Copies;
 use super::recorder::Visit;
@@ -16,12 +18,13 @@ use crate::event::judge::{Copy, Request, judge};
 use crate::event::network::network_hash;
 use crate::event::recent::Ticket;
 use crate::event::source::{NetworkList, Source};
-use crate::event::{Event, Rule, RuleSet, Verdict};
+use crate::event::{Event, EventKind, Rule, RuleSet, Verdict};
 use crate::geo::{Geo, Place};
 use crate::settings::Org;
+use crate::settings::privacy::{ConsentRule, Says};
 use crate::store::Snapshot;
 use crate::store::record::{CopyFacts, CopyId, Mended, Recording};
-use crate::token::InstanceKey;
+use crate::token::{InstanceKey, PersonId};
 
 /// Tickets from here on are places in the group; below it they are sequences of events on record.
 const IN_GROUP: Ticket = 1 << 63;
@@ -34,6 +37,8 @@ pub(super) struct Judging {
     pub(super) instance: InstanceKey,
     /// See [`super::Options::inbox_mode`].
     pub(super) inbox_mode: bool,
+    /// `[privacy]`.
+    pub(super) consent: Arc<ArcSwap<ConsentRule>>,
 }
 
 /// Judges; owned by the recorder's thread.
@@ -42,8 +47,13 @@ pub(super) struct Judge {
     geo: Arc<Geo>,
     instance: InstanceKey,
     inbox_mode: bool,
+    consent: Arc<ArcSwap<ConsentRule>>,
     agents: Agents,
     copies: Copies,
+    /// Visits of the group that nothing was kept of.
+    withheld: u64,
+    /// Erasures when the copies were read.
+    erasures: u64,
 }
 
 /// A group, judged.
@@ -55,8 +65,21 @@ pub(super) struct Group {
 
 impl Judge {
     pub(super) fn new(judging: Judging) -> Judge {
-        let Judging { agents, networks, geo, instance, inbox_mode } = judging;
-        Judge { networks, geo, instance, inbox_mode, agents: Agents::new(agents), copies: Copies::default() }
+        let Judging { agents, networks, geo, instance, inbox_mode, consent } = judging;
+        let (agents, copies) = (Agents::new(agents), Copies::default());
+        Judge { networks, geo, instance, inbox_mode, consent, agents, copies, withheld: 0, erasures: 0 }
+    }
+
+    /// Reads the copies anew when somebody was erased since.
+    pub(super) fn heed_erasures(&mut self, erasures: u64) {
+        if std::mem::replace(&mut self.erasures, erasures) != erasures {
+            self.copies.clear();
+        }
+    }
+
+    /// How many visits of the group judged last nothing was kept of: who was to be recorded does not want it.
+    pub(super) fn withheld(&self) -> u64 {
+        self.withheld
     }
 
     /// The copies that the history must be asked of first.
@@ -82,8 +105,12 @@ impl Judge {
     /// Judges every visit, in order.
     pub(super) fn judge(&mut self, visits: &[Visit], settings: &Snapshot) -> Recording {
         let mut group = Group { events: Vec::with_capacity(visits.len()), mended: HashMap::new() };
+        self.withheld = 0;
         for visit in visits {
-            self.judge_one(visit, settings, &mut group);
+            match self.may_record(visit, settings) {
+                true => self.judge_one(visit, settings, &mut group),
+                false => self.withheld += 1,
+            }
         }
         Recording { events: group.events, mended: group.mended.into_values().collect() }
     }
@@ -102,6 +129,27 @@ impl Judge {
             let id = CopyId { message: event.id.message, copy_index: event.id.recipient };
             self.copies.get(id).recent.forget_from(IN_GROUP);
         }
+    }
+
+    /// Whether the one who is to be recorded may be (DESIGN 8): a "no" counts at once, for mail long sent, too. Of a copy
+    /// nobody knows any more it cannot be told whose it was: where anybody has said no, nothing is kept of it.
+    fn may_record(&mut self, visit: &Visit, settings: &Snapshot) -> bool {
+        let known = self.copies.get(copy_id(visit));
+        let Some(org) = &known.org else { return !settings.people.has_noes() };
+        let Some(reader) = &known.reader else { return true };
+        if reader.address.is_empty() {
+            return false;
+        }
+        let person = PersonId::of(&self.instance, org.as_str(), reader.address.as_bytes());
+        let says = settings.people.standing(org, person).says();
+        let rule = **self.consent.load();
+        let rule = settings.orgs.get(org).map_or(rule, |org| rule.narrowed_by(&org.privacy));
+        let may = rule.choice_for(says);
+        let (mode, most) = match visit.kind {
+            EventKind::Open => (reader.opens, may.opens),
+            EventKind::Click => (reader.links, may.links),
+        };
+        says != Says::No && most.is_none_or(|most| mode <= most)
     }
 
     fn judge_one(&mut self, visit: &Visit, settings: &Snapshot, group: &mut Group) {

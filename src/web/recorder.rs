@@ -132,17 +132,23 @@ impl Worker {
     fn run(mut self, mut visits: mpsc::Receiver<Visit>) {
         let mut group = Vec::with_capacity(GROUP_MAX);
         while visits.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
-            let count = group.len() as u64;
-            let counter = if self.take(&group) { &self.counters.recorded } else { &self.counters.lost };
-            counter.fetch_add(count, Ordering::Relaxed);
+            let taken = self.take(&group);
+            let withheld = self.judge.withheld();
+            let counter = if taken { &self.counters.recorded } else { &self.counters.lost };
+            counter.fetch_add((group.len() as u64).saturating_sub(withheld), Ordering::Relaxed);
+            self.counters.withheld.fetch_add(withheld, Ordering::Relaxed);
             group.clear();
         }
     }
 
     /// Judges the group and puts it on record; whether it is durable in the end.
     fn take(&mut self, group: &[Visit]) -> bool {
+        self.judge.heed_erasures(self.history.erasures());
         self.read_up(group);
         let recording = Arc::new(self.judge.judge(group, &self.settings.snapshot()));
+        if recording.events.is_empty() && recording.mended.is_empty() {
+            return true;
+        }
         match self.put_on_record(&recording) {
             Some(sequences) => {
                 self.judge.recorded(&recording.events, &sequences);
@@ -277,6 +283,7 @@ mod tests {
             geo: Arc::new(Geo::none()),
             instance: instance(),
             inbox_mode,
+            consent: Arc::default(),
         };
         let counters = Arc::new(Counters::default());
         let history = Arc::clone(history) as Arc<dyn HistoryStore>;
@@ -364,6 +371,7 @@ mod tests {
             excluded_hosts: Vec::new(),
             rules_off: vec!["instant".to_owned()],
             own_networks: vec!["203.0.113.0/24".parse().unwrap()],
+            privacy: Default::default(),
         };
         let history = with_message(DeliveryState::Accepted).await;
         let visits = [visit(1_000, 0, "192.0.2.1"), visit(1_000, 0, "203.0.113.9")];

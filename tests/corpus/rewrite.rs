@@ -30,6 +30,7 @@ fn prepare(raw: &Bytes, wanted: Variant) -> Prepared {
         wanted,
         links: &LinkRules::default(),
         quotes: Quotes::Unwrap,
+        footer: None,
         site_url: SITE,
         token_chars: &chars,
         open: &nothing_is_ours,

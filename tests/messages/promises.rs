@@ -16,6 +16,7 @@ const RECEIVED: &[u8] = b"Received: from a (a [192.0.2.1])\r\n\tby b; Mon, 23 No
 fn prepared(raw: &Bytes, wanted: Variant, quotes: Quotes, relay: bool) -> Prepared {
     let options = Options {
         wanted,
+        footer: None,
         links: &LinkRules::default(),
         quotes,
         site_url: SITE,

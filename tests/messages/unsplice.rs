@@ -94,7 +94,10 @@ fn without_pixel(content: &[u8], token: Option<&str>) -> Vec<Vec<u8>> {
     let mut ways = vec![content.to_vec()];
     let start = format!("<img src=\"{SITE}/i/{}.gif\"", token.unwrap_or(" "));
     for at in memchr::memmem::find_iter(content, start.as_bytes()) {
-        let end = at + content[at..].iter().position(|octet| *octet == b'>').expect("the pixel's tag ends") + 1;
+        // The original may hold one that was cut off.
+        let Some(end) = content[at..].iter().position(|octet| *octet == b'>').map(|close| at + close + 1) else {
+            continue;
+        };
         ways.push([&content[..at], &content[end..]].concat());
         for eol in [b"\r\n".as_slice(), b"\n"] {
             if let (Some(before), Some(after)) = (content[..at].strip_suffix(eol), content[end..].strip_prefix(eol)) {
@@ -121,7 +124,9 @@ impl Reader<'_> {
                 at = self.link_end(at, slot, quotes).ok_or_else(|| self.differ("link", new, at, to))?;
                 to += url(&self.slots[slot]).len() + quotes;
                 next = slot + 1;
-            } else if let (Some(old), Some(now)) = (self.old.get(at), new.get(to)) && old == now {
+            } else if let (Some(old), Some(now)) = (self.old.get(at), new.get(to))
+                && old == now
+            {
                 (at, to) = (at + 1, to + 1);
             } else if at == self.old.len() && to == new.len() {
                 return Ok(());
@@ -136,9 +141,8 @@ impl Reader<'_> {
     }
 
     fn differ(&self, what: &str, new: &[u8], at: usize, to: usize) -> String {
-        let show = |text: &[u8], at: usize| {
-            text[at.saturating_sub(30)..(at + 60).min(text.len())].escape_ascii().to_string()
-        };
+        let show =
+            |text: &[u8], at: usize| text[at.saturating_sub(30)..(at + 60).min(text.len())].escape_ascii().to_string();
         format!("{what} at {at}: {:?} became {:?}", show(self.old, at), show(new, to))
     }
 

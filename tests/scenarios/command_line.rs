@@ -72,6 +72,7 @@ fn acme() -> Org {
         quotes: Quotes::Unwrap,
         excluded_hosts: Vec::new(),
         own_networks: Vec::new(),
+        privacy: Default::default(),
         rules_off: Vec::new(),
     }
 }

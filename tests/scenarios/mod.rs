@@ -7,5 +7,6 @@ mod independent_client;
 mod links_outlive_the_stores;
 mod replies_to_tracked_mail;
 mod reports;
+mod the_recipient_says_no;
 mod upstream_without_8bitmime;
 mod what_waits_is_seen;

@@ -65,6 +65,7 @@ fn org(name: &str, domain: &str) -> Org {
         excluded_hosts: Vec::new(),
         rules_off: Vec::new(),
         own_networks: Vec::new(),
+        privacy: Default::default(),
     }
 }
 
