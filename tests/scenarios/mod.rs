@@ -9,3 +9,4 @@ mod replies_to_tracked_mail;
 mod reports;
 mod upstream_without_8bitmime;
 mod what_waits_is_seen;
+mod what_was_not_tracked_says_so;
