@@ -10,3 +10,4 @@ mod reports;
 mod the_recipient_says_no;
 mod upstream_without_8bitmime;
 mod what_waits_is_seen;
+mod what_was_not_tracked_says_so;
