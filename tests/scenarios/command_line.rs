@@ -37,6 +37,7 @@ impl Server {
             keys: None,
             queue: None,
             metrics: None,
+            privacy: None,
         }));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(socket::SOCKET_NAME);

@@ -1,6 +1,7 @@
 //! One story a file, named by what happens.
 
 mod command_line;
+mod consent_and_forgetting;
 mod delivery;
 mod first_light;
 mod independent_client;
