@@ -14,6 +14,7 @@ pub(super) async fn reload(app: &mut App, new: Config) -> anyhow::Result<Vec<Str
     let keyring = open_keys(&app.config)?;
     app.open.keyring.store(Arc::new(with_org_sites(&app.config, keyring, app.open.settings.as_ref())?));
     app.open.ceiling.store(Arc::new(new.tracking));
+    crate::geo::watch::refresh(&app.open.geo).await;
     app.shared.change_options(listener_options(&new));
     if let Some(tls) = &app.shared.tls {
         tls.reload(&new.tls.certificate, &new.tls.private_key)

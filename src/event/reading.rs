@@ -81,6 +81,7 @@ mod tests {
             os_family: None,
             device_family: None,
             network_hash: Some([network; 8]),
+            evidence: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! A group of visits becomes events: each judged with what is known of its copy, none waiting for another's disk.
 //!
 //! **Invariant:** an event of the group that another of the group changes is changed before it is on record, and keeps
-//! its former verdict all the same. Address and raw agent end here.
+//! its former verdict all the same. Address and raw agent end here, unless the organisation keeps them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,9 +16,9 @@ use crate::event::judge::{Copy, Request, judge};
 use crate::event::network::network_hash;
 use crate::event::recent::Ticket;
 use crate::event::source::{NetworkList, Source};
-use crate::event::{Event, Rule, RuleSet, Verdict};
+use crate::event::{Event, Evidence, Rule, RuleSet, Verdict};
 use crate::geo::{Geo, Place};
-use crate::settings::Org;
+use crate::settings::{Keeping, Org, PlaceDetail};
 use crate::store::Snapshot;
 use crate::store::record::{CopyFacts, CopyId, Mended, Recording};
 use crate::token::InstanceKey;
@@ -79,13 +79,18 @@ impl Judge {
         }
     }
 
-    /// Judges every visit, in order.
-    pub(super) fn judge(&mut self, visits: &[Visit], settings: &Snapshot) -> Recording {
+    /// Judges every visit, in order; and how many are no events because their readers refuse.
+    pub(super) fn judge(&mut self, visits: &[Visit], settings: &Snapshot) -> (Recording, u64) {
         let mut group = Group { events: Vec::with_capacity(visits.len()), mended: HashMap::new() };
+        let mut refused = 0;
         for visit in visits {
-            self.judge_one(visit, settings, &mut group);
+            if visit.refuses && self.keeping(visit, settings).honour_gpc {
+                refused += 1;
+            } else {
+                self.judge_one(visit, settings, &mut group);
+            }
         }
-        Recording { events: group.events, mended: group.mended.into_values().collect() }
+        (Recording { events: group.events, mended: group.mended.into_values().collect() }, refused)
     }
 
     /// The group's events are on record under these sequences.
@@ -104,6 +109,12 @@ impl Judge {
         }
     }
 
+    /// What the organisation keeps whose mail it is; the default, when that is not known.
+    fn keeping(&mut self, visit: &Visit, settings: &Snapshot) -> Keeping {
+        let known = self.copies.get(copy_id(visit));
+        known.org.as_ref().and_then(|name| settings.orgs.get(name)).map(|org| org.keeping).unwrap_or_default()
+    }
+
     fn judge_one(&mut self, visit: &Visit, settings: &Snapshot, group: &mut Group) {
         let agent = self.agents.identify(visit.agent.as_deref());
         let source = self.networks.source(visit.address);
@@ -118,6 +129,7 @@ impl Judge {
             rules: rules(org),
             inbox_mode: self.inbox_mode,
         };
+        let keeping = org.map(|org| org.keeping).unwrap_or_default();
         let request = request(visit, &agent, source, network);
         let outcome = judge(&mut known.recent, group.next_ticket(), &request, &copy);
         for ticket in outcome.rejudged {
@@ -127,15 +139,21 @@ impl Judge {
             Some(first) => group.repeat(first),
             None => {
                 let verdict = verdict(outcome.rule);
-                let place = self.place(verdict, visit.address);
-                group.events.push(event(visit, agent, verdict, outcome.rule, place, source, network));
+                let place = self.place(verdict, visit.address, keeping.place);
+                let mut event = event(visit, agent, verdict, outcome.rule, place, source, network);
+                event.evidence = keeping.raw_evidence.then(|| evidence(visit));
+                group.events.push(event);
             }
         }
     }
 
-    /// Behind an image proxy nobody knows.
-    fn place(&self, verdict: Verdict, address: IpAddr) -> Place {
-        if verdict == Verdict::Proxy { Place::default() } else { self.geo.place(address) }
+    /// As exact as may be kept. Behind an image proxy nobody knows.
+    fn place(&self, verdict: Verdict, address: IpAddr, detail: PlaceDetail) -> Place {
+        if verdict == Verdict::Proxy {
+            return Place::default();
+        }
+        let Place { country, city } = self.geo.place(address);
+        Place { country, city: city.filter(|_| detail == PlaceDetail::City) }
     }
 }
 
@@ -218,5 +236,10 @@ fn event(
         os_family: agent.os,
         device_family: agent.device,
         network_hash: Some(network),
+        evidence: None,
     }
+}
+
+fn evidence(visit: &Visit) -> Evidence {
+    Evidence { address: visit.address, agent: visit.agent.as_deref().map(str::to_owned) }
 }

@@ -121,6 +121,7 @@ pub struct Deps {
 pub struct Counters {
     recorded: AtomicU64,
     lost: AtomicU64,
+    refused: AtomicU64,
     bad_tokens: AtomicU64,
 }
 
@@ -133,6 +134,11 @@ impl Counters {
     /// Events that were not recorded: the queue was full, or the store refused them.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Requests that are not on record because their readers' browsers say no.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Requests with a token that does not open.
@@ -151,9 +157,9 @@ struct Site {
     forwarded_by: ForwardedBy,
 }
 
-/// The client's address: the peer's, or what a trusted proxy says of it (`X-Forwarded-For`, read right to left).
-pub fn client_address(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {
-    client::address(peer, trusted, headers, ForwardedBy::XForwardedFor)
+/// The client's address: the peer's, or what a trusted proxy says of it in that header, read right to left.
+pub fn client_address(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap, by: ForwardedBy) -> IpAddr {
+    client::address(peer, trusted, headers, by)
 }
 
 /// Serves until `shutdown` turns true (or its sender goes); then lets answers under way end, puts the queued events on
