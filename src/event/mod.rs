@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod classify;
+pub mod country;
 pub mod judge;
 mod list;
 pub mod network;
@@ -9,6 +10,7 @@ pub mod reading;
 pub mod recent;
 pub mod rule;
 pub mod source;
+pub mod words;
 
 pub use list::{BadLine, Scope};
 pub use rule::{Rule, RuleSet};

@@ -211,3 +211,5 @@ pub enum StoreError {
 
 #[cfg(test)]
 mod contract_tests;
+#[cfg(test)]
+mod counter_properties;
