@@ -3,4 +3,6 @@
 mod smtp_sink;
 
 mod clients;
+mod places;
+mod real_browser;
 mod seven_bit;

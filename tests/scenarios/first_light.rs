@@ -138,7 +138,7 @@ pub(crate) fn dialogue(addr: SocketAddr, commands: &[&str], mail: &str) -> Strin
 }
 
 /// The inbox's copy for one recipient, as its file stands.
-fn copy_for(relay: &Running, who: &str) -> Vec<u8> {
+pub(crate) fn copy_for(relay: &Running, who: &str) -> Vec<u8> {
     let inbox = relay.folder().join("data/inbox");
     for entry in std::fs::read_dir(&inbox).unwrap() {
         let path = entry.unwrap().path();

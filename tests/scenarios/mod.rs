@@ -2,9 +2,10 @@
 
 mod command_line;
 mod delivery;
-mod first_light;
+pub(crate) mod first_light;
 mod independent_client;
 mod links_outlive_the_stores;
+mod readers_are_judged_as_the_org_says;
 mod reports;
 mod upstream_without_8bitmime;
 mod what_waits_is_seen;
