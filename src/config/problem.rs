@@ -168,7 +168,7 @@ pub enum Wrong {
     AgentLine(String),
     /// No line of the list of networks.
     #[error(
-        "\"{0}\" is no line of the list; write opens, clicks, both, relay or hosting and a network, as \"both 192.0.2.0/24\""
+        "\"{0}\" is no line of the list; write opens, clicks, both, people, relay or hosting and a network, as \"both 192.0.2.0/24\""
     )]
     NetworkLine(String),
     /// Nobody may speak the PROXY protocol.

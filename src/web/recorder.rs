@@ -338,7 +338,7 @@ mod tests {
             visit(9_000, 0, "203.0.113.1"),
             visit(15_000, 1, "203.0.113.2"),
             visit(70_000, 0, "203.0.114.1"),
-            visit(80_000, 2, "40.94.1.1"),
+            visit(80_000, 2, "40.92.1.1"),
         ];
         let (own, machine) = (by(Rule::Own, Verdict::Own), |rule| by(rule, Verdict::Machine));
         let all = vec![own, machine(Rule::Instant), machine(Rule::Instant), PERSON, machine(Rule::Network)];
