@@ -67,6 +67,7 @@ pub(super) fn event(message: u64, recipient: u16, kind: EventKind, verdict: Verd
         os_family: Some("Debian".to_owned()),
         device_family: None,
         network_hash: Some([8; 8]),
+        evidence: None,
     }
 }
 
@@ -496,8 +497,7 @@ async fn what_is_too_old_is_forgotten() {
         };
         let old: Vec<Event> = (0..1200).map(|_| at(1, 2)).collect();
         store.record([vec![at(2, 60)], old, vec![at(1, 60), at(2, 60)]].concat()).await.unwrap();
-        let mut expiry =
-            Expiry { messages_before_ms: 40 * day_ms, events_before_ms: 40 * day_ms, after_sequence: 0, young: 0 };
+        let mut expiry = Expiry::of(40 * day_ms, 40 * day_ms);
         let (mut messages, mut events, mut slices) = (0, 0, 0);
         loop {
             let expired = store.expire(expiry).await.unwrap();

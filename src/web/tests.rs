@@ -352,6 +352,7 @@ async fn an_event_keeps_what_it_may() {
         os_family: Some("Windows".to_owned()),
         device_family: Some("PC".to_owned()),
         network_hash: Some(network_hash(&instance, ID.message, "192.0.2.0".parse().unwrap())),
+        evidence: None,
     };
     assert_eq!(*person, expected);
     assert!((Timestamp::now().as_millisecond() - person.at_ms).abs() < 60_000);
