@@ -140,10 +140,7 @@ impl Decoded {
     }
 
     fn fixed(&self, content: &[u8], column: usize, out: &mut Segments) -> usize {
-        let mut text = Vec::with_capacity(content.len() * 3 / 2);
-        let column = self.lines.write(&mut text, STANDARD.encode(content).as_bytes(), column);
-        out.text(&text);
-        column
+        out.text_with(|text| self.lines.encode(text, content, column))
     }
 
     fn column_after(&self, chars: usize, column: usize) -> usize {
@@ -196,7 +193,7 @@ mod tests {
         let raw = Bytes::from(source.to_owned());
         let mut out = Segments::default();
         decode(&raw, 0..raw.len()).unwrap().encode(edits, Variant::NONE, slots, &mut out);
-        let body = render(&raw, &out.into_list(), slots, tokens).unwrap();
+        let body = render(&raw, &out.finish(), slots, tokens).unwrap();
         String::from_utf8(body.to_bytes().to_vec()).unwrap()
     }
 

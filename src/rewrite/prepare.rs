@@ -7,15 +7,16 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::body;
 use super::edit::{Slot, Variant};
 use super::options::Options;
 use super::outcome::{Outcome, PixelOutcome, Untouched};
 use super::parts::{Collector, EditedPart};
 use super::quotes;
-use super::segment::{Segment, Segments, WrongTokenLength, render};
+use super::segment::{Laid, Segments, WrongTokenLength, render};
 use crate::message::header::{fields, next_line, slice};
 use crate::message::splice::{Step, walk};
-use crate::message::tree::{self, Tree};
+use crate::message::tree::{self, Part, Tree};
 use crate::message::{Body, guarded, trace};
 use crate::policy::links::{LinkRules, list_urls};
 use crate::settings::Quotes;
@@ -37,7 +38,7 @@ pub struct Prepared {
 #[derive(Debug, Clone)]
 pub struct Layout<'a> {
     prepared: &'a Prepared,
-    segments: Vec<Segment>,
+    laid: Laid,
     /// Which slots this variant uses.
     used: Vec<bool>,
 }
@@ -109,12 +110,17 @@ fn chosen_parts(raw: &[u8], tree: &Tree, options: &Options<'_>) -> Vec<usize> {
     let unwrap = options.quotes == Quotes::Unwrap;
     let chosen = |number: &usize| {
         tree.parts.get(*number).is_some_and(|part| {
-            let old = || unwrap && quotes::may_hold_links(slice(raw, &part.body));
-            let wanted_text = options.wanted.text_links || old();
-            part.is("text/html") || (part.is("text/plain") && guarded::part(tree, *number).is_none() && wanted_text)
+            let wanted_text = || options.wanted.text_links || (unwrap && holds_old_links(raw, part, options));
+            part.is("text/html") || (part.is("text/plain") && guarded::part(tree, *number).is_none() && wanted_text())
         })
     };
     (0..tree.parts.len()).filter(chosen).collect()
+}
+
+/// Whether links of ours may stand in the part's text: an encoding can hide them.
+fn holds_old_links(raw: &[u8], part: &Part, options: &Options<'_>) -> bool {
+    part.body.len() <= options.limits.text_bytes_max
+        && body::decode(raw, part).is_ok_and(|decoded| quotes::may_hold_links(decoded.content(raw)))
 }
 
 /// The organisation's rules and the message's own List-* fields.
@@ -167,7 +173,7 @@ impl Prepared {
         let mut out = Segments::default();
         self.stretch(0..self.raw.len(), &mut out);
         // Without tokens there is nothing that could be wrong.
-        render(&self.raw, &out.into_list(), &[], &[]).unwrap_or_else(|WrongTokenLength| Body::from(self.raw.clone()))
+        render(&self.raw, &out.finish(), &[], &[]).unwrap_or_else(|WrongTokenLength| Body::from(self.raw.clone()))
     }
 
     /// Lays out the copies of one variant; once for all recipients who get it.
@@ -180,14 +186,14 @@ impl Prepared {
             at = part.body.end;
         }
         self.stretch(at..self.raw.len(), &mut out);
-        let segments = out.into_list();
+        let laid = out.finish();
         let mut used = vec![false; self.slots.len()];
-        for slot in segments.iter().flat_map(Segment::slots) {
+        laid.each_slot(|slot| {
             if let Some(used) = used.get_mut(slot) {
                 *used = true;
             }
-        }
-        Layout { prepared: self, segments, used }
+        });
+        Layout { prepared: self, laid, used }
     }
 
     /// Source octets with `received` put in and fields taken out.
@@ -219,7 +225,7 @@ impl Layout<'_> {
         let slots = &self.prepared.slots;
         let tokens: Vec<String> =
             slots.iter().zip(&self.used).map(|(slot, used)| if *used { mint(slot) } else { String::new() }).collect();
-        render(&self.prepared.raw, &self.segments, slots, &tokens)
+        render(&self.prepared.raw, &self.laid, slots, &tokens)
     }
 
     /// The slots this variant uses, in order.
@@ -296,6 +302,9 @@ mod tests {
             "\r\nx",
             "",
             "From a b\r\nTo: c\r\n\r\nx",
+            // which may be all there is, with its line end or without
+            "From a b\r\n",
+            "From a b",
         ] {
             let raw = Bytes::from(raw);
             let prepared = prepared(&raw);

@@ -339,7 +339,6 @@ fn spelled(text: &[u8], octets: usize) -> (&[u8], usize) {
 #[expect(clippy::string_slice, reason = "a test cuts text it wrote itself")]
 mod tests {
     use super::super::edit::When;
-    use super::super::segment::Segment;
     use super::*;
 
     fn encode(source: &str, edits: &[(Range<usize>, &str)]) -> String {
@@ -352,14 +351,7 @@ mod tests {
             .collect();
         let mut out = Segments::default();
         decoded.encode(source.as_bytes(), &edits, Variant::NONE, &[], &mut out);
-        out.into_list()
-            .into_iter()
-            .map(|segment| match segment {
-                Segment::Source(range) => source[range].to_owned(),
-                Segment::Text(text) => String::from_utf8(text).unwrap(),
-                other => panic!("{other:?}"),
-            })
-            .collect()
+        out.shown(source)
     }
 
     fn content(source: &str) -> String {
