@@ -226,6 +226,11 @@ impl Segments {
         self.text_with(|out| out.extend_from_slice(text));
     }
 
+    /// Makes room for so many octets of text more: growing bit by bit would hold a long text twice.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.text.reserve(bytes);
+    }
+
     /// Text that `write` appends.
     pub(super) fn text_with<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let from = self.text.len();
