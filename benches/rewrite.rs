@@ -38,7 +38,9 @@ fn main() {
             let mut work = case.work(work);
             (0..times.parse().unwrap_or(1)).for_each(|_| work());
         }
-        ["instructions"] => table("thousands of instructions", |case, encoding, work| instructions(case, encoding, work) / 1e3),
+        ["instructions"] => {
+            table("thousands of instructions", |case, encoding, work| instructions(case, encoding, work) / 1e3)
+        }
         _ => table("microseconds", |case, encoding, work| {
             let case = Case::new(case, encoding);
             best(case.work(work)).as_secs_f64() * 1e6
@@ -117,7 +119,8 @@ fn instructions(case: usize, encoding: &str, work: &str) -> f64 {
             .args(["run", work, &case.to_string(), encoding, &times.to_string()])
             .output();
         let said = done.map(|done| String::from_utf8_lossy(&done.stderr).into_owned()).unwrap_or_default();
-        let collected = said.lines().find_map(|line| line.split_once("Collected :")).map(|(_, count)| count.trim().to_owned());
+        let collected =
+            said.lines().find_map(|line| line.split_once("Collected :")).map(|(_, count)| count.trim().to_owned());
         collected.and_then(|count| count.parse::<f64>().ok()).unwrap_or(f64::NAN)
     };
     (count(1 + MORE) - count(1)) / f64::from(MORE)
@@ -140,7 +143,8 @@ fn best(mut run: impl FnMut()) -> Duration {
 }
 
 fn lol(html: &[u8]) {
-    let settings = Settings::new().append_element_content_handler(element!("a[href]", |_: &mut Element<'_, '_>| Ok(())));
+    let settings =
+        Settings::new().append_element_content_handler(element!("a[href]", |_: &mut Element<'_, '_>| Ok(())));
     let mut rewriter = HtmlRewriter::new(settings, |chunk: &[u8]| {
         black_box(chunk.len());
     });
@@ -154,7 +158,8 @@ fn decode_quoted_printable(body: &[u8]) -> Vec<u8> {
     let mut rest = body;
     while let Some(at) = memchr::memchr(b'=', rest) {
         out.extend_from_slice(&rest[..at]);
-        let digit = |at: usize| rest.get(at).and_then(|octet| char::from(*octet).to_digit(16)).unwrap_or_default() as u8;
+        let digit =
+            |at: usize| rest.get(at).and_then(|octet| char::from(*octet).to_digit(16)).unwrap_or_default() as u8;
         match rest.get(at + 1) {
             Some(b'\r') => {}
             _ => out.push(digit(at + 1) * 16 + digit(at + 2)),

@@ -69,7 +69,8 @@ fn mint(slot: &Slot) -> String {
 }
 
 fn html(bytes: usize, links: usize) -> String {
-    let filler = "<p style=\"font-family:Arial,sans-serif\">Lorem ipsum dolor sit amet, <b>consectetur</b> elit.</p>\r\n";
+    let filler =
+        "<p style=\"font-family:Arial,sans-serif\">Lorem ipsum dolor sit amet, <b>consectetur</b> elit.</p>\r\n";
     let mut html = String::with_capacity(bytes + 1_000);
     html.push_str("<html><body>\r\n");
     for link in 0..=links {
@@ -77,7 +78,9 @@ fn html(bytes: usize, links: usize) -> String {
             html.push_str(filler);
         }
         if link < links {
-            html.push_str(&format!("<a href=\"https://www.example.com/item/{link}?utm_source=mail&amp;a=b\">Item</a>\r\n"));
+            html.push_str(&format!(
+                "<a href=\"https://www.example.com/item/{link}?utm_source=mail&amp;a=b\">Item</a>\r\n"
+            ));
         }
     }
     html.push_str("</body></html>\r\n");

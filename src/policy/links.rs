@@ -282,6 +282,7 @@ fn cut(text: &[u8], at: u8) -> (&[u8], &[u8]) {
 
 /// A rule that names a parameter of the query.
 fn by_key(query: &[u8]) -> Option<&'static str> {
+    memchr::memchr(b'=', query)?;
     // Where the key that is being read begins; `None` in a value.
     let mut start = Some(0);
     for (at, octet) in query.iter().enumerate() {

@@ -197,7 +197,6 @@ pub(super) fn encode(body: &Range<usize>, edits: &[Edit], variant: Variant, slot
 }
 
 #[cfg(test)]
-#[expect(clippy::string_slice, reason = "a test cuts text it wrote itself")]
 mod tests {
     use super::super::edit::When;
     use super::*;

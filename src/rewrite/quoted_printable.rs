@@ -336,7 +336,6 @@ fn spelled(text: &[u8], octets: usize) -> (&[u8], usize) {
 }
 
 #[cfg(test)]
-#[expect(clippy::string_slice, reason = "a test cuts text it wrote itself")]
 mod tests {
     use super::super::edit::When;
     use super::*;

@@ -122,12 +122,7 @@ pub struct WrongTokenLength;
 const SHARE_BYTES_MIN: usize = 256;
 
 /// Fills the places. `tokens` holds one per slot, empty where no segment uses it.
-pub(super) fn render(
-    raw: &Bytes,
-    laid: &Laid,
-    slots: &[Slot],
-    tokens: &[String],
-) -> Result<Body, WrongTokenLength> {
+pub(super) fn render(raw: &Bytes, laid: &Laid, slots: &[Slot], tokens: &[String]) -> Result<Body, WrongTokenLength> {
     let mut own: Vec<u8> = Vec::with_capacity(laid.list.iter().map(own_len).sum());
     let mut marks: Vec<Mark> = Vec::with_capacity(laid.list.len());
     for segment in &laid.list {

@@ -186,7 +186,11 @@ fn after_scheme(text: &str) -> Option<&str> {
 
 /// Host, and `:port` as it stands.
 fn split_port(text: &str) -> Option<(&str, &str)> {
-    let host_len = if text.starts_with('[') { text.find(']')? + 1 } else { text.bytes().position(|octet| octet == b':').unwrap_or(text.len()) };
+    let host_len = if text.starts_with('[') {
+        text.find(']')? + 1
+    } else {
+        text.bytes().position(|octet| octet == b':').unwrap_or(text.len())
+    };
     let (host, port) = text.split_at(host_len);
     let digits = if port.is_empty() { "" } else { port.strip_prefix(':')? };
     let valid = digits.is_empty() || (digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok());

@@ -122,7 +122,9 @@ impl Reader<'_> {
                 at = self.link_end(at, slot, quotes).ok_or_else(|| self.differ("link", new, at, to))?;
                 to += url(&self.slots[slot]).len() + quotes;
                 next = slot + 1;
-            } else if let (Some(old), Some(now)) = (self.old.get(at), new.get(to)) && old == now {
+            } else if let (Some(old), Some(now)) = (self.old.get(at), new.get(to))
+                && old == now
+            {
                 (at, to) = (at + 1, to + 1);
             } else if at == self.old.len() && to == new.len() {
                 return Ok(());
@@ -137,9 +139,8 @@ impl Reader<'_> {
     }
 
     fn differ(&self, what: &str, new: &[u8], at: usize, to: usize) -> String {
-        let show = |text: &[u8], at: usize| {
-            text[at.saturating_sub(30)..(at + 60).min(text.len())].escape_ascii().to_string()
-        };
+        let show =
+            |text: &[u8], at: usize| text[at.saturating_sub(30)..(at + 60).min(text.len())].escape_ascii().to_string();
         format!("{what} at {at}: {:?} became {:?}", show(self.old, at), show(new, to))
     }
 
