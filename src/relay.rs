@@ -89,7 +89,7 @@ pub struct Parts {
 pub struct Relay {
     parts: Parts,
     options: Options,
-    guard: Guard,
+    guard: Arc<Guard>,
 }
 
 /// One submission on its way, decided and frozen.
@@ -111,7 +111,7 @@ struct Job {
 impl Relay {
     /// A relay of these parts.
     pub fn new(parts: Parts, options: Options) -> Relay {
-        Relay { parts, options, guard: Guard::default() }
+        Relay { parts, options, guard: Arc::default() }
     }
 
     /// Takes one mail to its answer. Also the way for mail of our own.

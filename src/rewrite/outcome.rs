@@ -23,6 +23,8 @@ pub enum Untouched {
     TooManyLinks,
     /// No copy carries anything of ours.
     NotWanted,
+    /// It is plain text, where opens cannot be seen and links are not to be tracked.
+    NoHtml,
     /// Nothing in it can be tracked.
     NothingToTrack,
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Untouched {
             Untouched::TooLarge => f.write_str("its text is over the size limit"),
             Untouched::TooManyLinks => f.write_str("more links than the limit"),
             Untouched::NotWanted => f.write_str("tracking is off"),
+            Untouched::NoHtml => f.write_str("it has no HTML, and links in plain text are not tracked (text_links)"),
             Untouched::NothingToTrack => f.write_str("nothing in it can be tracked"),
         }
     }
@@ -57,7 +60,7 @@ pub enum PartLeft {
     Html,
     /// A place did not match the source.
     Ranges,
-    /// format=flowed text.
+    /// format=flowed text with delsp=yes.
     Flowed,
     /// There is nothing in it.
     Empty,
@@ -67,14 +70,14 @@ impl fmt::Display for PartLeft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PartLeft::Guarded(guard) => write!(f, "{guard}"),
-            PartLeft::Encoding => f.write_str("unknown transfer encoding"),
+            PartLeft::Encoding => f.write_str("its Content-Transfer-Encoding is unknown"),
             PartLeft::BrokenEncoding => f.write_str("its base64 is broken"),
-            PartLeft::Charset(label) => write!(f, "charset {label}"),
+            PartLeft::Charset(label) => write!(f, "its charset ({label}) cannot be read safely"),
             PartLeft::CharsetBytes => f.write_str("its bytes are not what its charset says"),
             PartLeft::Html => f.write_str("its HTML cannot be read without doubt"),
             PartLeft::Ranges => f.write_str("the places to change did not match the text"),
             PartLeft::Empty => f.write_str("it is empty"),
-            PartLeft::Flowed => f.write_str("flowed text: clients join its lines"),
+            PartLeft::Flowed => f.write_str("flowed text whose words may go on in the next line (delsp=yes)"),
         }
     }
 }
@@ -107,8 +110,10 @@ impl fmt::Display for LinkDecision {
             LinkDecision::NoDestination(why) => write!(f, "left: {why}"),
             LinkDecision::LeftAlone(why) => write!(f, "left: {why}"),
             LinkDecision::BrokenEncoding => f.write_str("left: its transfer encoding is broken"),
-            LinkDecision::LineLength => f.write_str("left: line length"),
-            LinkDecision::Ours => f.write_str("left: it is a tracking link already"),
+            LinkDecision::LineLength => {
+                f.write_str("left: line length: with the tracked address its line would be over 998 bytes")
+            }
+            LinkDecision::Ours => f.write_str("left: it is a tracking link of ours already"),
             LinkDecision::Unwrapped => f.write_str("not tracked anew"),
             LinkDecision::ForeignContent => f.write_str("left: inside SVG or MathML"),
         }
@@ -267,7 +272,7 @@ fn pixel_line(pixel: &PixelOutcome) -> Option<String> {
             };
             format!("pixel: in part {part}, {place}")
         }
-        PixelOutcome::NoHtml => "pixel: none: the message has no HTML".to_owned(),
+        PixelOutcome::NoHtml => "pixel: none: there is no HTML to put it into".to_owned(),
         PixelOutcome::PartLeft { part } => format!("pixel: none: part {part} is left as it is"),
         PixelOutcome::NoPlace { part } => format!("pixel: none: part {part} has no safe place for it"),
     })

@@ -94,7 +94,7 @@ impl Collector<'_> {
                 let reading = reading(&part.media.charset, content)?;
                 let edits = if part.is("text/html") {
                     self.html(number, &decoded, reading, Insert { pixel, footer }, &mut outcome)?
-                } else if part.media.flowed && !footer {
+                } else if part.media.joins_words && !footer {
                     return Err(PartLeft::Flowed);
                 } else {
                     self.text(number, &decoded, reading, part, footer)?
@@ -104,6 +104,13 @@ impl Collector<'_> {
         };
         if self.links.len() > self.options.limits.links_max {
             return Err(TooManyLinks);
+        }
+        // A text part that was only searched for old links of ours, and has none, is nobody's business.
+        let searched = part.is("text/plain") && !self.options.wanted.text_links;
+        if searched && edited.as_ref().map_or(true, |edited| edited.edits.is_empty()) {
+            self.links.truncate(links_before);
+            self.slots.truncate(slots_before);
+            return Ok(None);
         }
         let edited = match edited {
             Ok(edited) => Some(edited).filter(|edited| !edited.edits.is_empty()),
@@ -234,7 +241,7 @@ impl Collector<'_> {
         }
         let mut edits = Vec::new();
         // Clients join the lines of flowed text, and with them what we would take for the end of a link.
-        let links = if part.media.flowed { Vec::new() } else { text::links(content) };
+        let links = if part.media.joins_words { Vec::new() } else { text::links(content) };
         for link in links {
             self.text_link(number, decoded, &link, reading.utf8, &mut edits);
         }
@@ -278,6 +285,10 @@ impl Collector<'_> {
     }
 }
 
-/// Not `display:none`: some clients do not load what is not shown.
+/// Not `display:none`: some clients do not load what is not shown. Out of the flow and drawn up over its own height, so
+/// that nothing around it moves and no page grows, in a grid neither; `!important` because many a style sheet says
+/// `img{width:100%!important}`. A client that drops `position` or negative margins keeps a block of one pixel.
 const PIXEL_END: &str = ".gif\" width=\"1\" height=\"1\" alt=\"\" border=\"0\" \
-style=\"display:block;width:1px;height:1px;border:0;margin:0;padding:0\">";
+style=\"display:block!important;position:absolute!important;width:1px!important;height:1px!important;\
+min-width:0!important;min-height:0!important;margin:0!important;margin-top:-1px!important;padding:0!important;\
+border:0!important;opacity:0!important\">";

@@ -47,7 +47,8 @@ pub struct Layout<'a> {
 /// [`Prepared::outcome`]. Linear in the message.
 pub fn prepare(raw: &Bytes, options: &Options<'_>) -> Prepared {
     let removed = if options.remove_fields { trace::removed_fields(raw) } else { Vec::new() };
-    let received_at = if raw.starts_with(b"From ") { next_line(raw, 0) } else { 0 };
+    let is_mbox_line = raw.starts_with(b"From ") && memchr::memchr(b'\n', raw).is_some();
+    let received_at = if is_mbox_line { next_line(raw, 0) } else { 0 };
     let mut prepared = Prepared {
         raw: raw.clone(),
         received: options.received.to_vec(),
@@ -101,7 +102,12 @@ fn read(raw: &[u8], options: &Options<'_>) -> Result<Read, Untouched> {
         let edited = collector.part(&tree, number, pixel_part == Some(number), footer);
         parts.extend(edited.map_err(|_| Untouched::TooManyLinks)?);
     }
-    let nothing = if options.wanted.is_on() { Untouched::NothingToTrack } else { Untouched::NotWanted };
+    let html = tree.parts.iter().any(|part| part.is("text/html"));
+    let nothing = match options.wanted {
+        wanted if !wanted.is_on() => Untouched::NotWanted,
+        Variant { text_links: false, .. } if !html => Untouched::NoHtml,
+        _ => Untouched::NothingToTrack,
+    };
     let untouched = parts.is_empty().then_some(nothing);
     let footer = match footers {
         None => FooterOutcome::NotWanted,
@@ -122,7 +128,7 @@ fn chosen_parts(raw: &[u8], tree: &Tree, options: &Options<'_>, footer_text: Opt
     let unwrap = options.quotes == Quotes::Unwrap;
     let chosen = |number: &usize| {
         tree.parts.get(*number).is_some_and(|part| {
-            let old = || unwrap && quotes::may_hold_links(slice(raw, &part.body));
+            let old = || unwrap && quotes::may_hold_encoded_links(slice(raw, &part.body), part.encoding);
             let wanted_text = options.wanted.text_links || footer_text == Some(*number) || old();
             part.is("text/html") || (part.is("text/plain") && guarded::part(tree, *number).is_none() && wanted_text)
         })
@@ -228,8 +234,9 @@ impl Prepared {
         let received =
             (!self.received.is_empty()).then_some((self.received_at..self.received_at, self.received.as_slice()));
         let removed = self.removed.iter().map(|field| (field.clone(), b"".as_slice()));
+        let last = range.end == self.raw.len();
         let inside = |field: &Range<usize>| {
-            field.start >= range.start && field.end <= range.end && (field.start < range.end || range.is_empty())
+            field.start >= range.start && field.end <= range.end && (field.start < range.end || last)
         };
         let edits = received.into_iter().chain(removed).filter(|(field, _)| inside(field));
         for step in walk(range.clone(), edits) {

@@ -262,6 +262,11 @@ fn over_a_limit_the_message_leaves_as_it_came() {
     let parts =
         Bytes::from(format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{}", "--b\r\n\r\nx\r\n".repeat(2_000)));
     assert!(matches!(untouched(&parts, Limits::default()), Untouched::Structure(_)));
+    let nested: String =
+        (0..60).map(|n| format!("Content-Type: multipart/mixed; boundary=n{n}e\r\n\r\n--n{n}e\r\n")).collect();
+    assert!(matches!(untouched(&Bytes::from(nested), Limits::default()), Untouched::Structure(_)));
+    let header = Bytes::from(format!("X: {}\r\nContent-Type: text/html\r\n\r\n<body></body>", "y".repeat(300_000)));
+    assert!(matches!(untouched(&header, Limits::default()), Untouched::Structure(_)));
     // more open tags than the reader may keep in mind: the part stays
     let deep = html_mail(&format!("{}<a href=\"https://example.org/\">x</a>", "<div>".repeat(100_000)));
     assert_eq!(

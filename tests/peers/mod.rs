@@ -2,5 +2,10 @@
 
 mod smtp_sink;
 
+mod browser;
 mod clients;
+mod hrefs;
+mod mailbox;
+mod pictures;
 mod seven_bit;
+mod signatures;

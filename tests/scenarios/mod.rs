@@ -6,6 +6,7 @@ mod delivery;
 mod first_light;
 mod independent_client;
 mod links_outlive_the_stores;
+mod replies_to_tracked_mail;
 mod reports;
 mod the_recipient_says_no;
 mod upstream_without_8bitmime;
