@@ -305,6 +305,7 @@ impl Writer<'_> {
             self.spell_last_space();
             self.out.text(if self.crlf { b"\r\n" } else { b"\n" });
             self.column = 0;
+            self.begun = true;
         }
     }
 

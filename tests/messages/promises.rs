@@ -15,6 +15,7 @@ const RECEIVED: &[u8] = b"Received: from a (a [192.0.2.1])\r\n\tby b; Mon, 23 No
 
 fn prepared(raw: &Bytes, wanted: Variant, quotes: Quotes, relay: bool) -> Prepared {
     let options = Options {
+        footer: None,
         wanted,
         footer: None,
         links: &LinkRules::default(),

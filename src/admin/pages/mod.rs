@@ -14,6 +14,7 @@ mod metrics;
 mod org_events;
 mod orgs;
 pub(super) mod place;
+mod privacy;
 mod queue;
 mod users;
 mod words;
@@ -44,6 +45,8 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/messages/{id}/links/{index}", post(message::change_link))
         .route("/orgs", get(orgs::list))
         .route("/orgs/{name}", get(orgs::page).post(orgs::save))
+        .route("/orgs/{name}/privacy", get(privacy::page).post(privacy::save))
+        .route("/orgs/{name}/privacy/note", post(privacy::note))
         .route("/users", get(users::page).post(users::add))
         .route("/users/edit", get(users::edit))
         .route("/users/password", post(users::password))
@@ -156,6 +159,7 @@ impl Notice {
     pub(super) fn done(code: Option<&str>) -> Option<Notice> {
         let text = match code? {
             "saved" => "Saved. It is in force for the next mail.",
+            "noted" => "Noted. It is in force at once.",
             "added" => "The user was added.",
             "password" => "The password was changed; open sessions of that login have ended.",
             "removed" => "The user was removed.",

@@ -47,6 +47,16 @@ const TABLE: &[Row] = &[
     // what config.toml manages stays
     ("/orgs/managed", Some(&[("opens", "off")]), ["login", "422", "404", "404", "404", "404"]),
     ("/orgs/managed", Some(&[("domains", "x.example")]), ["login", "422", "404", "404", "404", "404"]),
+    // what recipients said: the organisation's admin, who may note it and never in the recipient's place
+    ("/orgs/acme/privacy", None, ["login", "200", "200", "403", "404", "404"]),
+    ("/orgs/acme/privacy?address=bob@reader.example", None, ["login", "200", "200", "403", "404", "404"]),
+    ("/orgs/acme/privacy?address=nobody", None, ["login", "422", "422", "403", "404", "404"]),
+    ("/orgs/other/privacy", None, ["login", "200", "404", "404", "200", "403"]),
+    ("/orgs/acme/privacy", Some(&[("footer", "See [here]")]), ["login", "done", "done", "403", "404", "404"]),
+    ("/orgs/acme/privacy", Some(&[("footer", "no link")]), ["login", "422", "422", "403", "404", "404"]),
+    ("/orgs/acme/privacy/note", Some(GRANT), ["login", "done", "done", "403", "404", "404"]),
+    ("/orgs/acme/privacy/note", Some(GRANT_WITHOUT_PROOF), ["login", "422", "422", "403", "404", "404"]),
+    ("/orgs/acme/privacy/note", Some(STOP), ["login", "422", "422", "403", "404", "404"]),
     // users: admins, of their own
     ("/users", None, ["login", "200", "200", "403", "200", "403"]),
     ("/users/edit?login=ann", None, ["login", "200", "200", "403", "404", "403"]),
@@ -109,6 +119,10 @@ const TABLE: &[Row] = &[
     ("/nowhere", None, ["404", "404", "404", "404", "404", "404"]),
 ];
 
+const GRANT: &[(&str, &str)] =
+    &[("address", "bob@reader.example"), ("act", "grant"), ("source", "form"), ("wording", "I agree")];
+const GRANT_WITHOUT_PROOF: &[(&str, &str)] = &[("address", "bob@reader.example"), ("act", "grant")];
+const STOP: &[(&str, &str)] = &[("address", "bob@reader.example"), ("act", "stop"), ("source", "form")];
 const PASSWORD: (&str, &str) = ("password", "long enough for us");
 const NEW_ACME: &[(&str, &str)] = &[("login", "new"), ("org", "acme"), ("role", "sender"), PASSWORD];
 const NEW_OTHER: &[(&str, &str)] = &[("login", "new"), ("org", "other"), ("role", "sender"), PASSWORD];
