@@ -122,6 +122,9 @@ pub enum Refusal {
     /// It contradicts what is there.
     #[error("{0}")]
     Conflict(String),
+    /// It is no longer as the caller has seen it.
+    #[error("it was changed since you read it: read it again and decide anew")]
+    Changed,
     /// This set-up has no such part.
     #[error("{0}")]
     Absent(&'static str),

@@ -77,6 +77,20 @@ impl Actions {
     /// [`Refusal::NotFound`], [`Refusal::Forbidden`] for a sender, [`Refusal::Managed`] for a value of config.toml,
     /// [`Refusal::Invalid`] for one above the ceiling, [`Refusal::Conflict`] for another org's domain.
     pub async fn set_org(&self, viewer: &Viewer, name: &OrgName, patch: OrgPatch) -> Result<OrgView, Refusal> {
+        self.set_org_if(viewer, name, patch, |_| true).await
+    }
+
+    /// [`Actions::set_org`], provided that what is there is still as the caller has `seen` it.
+    ///
+    /// # Errors
+    /// As that; [`Refusal::Changed`].
+    pub async fn set_org_if(
+        &self,
+        viewer: &Viewer,
+        name: &OrgName,
+        patch: OrgPatch,
+        seen: impl FnOnce(&OrgView) -> bool + Send,
+    ) -> Result<OrgView, Refusal> {
         let held = self.changing.lock().await;
         let view = self.org(viewer, name)?;
         if !view.may_change {
@@ -84,6 +98,9 @@ impl Actions {
         }
         if patch.domains.is_some() && !viewer.rules_all() {
             return Err(Refusal::Forbidden("only a server admin may change an organisation's domains"));
+        }
+        if !seen(&view) {
+            return Err(Refusal::Changed);
         }
         not_managed(view.org.managed, &patch)?;
         patch.events.not_managed(view.org.managed)?;

@@ -127,8 +127,25 @@ impl Actions {
         name: &OrgName,
         patch: PrivacyPatch,
     ) -> Result<PrivacyView, Refusal> {
+        self.set_org_privacy_if(viewer, name, patch, |_| true).await
+    }
+
+    /// [`Actions::set_org_privacy`], provided that what is there is still as the caller has `seen` it.
+    ///
+    /// # Errors
+    /// As that; [`Refusal::Changed`].
+    pub async fn set_org_privacy_if(
+        &self,
+        viewer: &Viewer,
+        name: &OrgName,
+        patch: PrivacyPatch,
+        seen: impl FnOnce(&PrivacyView) -> bool + Send,
+    ) -> Result<PrivacyView, Refusal> {
         let held = self.changing.lock().await;
         let (privacy, mut org) = self.ruled(viewer, name)?;
+        if !seen(&self.org_privacy(viewer, name)?) {
+            return Err(Refusal::Changed);
+        }
         let floor = **privacy.consent.load();
         apply(&mut org.privacy, patch, floor)?;
         self.write(&held, Change::PutOrg(org)).await?;

@@ -1,20 +1,25 @@
 //! `/api/v1/messages/{id}/links`
 
 use axum::Json;
-use axum::extract::{Path, State};
 
 use super::shapes::{Link, LinkPut};
-use super::{Api, Body, Problem, parsed};
+use super::{Api, Body, Path, Problem, parsed};
 use crate::admin::Refusal;
 use crate::admin::actions::links::LinkChange;
 
-pub(super) async fn list(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Vec<Link>>, Problem> {
+/// Its tracked links and where they lead now.
+#[utoipa::path(get, path = "/api/v1/messages/{id}/links", tag = "messages", operation_id = "links_list",
+    responses((status = 200, body = Vec<Link>)))]
+pub(super) async fn list(api: Api, Path(id): Path<String>) -> Result<Json<Vec<Link>>, Problem> {
     let links = api.actions.links(&api.viewer, parsed("message id", &id)?).await?;
     Ok(Json(links.into_iter().map(Link::from).collect()))
 }
 
+/// Leads a link elsewhere, or withdraws it. In force at once.
+#[utoipa::path(put, path = "/api/v1/messages/{id}/links/{index}", tag = "messages", operation_id = "links_change",
+    request_body = LinkPut, responses((status = 200, body = Link)))]
 pub(super) async fn change(
-    State(api): State<Api>,
+    api: Api,
     Path((id, index)): Path<(String, String)>,
     Body(put): Body<LinkPut>,
 ) -> Result<Json<Link>, Problem> {
@@ -29,8 +34,11 @@ pub(super) async fn change(
     apply(&api, &id, &index, change).await
 }
 
+/// Leads a link where it led when it was sent.
+#[utoipa::path(delete, path = "/api/v1/messages/{id}/links/{index}", tag = "messages", operation_id = "links_restore",
+    responses((status = 200, body = Link)))]
 pub(super) async fn restore(
-    State(api): State<Api>,
+    api: Api,
     Path((id, index)): Path<(String, String)>,
 ) -> Result<Json<Link>, Problem> {
     apply(&api, &id, &index, LinkChange::Restore).await

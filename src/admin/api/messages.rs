@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::shapes::{self, Event, Events, Message, MessageLine, Messages};
-use super::{Api, EVENT_WAIT_MAX, Problem, Query, parsed};
+use super::{Api, Path, Problem, Query, EVENT_WAIT_MAX, parsed};
 use crate::admin::Refusal;
 use crate::admin::actions::messages::{EVENTS_PER_ANSWER_MAX, EventQuery, MessageQuery};
 use crate::admin::pages::place;
@@ -15,17 +15,25 @@ use crate::admin::pages::place;
 /// Rows when the caller names no number.
 const ROWS: u32 = 50;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MessagesAsked {
+    /// Only this organisation's.
     org: Option<String>,
+    /// Only this login's.
     login: Option<String>,
+    /// `next` of the page before.
     before: Option<String>,
+    /// Rows; 50 when not given, 500 at most.
     limit: Option<u32>,
 }
 
+/// Mail that was sent, newest first.
+#[utoipa::path(get, path = "/api/v1/messages", tag = "messages", operation_id = "messages_list",
+    params(MessagesAsked), responses((status = 200, body = Messages)))]
 pub(super) async fn list(
-    State(api): State<Api>,
+    api: Api,
     Query(asked): Query<MessagesAsked>,
 ) -> Result<Json<Messages>, Problem> {
     let before = match asked.before.as_deref() {
@@ -39,26 +47,37 @@ pub(super) async fn list(
     Ok(Json(Messages { messages, next: page.next.map(place::print) }))
 }
 
-pub(super) async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Message>, Problem> {
+/// One mail with its recipients, links and events.
+#[utoipa::path(get, path = "/api/v1/messages/{id}", tag = "messages", operation_id = "messages_show",
+    responses((status = 200, body = Message)))]
+pub(super) async fn show(api: Api, Path(id): Path<String>) -> Result<Json<Message>, Problem> {
     let id = parsed("message id", &id)?;
     Ok(Json(api.actions.message(&api.viewer, id).await?.into()))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsAsked {
+    /// Only this mail's: 16 hex digits.
     message: Option<String>,
+    /// Only this organisation's.
     org: Option<String>,
+    /// Only this login's.
     login: Option<String>,
     /// Only after this one; without it the newest.
     after: Option<i64>,
+    /// Rows; 1,000 at most.
     limit: Option<u32>,
-    /// Waits so long for the first event.
+    /// Waits so long for the first event; 25 at most.
     #[serde(default)]
     wait_secs: u64,
 }
 
-pub(super) async fn events(State(api): State<Api>, Query(asked): Query<EventsAsked>) -> Result<Json<Events>, Problem> {
+/// Opens and clicks in the order they were recorded.
+#[utoipa::path(get, path = "/api/v1/events", tag = "events", operation_id = "messages_events",
+    params(EventsAsked), responses((status = 200, body = Events)))]
+pub(super) async fn events(api: Api, Query(asked): Query<EventsAsked>) -> Result<Json<Events>, Problem> {
     let query = EventQuery {
         message: asked.message.as_deref().map(|id| parsed("message", id)).transpose()?,
         org: org_asked(asked.org)?,

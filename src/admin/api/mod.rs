@@ -1,15 +1,20 @@
-//! The JSON API: the same actions as the pages, for programs. Today it is reached over the admin socket, where the caller
-//! is the owner of the data folder ([`Viewer::Operator`]).
+//! The JSON API: the same actions as the pages, for programs, over the admin socket and the dashboard's listener.
 //!
-//! Answers are JSON; errors are problem details (RFC 9457) whose `detail` says what to do.
+//! `door` finds out who calls; a handler that takes an [`Api`] has been let in. Answers are JSON; errors are problem details
+//! (RFC 9457) whose `detail` says what to do. `openapi` is the document of it all.
 
+mod door;
+mod etag;
 mod inbox;
 mod keys;
 mod links;
 mod messages;
+pub mod openapi;
 mod orgs;
 mod people;
+mod problem;
 mod queue;
+mod session;
 pub mod shapes;
 mod users;
 
@@ -18,30 +23,39 @@ use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::pages::error::status_of;
 use super::viewer::Viewer;
-use super::{Actions, Refusal};
+use super::{Actions, Site};
+use door::{Api, Door};
+pub(super) use problem::Problem;
 
 /// Longest wait of one request for the next event; the caller asks again. Below every common idle time-out.
 pub const EVENT_WAIT_MAX: Duration = Duration::from_secs(25);
 
-/// What API handlers share.
-#[derive(Clone)]
-struct Api {
-    actions: Arc<Actions>,
-    viewer: Viewer,
+/// The API as `viewer` may use it, whoever calls: for a door that only one may pass, as the admin socket.
+pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
+    routes(Door::Open { actions, viewer }).fallback(nothing_here)
 }
 
-/// The API as `viewer` may use it.
-pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
+/// The API of the dashboard's listener; each request says who it is. Without a fallback: the pages have theirs.
+pub(super) fn site(site: Arc<Site>) -> Router {
+    routes(Door::Site(site))
+}
+
+/// What an address that is not there answers.
+pub(super) async fn nothing_here() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is no such address; the API is under /api/v1/")
+}
+
+/// Every address. Each has its words in [`openapi`], and a test sees to that.
+fn routes(door: Door) -> Router {
     Router::new()
+        .route("/api/openapi.json", get(openapi::serve))
+        .route("/api/v1/session", get(session::show))
         .route("/api/v1/messages", get(messages::list))
         .route("/api/v1/messages/{id}", get(messages::show))
         .route("/api/v1/messages/{id}/links", get(links::list))
@@ -65,52 +79,17 @@ pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
         .route("/api/v1/queue/{id}/retry", post(queue::retry))
         .route("/api/v1/keys", get(keys::list))
         .route("/api/v1/keys/rotate", post(keys::rotate))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such address; the API is under /api/v1/"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
         })
-        .with_state(Api { actions, viewer })
-}
-
-/// A problem detail (RFC 9457).
-#[derive(Debug, Serialize)]
-struct Problem {
-    #[serde(skip)]
-    code: StatusCode,
-    title: &'static str,
-    status: u16,
-    detail: String,
-}
-
-impl Problem {
-    fn new(code: StatusCode, detail: impl Into<String>) -> Problem {
-        let title = code.canonical_reason().unwrap_or("Error");
-        Problem { code, title, status: code.as_u16(), detail: detail.into() }
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Problem {
-        let code = status_of(&refusal);
-        if code.is_server_error() {
-            tracing::error!(error = %refusal, "an API call failed: {refusal}");
-        }
-        Problem::new(code, refusal.to_string())
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let code = self.code;
-        let mut response = (code, Json(self)).into_response();
-        let kind = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        response
-    }
+        .with_state(door)
 }
 
 /// A JSON body, or a problem that says what is wrong with it.
 struct Body<T>(T);
+
+/// The variables of a path, or a problem that says what is wrong with them.
+struct Path<T>(T);
 
 /// A query, or a problem that says what is wrong with it.
 struct Query<T>(T);
@@ -130,6 +109,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Query<T>, Problem> {
         let read = axum::extract::Query::from_request_parts(parts, state).await;
         read.map(|axum::extract::Query(value)| Query(value)).map_err(|no| Problem::new(no.status(), no.body_text()))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<T>, Problem> {
+        let read = axum::extract::Path::from_request_parts(parts, state).await;
+        read.map(|axum::extract::Path(value)| Path(value)).map_err(|no| Problem::new(no.status(), no.body_text()))
     }
 }
 

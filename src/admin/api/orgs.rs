@@ -1,27 +1,40 @@
 //! `/api/v1/orgs`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::response::IntoResponse;
 
+use super::etag::{IfMatch, tagged};
 use super::shapes::{Org, OrgPatch};
-use super::{Api, Body, Problem};
+use super::{Api, Body, Path, Problem};
 use crate::admin::Refusal;
-use crate::admin::actions::orgs::{EventsPatch, OrgPatch as Patch};
+use crate::admin::actions::orgs::{EventsPatch, OrgPatch as Patch, OrgView};
 use crate::settings::{Mode, OrgName, Quotes, VisibleUrls};
 
-pub(super) async fn list(State(api): State<Api>) -> Json<Vec<Org>> {
+/// Organisations and their switches.
+#[utoipa::path(get, path = "/api/v1/orgs", tag = "orgs", operation_id = "orgs_list",
+    responses((status = 200, body = Vec<Org>)))]
+pub(super) async fn list(api: Api) -> Json<Vec<Org>> {
     Json(api.actions.orgs(&api.viewer).into_iter().map(Org::from).collect())
 }
 
-pub(super) async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Org>, Problem> {
-    Ok(Json(api.actions.org(&api.viewer, &named(&name)?)?.into()))
+/// One organisation; its ETag goes into If-Match of a change.
+#[utoipa::path(get, path = "/api/v1/orgs/{name}", tag = "orgs", operation_id = "orgs_show",
+    responses((status = 200, body = Org, headers(("ETag" = String)))))]
+pub(super) async fn show(api: Api, Path(name): Path<String>) -> Result<impl IntoResponse, Problem> {
+    Ok(tagged(Org::from(api.actions.org(&api.viewer, &named(&name)?)?)))
 }
 
+/// Changes settings, all of them or none. In force for the next mail.
+#[utoipa::path(patch, path = "/api/v1/orgs/{name}", tag = "orgs", operation_id = "orgs_set",
+    request_body = OrgPatch,
+    params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "ETag that was read")),
+    responses((status = 200, body = Org, headers(("ETag" = String)))))]
 pub(super) async fn set(
-    State(api): State<Api>,
+    api: Api,
     Path(name): Path<String>,
+    if_match: IfMatch,
     Body(patch): Body<OrgPatch>,
-) -> Result<Json<Org>, Problem> {
+) -> Result<impl IntoResponse, Problem> {
     let patch = Patch {
         opens: patch.opens.as_deref().map(|text| mode("opens", text)).transpose()?,
         links: patch.links.as_deref().map(|text| mode("links", text)).transpose()?,
@@ -39,7 +52,8 @@ pub(super) async fn set(
             events_days: patch.events_days,
         },
     };
-    Ok(Json(api.actions.set_org(&api.viewer, &named(&name)?, patch).await?.into()))
+    let seen = |now: &OrgView| if_match.allows(&Org::from(now.clone()));
+    Ok(tagged(Org::from(api.actions.set_org_if(&api.viewer, &named(&name)?, patch, seen).await?)))
 }
 
 fn named(name: &str) -> Result<OrgName, Problem> {

@@ -1,41 +1,55 @@
 //! `/api/v1/orgs/{name}/privacy`, `/api/v1/orgs/{name}/people`, `/api/v1/privacy/…`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::response::IntoResponse;
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
+use super::etag::{IfMatch, tagged};
 use super::shapes::people::{
     About, Erased, Export, NotePost, Noted, NotesPost, OrgPrivacy, OrgPrivacyPatch, Person, PersonLine, Said, says,
 };
-use super::{Api, Body, Problem, Query};
+use super::{Api, Body, Path, Problem, Query};
 use crate::admin::Refusal;
-use crate::admin::actions::people::{Note, PrivacyPatch};
+use crate::admin::actions::people::{Note, PrivacyPatch, PrivacyView};
 use crate::settings::OrgName;
 use crate::settings::privacy::Act;
 
 /// Whom to look up; nobody: the list.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Whom {
+    /// Whose; without it the list.
     address: Option<String>,
 }
 
 /// A list, or one recipient.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum People {
     All(Vec<PersonLine>),
     One(Box<Person>),
 }
 
-pub(super) async fn privacy(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<OrgPrivacy>, Problem> {
-    Ok(Json(api.actions.org_privacy(&api.viewer, &named(&name)?)?.into()))
+/// What it asks of its recipients, and its footer.
+#[utoipa::path(get, path = "/api/v1/orgs/{name}/privacy", tag = "orgs", operation_id = "people_privacy",
+    responses((status = 200, body = OrgPrivacy, headers(("ETag" = String)))))]
+pub(super) async fn privacy(api: Api, Path(name): Path<String>) -> Result<impl IntoResponse, Problem> {
+    Ok(tagged(OrgPrivacy::from(api.actions.org_privacy(&api.viewer, &named(&name)?)?)))
 }
 
+/// Changes that, all of it or nothing.
+#[utoipa::path(patch, path = "/api/v1/orgs/{name}/privacy", tag = "orgs", operation_id = "people_set_privacy",
+    request_body = OrgPrivacyPatch,
+    params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "ETag that was read")),
+    responses((status = 200, body = OrgPrivacy, headers(("ETag" = String)))))]
 pub(super) async fn set_privacy(
-    State(api): State<Api>,
+    api: Api,
     Path(name): Path<String>,
+    if_match: IfMatch,
     Body(patch): Body<OrgPrivacyPatch>,
-) -> Result<Json<OrgPrivacy>, Problem> {
+) -> Result<impl IntoResponse, Problem> {
     let patch = PrivacyPatch {
         consent: patch.consent.as_deref().map(|text| word("consent", text, "none, required, follow")).transpose()?,
         without_consent: patch
@@ -47,11 +61,16 @@ pub(super) async fn set_privacy(
         shown_name: patch.shown_name.map(filled),
         page_text: patch.page_text.map(filled),
     };
-    Ok(Json(api.actions.set_org_privacy(&api.viewer, &named(&name)?, patch).await?.into()))
+    let seen = |now: &PrivacyView| if_match.allows(&OrgPrivacy::from(now.clone()));
+    let view = api.actions.set_org_privacy_if(&api.viewer, &named(&name)?, patch, seen).await?;
+    Ok(tagged(OrgPrivacy::from(view)))
 }
 
+/// Who has said something, by hash; or one recipient by address.
+#[utoipa::path(get, path = "/api/v1/orgs/{name}/people", tag = "orgs", operation_id = "people_people",
+    params(("name" = String, Path), Whom), responses((status = 200, body = People)))]
 pub(super) async fn people(
-    State(api): State<Api>,
+    api: Api,
     Path(name): Path<String>,
     Query(Whom { address }): Query<Whom>,
 ) -> Result<Json<People>, Problem> {
@@ -62,8 +81,11 @@ pub(super) async fn people(
     }))
 }
 
+/// Notes what recipients have said, with where and in which words.
+#[utoipa::path(post, path = "/api/v1/orgs/{name}/people", tag = "orgs", operation_id = "people_note",
+    request_body = NotesPost, responses((status = 200, body = Vec<Noted>)))]
 pub(super) async fn note(
-    State(api): State<Api>,
+    api: Api,
     Path(name): Path<String>,
     Body(NotesPost { notes }): Body<NotesPost>,
 ) -> Result<Json<Vec<Noted>>, Problem> {
@@ -76,7 +98,10 @@ pub(super) async fn note(
     Ok(Json(noted.collect()))
 }
 
-pub(super) async fn export(State(api): State<Api>, Body(about): Body<About>) -> Result<Json<Export>, Problem> {
+/// Everything kept of one address as a recipient.
+#[utoipa::path(post, path = "/api/v1/privacy/export", tag = "privacy", operation_id = "people_export",
+    request_body = About, responses((status = 200, body = Export)))]
+pub(super) async fn export(api: Api, Body(about): Body<About>) -> Result<Json<Export>, Problem> {
     let org = about.org.as_deref().map(named).transpose()?;
     let mails = api.actions.held(&api.viewer, &about.address, org.clone()).await?;
     let mut said = Vec::new();
@@ -91,7 +116,10 @@ pub(super) async fn export(State(api): State<Api>, Body(about): Body<About>) -> 
     Ok(Json(Export { address: about.address, said, mails: mails.into_iter().map(Into::into).collect() }))
 }
 
-pub(super) async fn erase(State(api): State<Api>, Body(about): Body<About>) -> Result<Json<Erased>, Problem> {
+/// Takes one address out of everything kept.
+#[utoipa::path(post, path = "/api/v1/privacy/erase", tag = "privacy", operation_id = "people_erase",
+    request_body = About, responses((status = 200, body = Erased)))]
+pub(super) async fn erase(api: Api, Body(about): Body<About>) -> Result<Json<Erased>, Problem> {
     let org = about.org.as_deref().map(named).transpose()?;
     let mails = api.actions.erase(&api.viewer, &about.address, org).await?;
     Ok(Json(Erased { mails }))

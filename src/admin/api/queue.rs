@@ -1,27 +1,38 @@
 //! `/api/v1/queue`
 
 use axum::Json;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
 use super::shapes::{Queue, QueuedMail};
-use super::{Api, Problem, parsed};
+use super::{Api, Path, Problem, parsed};
 
-pub(super) async fn list(State(api): State<Api>) -> Result<Json<Queue>, Problem> {
+/// Mail that waits to be delivered, oldest first.
+#[utoipa::path(get, path = "/api/v1/queue", tag = "queue", operation_id = "queue_list",
+    responses((status = 200, body = Queue)))]
+pub(super) async fn list(api: Api) -> Result<Json<Queue>, Problem> {
     Ok(Json(api.actions.queue(&api.viewer).await?.into()))
 }
 
-pub(super) async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<QueuedMail>, Problem> {
+/// One mail that waits.
+#[utoipa::path(get, path = "/api/v1/queue/{id}", tag = "queue", operation_id = "queue_show",
+    responses((status = 200, body = QueuedMail)))]
+pub(super) async fn show(api: Api, Path(id): Path<String>) -> Result<Json<QueuedMail>, Problem> {
     let id = parsed("mail id", &id)?;
     Ok(Json(api.actions.queued(&api.viewer, id).await?.into()))
 }
 
-pub(super) async fn retry(State(api): State<Api>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+/// Makes it due now.
+#[utoipa::path(post, path = "/api/v1/queue/{id}/retry", tag = "queue", operation_id = "queue_retry",
+    responses((status = 204)))]
+pub(super) async fn retry(api: Api, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     api.actions.retry_queued(&api.viewer, parsed("mail id", &id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn discard(State(api): State<Api>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+/// Ends it: whoever does not have it yet will not get it.
+#[utoipa::path(delete, path = "/api/v1/queue/{id}", tag = "queue", operation_id = "queue_discard",
+    responses((status = 204)))]
+pub(super) async fn discard(api: Api, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     api.actions.drop_queued(&api.viewer, parsed("mail id", &id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,24 +1,32 @@
 //! `/api/v1/users`
 
 use axum::Json;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
 use super::shapes::{self, PasswordPut, User, UserPost};
-use super::{Api, Body, Problem};
+use super::{Api, Body, Path, Problem};
 use crate::admin::Refusal;
 use crate::admin::actions::users::{NewUser, role_named};
 
-pub(super) async fn list(State(api): State<Api>) -> Json<Vec<User>> {
+/// Who has a login.
+#[utoipa::path(get, path = "/api/v1/users", tag = "users", operation_id = "users_list",
+    responses((status = 200, body = Vec<User>)))]
+pub(super) async fn list(api: Api) -> Json<Vec<User>> {
     Json(api.actions.users(&api.viewer).into_iter().map(User::from).collect())
 }
 
-pub(super) async fn show(State(api): State<Api>, Path(login): Path<String>) -> Result<Json<User>, Problem> {
+/// One user.
+#[utoipa::path(get, path = "/api/v1/users/{login}", tag = "users", operation_id = "users_show",
+    responses((status = 200, body = User)))]
+pub(super) async fn show(api: Api, Path(login): Path<String>) -> Result<Json<User>, Problem> {
     Ok(Json(api.actions.user(&api.viewer, &login)?.into()))
 }
 
+/// Adds a user.
+#[utoipa::path(post, path = "/api/v1/users", tag = "users", operation_id = "users_add",
+    request_body = UserPost, responses((status = 201, body = User)))]
 pub(super) async fn add(
-    State(api): State<Api>,
+    api: Api,
     Body(post): Body<UserPost>,
 ) -> Result<(StatusCode, Json<User>), Problem> {
     let role = role_named(&post.role)
@@ -29,8 +37,11 @@ pub(super) async fn add(
     Ok((StatusCode::CREATED, Json(api.actions.add_user(&api.viewer, new).await?.into())))
 }
 
+/// Sets a password; sessions of that login end.
+#[utoipa::path(put, path = "/api/v1/users/{login}/password", tag = "users", operation_id = "users_password",
+    request_body = PasswordPut, responses((status = 204)))]
 pub(super) async fn password(
-    State(api): State<Api>,
+    api: Api,
     Path(login): Path<String>,
     Body(put): Body<PasswordPut>,
 ) -> Result<StatusCode, Problem> {
@@ -38,7 +49,10 @@ pub(super) async fn password(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn remove(State(api): State<Api>, Path(login): Path<String>) -> Result<StatusCode, Problem> {
+/// Removes a user.
+#[utoipa::path(delete, path = "/api/v1/users/{login}", tag = "users", operation_id = "users_remove",
+    responses((status = 204)))]
+pub(super) async fn remove(api: Api, Path(login): Path<String>) -> Result<StatusCode, Problem> {
     api.actions.remove_user(&api.viewer, &login).await?;
     Ok(StatusCode::NO_CONTENT)
 }

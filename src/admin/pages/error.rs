@@ -74,6 +74,7 @@ pub(in crate::admin) fn status_of(refusal: &Refusal) -> StatusCode {
         Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
         Refusal::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::Managed { .. } | Refusal::Conflict(_) => StatusCode::CONFLICT,
+        Refusal::Changed => StatusCode::PRECONDITION_FAILED,
         Refusal::Busy(_) | Refusal::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Port(_) => StatusCode::BAD_GATEWAY,
     }
@@ -83,7 +84,7 @@ fn heading_of(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::NotFound { .. } | Refusal::Absent(_) => "Nothing here",
         Refusal::Forbidden(_) => "Not yours to see",
-        Refusal::Invalid { .. } | Refusal::Managed { .. } | Refusal::Conflict(_) => "That cannot be done",
+        Refusal::Invalid { .. } | Refusal::Managed { .. } | Refusal::Conflict(_) | Refusal::Changed => "That cannot be done",
         Refusal::Busy(_) | Refusal::Store(_) | Refusal::Port(_) => "Not now",
     }
 }

@@ -24,13 +24,13 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Router;
 use axum::http::header::{self, HeaderName};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::visitor::Visitor;
-use super::{Site, login as sessions};
+use super::{Site, api, login as sessions};
 use error::PageError;
 
 /// Nothing from anywhere but ourselves; no script at all; nobody may frame us.
@@ -65,9 +65,10 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/login", get(sessions::form).post(sessions::log_in))
         .route("/logout", post(sessions::log_out))
         .route("/assets/{name}", get(assets::asset))
-        .fallback(async || PageError::NoPage)
         .method_not_allowed_fallback(async || PageError::NoMethod)
-        .with_state(site);
+        .with_state(Arc::clone(&site))
+        .merge(api::site(site))
+        .fallback(nothing_here);
     [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -80,6 +81,14 @@ pub(super) fn router(site: Arc<Site>) -> Router {
     .fold(router, |router, (name, value)| {
         router.layer(SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value)))
     })
+}
+
+/// A page for people; a problem for programs.
+async fn nothing_here(uri: Uri) -> Response {
+    match uri.path().starts_with("/api/") {
+        true => api::nothing_here().await.into_response(),
+        false => PageError::NoPage.into_response(),
+    }
 }
 
 /// What every page has around it.

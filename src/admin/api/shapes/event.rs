@@ -1,13 +1,14 @@
 //! Opens and clicks.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::at;
 use crate::event::{EventKind, Evidence, words};
 use crate::store::record::TimelineEntry;
 
 /// `GET /api/v1/events`
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Events {
     /// Oldest first.
     pub events: Vec<Event>,
@@ -16,7 +17,7 @@ pub struct Events {
 }
 
 /// One event.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Grows with every event.
     pub sequence: i64,

@@ -1,12 +1,13 @@
 //! The built-in inbox and the test mail.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::at;
 use crate::admin::actions::inbox::InboxRow;
 
 /// One mail of the inbox.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct InboxLine {
     /// Its name.
     pub id: String,
@@ -36,7 +37,7 @@ impl From<InboxRow> for InboxLine {
 }
 
 /// `POST /api/v1/test-mail`
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TestMailPost {
     /// Whom it goes to.
@@ -47,7 +48,7 @@ pub struct TestMailPost {
 }
 
 /// The answer to a test mail.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct TestMailSent {
     /// What the relay or upstream said.
     pub reply: String,

@@ -1,12 +1,13 @@
 //! Root keys without their secrets.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::at;
 use crate::admin::ports::KeyEntry;
 
 /// A root key without its secret.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Key {
     /// As in tokens.
     pub id: u8,

@@ -1,6 +1,7 @@
 //! Messages, their recipients and links.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Event, at};
 use crate::admin::actions::links::LinkView;
@@ -9,7 +10,7 @@ use crate::store::Override;
 use crate::store::record::{self, RecipientRecord};
 
 /// `GET /api/v1/messages`
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Messages {
     /// Newest first.
     pub messages: Vec<MessageLine>,
@@ -18,7 +19,7 @@ pub struct Messages {
 }
 
 /// One line of the message list.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct MessageLine {
     /// 16 hex digits.
     pub id: String,
@@ -70,7 +71,7 @@ impl From<MessageRow> for MessageLine {
 }
 
 /// `GET /api/v1/messages/{id}`
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Message {
     /// 16 hex digits.
     pub id: String,
@@ -103,7 +104,7 @@ pub struct Message {
 }
 
 /// One recipient.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Recipient {
     /// As in tokens.
     pub index: u16,
@@ -130,7 +131,7 @@ pub struct Recipient {
 }
 
 /// What was counted of one copy.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
 pub struct Counts {
     /// By people, as far as one can tell.
     pub opens: i64,
@@ -189,7 +190,7 @@ impl From<MessageView> for Message {
 }
 
 /// One tracked link.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Link {
     /// As in tokens.
     pub index: u16,
@@ -213,7 +214,7 @@ impl From<LinkView> for Link {
 }
 
 /// `PUT /api/v1/messages/{id}/links/{index}`: exactly one of the two.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkPut {
     /// Lead there.

@@ -7,6 +7,7 @@ mod message;
 mod org;
 pub mod people;
 mod queue;
+mod session;
 mod user;
 
 use serde::Deserialize;
@@ -19,6 +20,7 @@ pub use key::Key;
 pub use message::{Counts, Link, LinkPut, Message, MessageLine, Messages, Recipient};
 pub use org::{Org, OrgPatch, Switches};
 pub use queue::{Queue, QueuedMail, QueuedRecipient};
+pub use session::Session;
 pub use user::{PasswordPut, User, UserPost};
 
 /// An organisation's name, for handlers.

@@ -1,12 +1,13 @@
 //! Organisations and their switches.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::admin::actions::orgs::OrgView;
 use crate::settings::{Quotes, Tracking, VisibleUrls};
 
 /// An organisation.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Org {
     /// Its name.
     pub name: String,
@@ -45,7 +46,7 @@ pub struct Org {
 }
 
 /// The three tracking switches.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Switches {
     /// `off`, `aggregate` or `individual`.
     pub opens: Option<String>,
@@ -105,7 +106,7 @@ fn quotes(value: Quotes) -> &'static str {
 }
 
 /// `PATCH /api/v1/orgs/{name}`: what is not there stays as it is.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrgPatch {
     /// `off`, `aggregate`, `individual`, or `follow` the ceiling.

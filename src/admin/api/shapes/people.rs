@@ -1,6 +1,7 @@
 //! Recipients: what they said, and what is kept of one address.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::at;
 use crate::admin::actions::people::{PersonView, PrivacyView};
@@ -9,7 +10,7 @@ use crate::store::record::Held as HeldRecord;
 use crate::token::PersonId;
 
 /// `GET`/`PATCH /api/v1/orgs/{name}/privacy`
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct OrgPrivacy {
     /// In force: `none` or `required`.
     pub consent: String,
@@ -28,7 +29,7 @@ pub struct OrgPrivacy {
 }
 
 /// What to change; what is not there stays. `""` goes back to nothing.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrgPrivacyPatch {
     /// `none`, `required`, or `follow` config.toml.
@@ -49,7 +50,7 @@ pub struct OrgPrivacyPatch {
 }
 
 /// One recipient who has said something, by hash.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct PersonLine {
     /// The keyed hash.
     pub person: String,
@@ -64,7 +65,7 @@ pub struct PersonLine {
 }
 
 /// One recipient, looked up by address.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Person {
     /// How they stand.
     #[serde(flatten)]
@@ -76,7 +77,7 @@ pub struct Person {
 }
 
 /// A line of the ledger.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Entry {
     /// RFC 3339.
     pub at: String,
@@ -89,7 +90,7 @@ pub struct Entry {
 }
 
 /// `POST /api/v1/orgs/{name}/people`: at most 100.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NotesPost {
     /// All of them are noted or none.
@@ -97,7 +98,7 @@ pub struct NotesPost {
 }
 
 /// One thing a recipient said to the organisation.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NotePost {
     /// Whose.
@@ -115,7 +116,7 @@ pub struct NotePost {
 }
 
 /// What came of one note, in their order.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Noted {
     /// What the person says now; null when nothing changed.
     pub says: Option<String>,
@@ -124,7 +125,7 @@ pub struct Noted {
 }
 
 /// `POST /api/v1/privacy/export` and `/erase`
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct About {
     /// The address.
@@ -135,7 +136,7 @@ pub struct About {
 }
 
 /// Everything kept of one address as a recipient.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Export {
     /// As asked.
     pub address: String,
@@ -146,7 +147,7 @@ pub struct Export {
 }
 
 /// What one person said to one organisation.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Said {
     /// The organisation.
     pub org: String,
@@ -156,7 +157,7 @@ pub struct Said {
 }
 
 /// One mail to them.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct HeldMail {
     /// The mail's id.
     pub id: String,
@@ -183,7 +184,7 @@ pub struct HeldMail {
 }
 
 /// One open or click known to be theirs.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct HeldEvent {
     /// RFC 3339.
     pub at: String,
@@ -210,7 +211,7 @@ pub struct HeldEvent {
 }
 
 /// What an erasure did.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Erased {
     /// Mails the address was taken out of.
     pub mails: usize,

@@ -1,13 +1,14 @@
 //! The queue, as sent and as read back.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::at;
 use crate::admin::actions::queue::{QueuePage, QueueView};
 use crate::admin::ports::{QueueRecipient, QueueStage};
 
 /// `GET /api/v1/queue`
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Queue {
     /// Oldest first.
     pub mails: Vec<QueuedMail>,
@@ -24,7 +25,7 @@ pub struct Queue {
 }
 
 /// A mail that waits.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct QueuedMail {
     /// 16 hex digits.
     pub id: String,
@@ -49,7 +50,7 @@ pub struct QueuedMail {
 }
 
 /// One recipient of a mail that waits.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct QueuedRecipient {
     /// The address; null when only counts may be seen.
     pub address: Option<String>,

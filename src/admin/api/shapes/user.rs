@@ -1,11 +1,12 @@
 //! Users and their passwords on the way in.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::admin::actions::users::UserView;
 
 /// A user.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct User {
     /// What is typed at login.
     pub login: String,
@@ -29,7 +30,7 @@ impl From<UserView> for User {
 }
 
 /// `POST /api/v1/users`
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserPost {
     /// What is typed at login.
@@ -46,7 +47,7 @@ pub struct UserPost {
 }
 
 /// `PUT /api/v1/users/{login}/password`
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PasswordPut {
     /// In clear; it is hashed and forgotten.

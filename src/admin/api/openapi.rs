@@ -1,0 +1,122 @@
+//! The API's own description: OpenAPI 3.1, made from the handlers and shapes themselves.
+
+use axum::Json;
+use axum::http::header;
+use axum::response::IntoResponse;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
+use utoipa::{Modify, OpenApi as _};
+
+use super::problem::Problem;
+use super::{inbox, keys, links, messages, orgs, people, queue, session, users};
+
+/// Name of the answer every operation may give.
+const PROBLEM: &str = "Problem";
+/// Media type of that answer.
+const PROBLEM_JSON: &str = "application/problem+json";
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "waxseal",
+        description = "Everything the dashboard shows and does, for programs. Times are RFC 3339 in UTC; ids of mails are 16 hex \
+                       digits. Every error is a problem detail (RFC 9457). Lists of mail are read page by page: `next` of one \
+                       page is `before` of the following; events: `after` of one answer is `after` of the next request. \
+                       A change with `If-Match` is made only when nothing has changed since that `ETag` was read.",
+    ),
+    paths(
+        document,
+        session::show,
+        messages::list,
+        messages::show,
+        messages::events,
+        links::list,
+        links::change,
+        links::restore,
+        users::list,
+        users::show,
+        users::add,
+        users::password,
+        users::remove,
+        orgs::list,
+        orgs::show,
+        orgs::set,
+        people::privacy,
+        people::set_privacy,
+        people::people,
+        people::note,
+        people::export,
+        people::erase,
+        inbox::list,
+        inbox::show,
+        inbox::raw,
+        inbox::test_mail,
+        queue::list,
+        queue::show,
+        queue::retry,
+        queue::discard,
+        keys::list,
+        keys::rotate,
+    ),
+    components(schemas(Problem)),
+    modifiers(&Problems, &Doors)
+)]
+struct Document;
+
+/// The whole document.
+pub fn document_of_all() -> OpenApi {
+    Document::openapi()
+}
+
+/// This document.
+#[utoipa::path(get, path = "/api/openapi.json", tag = "document", operation_id = "document", security(()),
+    responses((status = 200, body = Object)))]
+async fn document() -> Json<OpenApi> {
+    Json(document_of_all())
+}
+
+/// `GET /api/openapi.json`: the same for everyone, so it may be kept for a while.
+pub(super) async fn serve() -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "private, max-age=300")], document().await)
+}
+
+/// Every operation may answer with a problem.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut OpenApi) {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(PROBLEM))).build();
+        let words = "Why it was not done";
+        let problem = ResponseBuilder::new().description(words).content(PROBLEM_JSON, content).build();
+        for item in document.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+            for operation in operations.into_iter().flatten() {
+                let responses = &mut operation.responses.responses;
+                for answer in responses.values_mut() {
+                    if let RefOr::T(answer) = answer && answer.description.is_empty() {
+                        answer.description = "Done".to_owned();
+                    }
+                }
+                responses.insert("default".to_owned(), RefOr::T(problem.clone()));
+            }
+        }
+    }
+}
+
+/// How a caller says who it is.
+struct Doors;
+
+impl Modify for Doors {
+    fn modify(&self, document: &mut OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let words = "The dashboard's session; behind a proxy with TLS the cookie is called __Host-waxseal";
+        let cookie = ApiKey::Cookie(ApiKeyValue::with_description("waxseal", words));
+        let words = "For changes over a session: csrf_token of GET /api/v1/session";
+        let token = ApiKey::Header(ApiKeyValue::with_description("X-CSRF-Token", words));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
+        components.add_security_scheme("csrf_token", SecurityScheme::ApiKey(token));
+        let none: [&str; 0] = [];
+        let both = SecurityRequirement::new("session", none).add("csrf_token", none);
+        document.security = Some(vec![both]);
+    }
+}

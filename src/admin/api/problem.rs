@@ -1,0 +1,81 @@
+//! How the API says no: problem details (RFC 9457), for every error and nothing else.
+//!
+//! **Invariant:** a request that is wrong gets a 4xx. A 5xx says that waxseal, its store or upstream could not.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::admin::Refusal;
+use crate::admin::pages::error::status_of;
+
+/// Why a request was not done.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::admin) struct Problem {
+    #[serde(skip)]
+    code: StatusCode,
+    /// What kind: `urn:waxseal:problem:` and a word that stays the same.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The status in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong with this request and what would be right.
+    detail: String,
+    /// The value that is wrong, where one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'static str>,
+}
+
+impl Problem {
+    /// A problem of the kind that its status says.
+    pub(in crate::admin) fn new(code: StatusCode, detail: impl Into<String>) -> Problem {
+        let title = code.canonical_reason().unwrap_or("Error");
+        let word = title.to_ascii_lowercase().replace(' ', "-");
+        Problem::of_kind(&word, code, detail.into(), None)
+    }
+
+    fn of_kind(word: &str, code: StatusCode, detail: String, field: Option<&'static str>) -> Problem {
+        let title = code.canonical_reason().unwrap_or("Error");
+        Problem { code, kind: format!("urn:waxseal:problem:{word}"), title, status: code.as_u16(), detail, field }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        let code = status_of(&refusal);
+        if code.is_server_error() {
+            tracing::error!(error = %refusal, "an API call failed: {refusal}");
+        }
+        let (word, field) = match refusal {
+            Refusal::NotFound { .. } => ("not-found", None),
+            Refusal::Forbidden(_) => ("forbidden", None),
+            Refusal::Invalid { field, .. } => ("invalid", Some(field)),
+            Refusal::Managed { field } => ("managed", Some(field)),
+            Refusal::Conflict(_) => ("conflict", None),
+            Refusal::Changed => ("changed", None),
+            Refusal::Absent(_) => ("absent", None),
+            Refusal::Busy(_) => ("busy", None),
+            Refusal::Store(_) => ("store", None),
+            Refusal::Port(_) => ("upstream", None),
+        };
+        Problem::of_kind(word, code, refusal.to_string(), field)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let code = self.code;
+        let mut response = (code, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if code == StatusCode::UNAUTHORIZED {
+            let way = HeaderValue::from_static("Cookie realm=\"waxseal\", form-action=\"/login\"");
+            headers.insert(header::WWW_AUTHENTICATE, way);
+        }
+        response
+    }
+}
