@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{events, inbox, keys, link, message, org, queue, user};
+use commands::{events, figures, inbox, keys, link, message, org, queue, user};
 
 /// An SMTP relay you host yourself that tells you what happened to the mail you sent.
 #[derive(Debug, Parser)]
@@ -64,6 +64,8 @@ enum Command {
     Queue(queue::Command),
     /// Opens and clicks, as they were recorded
     Events(events::Command),
+    /// How much was opened and clicked, day by day
+    Figures(figures::Command),
     /// Who may log in and send
     #[command(subcommand)]
     User(user::Command),
@@ -144,6 +146,7 @@ fn dispatch(Line { place, command }: Line) -> anyhow::Result<ExitCode> {
         Some(Command::Message(command)) => commands::ask(&place, async |client| message::run(client, command).await),
         Some(Command::Queue(command)) => commands::ask(&place, async |client| queue::run(client, command).await),
         Some(Command::Events(command)) => commands::ask(&place, async |client| events::run(client, command).await),
+        Some(Command::Figures(command)) => commands::ask(&place, async |client| figures::run(client, command).await),
         Some(Command::User(command)) => commands::ask(&place, async |client| user::run(client, command).await),
         Some(Command::Org(command)) => commands::ask(&place, async |client| org::run(client, command).await),
         Some(Command::Inbox(command)) => commands::ask(&place, async |client| inbox::run(client, command).await),

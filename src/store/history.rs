@@ -18,8 +18,8 @@ use super::column::{STORE, store_error};
 use super::disk::sync_folder;
 use super::readers::Readers;
 use super::record::{
-    CopyCount, CopyFacts, CopyId, DayCount, DayCountFilter, Delivery, Expired, Expiry, MessageFilter, MessageRecord,
-    MessageSummary, Recording, TimelineEntry,
+    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, Expired, Expiry, MessageFilter,
+    MessageRecord, MessageSummary, Recording, TimelineEntry,
 };
 use super::writer::{Answer, Work};
 use super::{
@@ -123,6 +123,10 @@ impl HistoryStore for SqliteHistory {
 
     fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>> {
         Box::pin(self.readers.ask("counters", move |connection| counters::of_days(connection, &filter)))
+    }
+
+    fn days(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<(i64, Counts)>, StoreError>> {
+        Box::pin(self.readers.ask("counters", move |connection| counters::of_all_days(connection, &filter)))
     }
 
     fn messages(&self, filter: MessageFilter) -> BoxFuture<'_, Result<Vec<MessageSummary>, StoreError>> {

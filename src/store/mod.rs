@@ -33,8 +33,8 @@ use crate::event::Event;
 use crate::settings::{Org, OrgName, User};
 use crate::token::MessageId;
 use record::{
-    CopyCount, CopyFacts, CopyId, DayCount, DayCountFilter, Delivery, Expired, Expiry, MessageFilter, MessageRecord,
-    MessageSummary, Recording, TimelineEntry,
+    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, Expired, Expiry, MessageFilter,
+    MessageRecord, MessageSummary, Recording, TimelineEntry,
 };
 
 /// The key file in the data folder: what must be backed up.
@@ -155,6 +155,19 @@ pub trait HistoryStore: Send + Sync {
 
     /// The counters of days. Days without an event are left out.
     fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>>;
+
+    /// The sum of each day that has events, the first first; the filter's limit is about senders, not about days.
+    fn days(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<(i64, Counts)>, StoreError>> {
+        let counted = self.day_counts(DayCountFilter { limit: u32::MAX, ..filter });
+        Box::pin(async move {
+            let mut days: BTreeMap<i64, Counts> = BTreeMap::new();
+            for count in counted.await? {
+                let sum = days.entry(count.day).or_default();
+                *sum = sum.and(count.counts);
+            }
+            Ok(days.into_iter().collect())
+        })
+    }
 
     /// A page of messages, newest first.
     fn messages(&self, filter: MessageFilter) -> BoxFuture<'_, Result<Vec<MessageSummary>, StoreError>>;

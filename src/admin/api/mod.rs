@@ -3,6 +3,7 @@
 //!
 //! Answers are JSON; errors are problem details (RFC 9457) whose `detail` says what to do.
 
+mod figures;
 mod inbox;
 mod keys;
 mod links;
@@ -46,6 +47,7 @@ pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
         .route("/api/v1/messages/{id}/links", get(links::list))
         .route("/api/v1/messages/{id}/links/{index}", put(links::change).delete(links::restore))
         .route("/api/v1/events", get(messages::events))
+        .route("/api/v1/figures", get(figures::show))
         .route("/api/v1/users", get(users::list).post(users::add))
         .route("/api/v1/users/{login}", get(users::show).delete(users::remove))
         .route("/api/v1/users/{login}/password", put(users::password))

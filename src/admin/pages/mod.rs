@@ -6,6 +6,7 @@
 mod account;
 mod assets;
 pub(super) mod error;
+mod figures;
 mod inbox;
 pub(super) mod login;
 mod message;
@@ -40,6 +41,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; fram
 pub(super) fn router(site: Arc<Site>) -> Router {
     let router = Router::new()
         .route("/", get(messages::page))
+        .route("/figures", get(figures::page))
         .route("/messages/{id}", get(message::page))
         .route("/messages/{id}/links/{index}", post(message::change_link))
         .route("/orgs", get(orgs::list))

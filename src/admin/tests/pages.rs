@@ -10,6 +10,7 @@ const PAGES: &[&str] = &[
     "/",
     "/messages/00000000000000a1",
     "/messages/00000000000000b0",
+    "/figures",
     "/orgs",
     "/orgs/acme",
     "/orgs/managed",

@@ -21,6 +21,9 @@ const TABLE: &[Row] = &[
     ("/?org=acme", None, ["login", "200", "200", "200", "404", "404"]),
     ("/?org=other", None, ["login", "200", "404", "404", "200", "200"]),
     ("/?org=none", None, ["login", "200", "404", "404", "404", "404"]),
+    // the counts of the last days: likewise
+    ("/figures", None, EVERYBODY),
+    ("/figures?org=acme", None, ["login", "200", "200", "200", "404", "404"]),
     // one mail: its sender and the server admin; the org's admin knows of it and may not read it; by id nobody else
     (ANNS, None, ["login", "200", "403", "200", "404", "404"]),
     ("/messages/00000000000000b0", None, ["login", "200", "200", "404", "404", "404"]),

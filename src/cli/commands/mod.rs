@@ -1,6 +1,7 @@
 //! The commands that ask the running server: one file a subject.
 
 pub(super) mod events;
+pub(super) mod figures;
 pub(super) mod inbox;
 pub(super) mod keys;
 pub(super) mod link;

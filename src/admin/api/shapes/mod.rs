@@ -1,6 +1,7 @@
 //! The JSON of the API, as sent and as read back by the command line. Core types stay free of serde; these are the edge.
 
 mod event;
+mod figures;
 mod inbox;
 mod key;
 mod message;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use crate::settings::{BadOrgName, OrgName};
 
 pub use event::{Event, Events};
+pub use figures::{Figures, FiguresOfDay};
 pub use inbox::{InboxLine, TestMailPost, TestMailSent};
 pub use key::Key;
 pub use message::{Counts, Link, LinkPut, Message, MessageLine, Messages, Recipient};
