@@ -115,6 +115,7 @@ fn prepare(raw: &Bytes) -> Prepared {
         wanted: ALL,
         links: &LinkRules::default(),
         quotes: Quotes::Unwrap,
+        footer: None,
         site_url: "https://track.example.com",
         token_chars: &chars,
         open: &nothing_is_ours,

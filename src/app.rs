@@ -33,8 +33,10 @@ use crate::listener::{self, Door, Rules, Shared, TlsMode, tls::ServerTls};
 use crate::queue::{self, Queue};
 use crate::relay::{self, Relay};
 use crate::settings::Tracking;
+use crate::settings::privacy::ConsentRule;
 use crate::smtp::session;
 use crate::spool::{DiskFiles, Spool, recover};
+use crate::store::consents::Consents;
 use crate::store::history::{self, SqliteHistory};
 use crate::store::logins::{LoginOptions, Logins};
 use crate::store::settings::{self, SledSettings};
@@ -57,6 +59,8 @@ struct Open {
     history: Arc<dyn HistoryStore>,
     keyring: Arc<ArcSwap<Keyring>>,
     ceiling: Arc<ArcSwap<Tracking>>,
+    consent: Arc<ArcSwap<ConsentRule>>,
+    consents: Arc<Consents>,
     logins: Arc<Logins>,
     inbox: Option<Inbox>,
     queue: Queue,
@@ -201,6 +205,8 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
     let keyring = open_keys(config)?;
     let (settings, history) = open_stores(data_dir).await?;
     let ceiling = Arc::new(ArcSwap::from_pointee(config.tracking));
+    let consent = Arc::new(ArcSwap::from_pointee(config.privacy.rule()));
+    let consents = Arc::new(Consents::new(Arc::clone(&settings)));
     orgs::overlay(settings.as_ref(), &config.orgs).await?;
     let keyring = Arc::new(ArcSwap::from_pointee(with_org_sites(config, keyring, settings.as_ref())?));
     let logins =
@@ -219,6 +225,7 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
         history: Arc::clone(&history),
         keyring: Arc::clone(&keyring),
         ceiling: Arc::clone(&ceiling),
+        consent: Arc::clone(&consent),
         logins: Arc::clone(&logins),
         composer,
         courier: Arc::clone(&courier),
@@ -232,6 +239,8 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
         history,
         keyring,
         ceiling,
+        consent,
+        consents,
         logins,
         inbox,
         queue,
@@ -330,6 +339,11 @@ fn serve_tracking(
         history: Arc::clone(&open.history),
         geo: Arc::clone(&open.geo),
         counters: Arc::clone(&open.counters),
+        privacy: web::Privacy {
+            ceiling: Arc::clone(&open.ceiling),
+            consent: Arc::clone(&open.consent),
+            consents: Arc::clone(&open.consents),
+        },
     };
     let options = web::Options {
         trusted_proxies: config.web.trusted_proxies.clone(),

@@ -29,6 +29,7 @@ use crate::listener::{Backend, BoxFuture, LoginOutcome, Submission};
 use crate::message::trace;
 use crate::queue::Queue;
 use crate::rewrite::Prepared;
+use crate::settings::privacy::ConsentRule;
 use crate::settings::{Submitter, Tracking};
 use crate::smtp::{Reply, ReversePath};
 use crate::store::logins::Logins;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub keyring: Arc<ArcSwap<Keyring>>,
     /// `[tracking]`.
     pub ceiling: Arc<ArcSwap<Tracking>>,
+    /// `[privacy]`.
+    pub consent: Arc<ArcSwap<ConsentRule>>,
     /// Passwords.
     pub logins: Arc<Logins>,
     /// Renders copies.
@@ -86,7 +89,7 @@ pub struct Parts {
 pub struct Relay {
     parts: Parts,
     options: Options,
-    guard: Guard,
+    guard: Arc<Guard>,
 }
 
 /// One submission on its way, decided and frozen.
@@ -101,12 +104,14 @@ struct Job {
     /// How long reading and deciding took.
     prepared_in: Duration,
     tracking: Tracking,
+    /// What recipients' own words changed.
+    notes: Vec<String>,
 }
 
 impl Relay {
     /// A relay of these parts.
     pub fn new(parts: Parts, options: Options) -> Relay {
-        Relay { parts, options, guard: Guard::default() }
+        Relay { parts, options, guard: Arc::default() }
     }
 
     /// Takes one mail to its answer. Also the way for mail of our own.
@@ -154,7 +159,7 @@ impl Relay {
             id: &id.to_string(),
             date: &record::date(accepted_at_ms),
         });
-        let tracking = admitted.tracking;
+        let (tracking, notes) = (admitted.tracking, admitted.notes());
         let recipe = record::freeze(&self.parts, &admitted, String::from_utf8_lossy(&received).into_owned());
         let recipe = recipe.ok_or_else(no_randomness)?;
         let (composer, raw) = (Arc::clone(&self.parts.composer), submission.mail.raw.clone());
@@ -167,7 +172,7 @@ impl Relay {
             composer.prepare(&raw, &recipe)
         };
         let prepared_in = begun.elapsed();
-        Ok(Job { id, accepted_at_ms, begun, submission, recipe, prepared, prepared_in, tracking })
+        Ok(Job { id, accepted_at_ms, begun, submission, recipe, prepared, prepared_in, tracking, notes })
     }
 }
 

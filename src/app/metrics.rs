@@ -61,7 +61,7 @@ impl MetricsText for Gauges {
         Box::pin(async move {
             counter!("waxseal_events_recorded_total").absolute(self.site.recorded());
             counter!("waxseal_events_lost_total").absolute(self.site.lost());
-            counter!("waxseal_events_refused_total").absolute(self.site.refused());
+            counter!("waxseal_events_withheld_total").absolute(self.site.withheld());
             counter!("waxseal_bad_tokens_total").absolute(self.site.bad_tokens());
             gauge!("waxseal_queue_mails").set(number(self.queue.depth() as u64));
             gauge!("waxseal_upstream_down").set(if self.courier.is_down() { 1.0 } else { 0.0 });
@@ -95,8 +95,8 @@ fn describe() {
     describe_counter!("waxseal_events_recorded_total", "Opens and clicks that are on record.");
     describe_counter!("waxseal_events_lost_total", "Opens and clicks that were not recorded; they were served.");
     describe_counter!(
-        "waxseal_events_refused_total",
-        "Opens and clicks served and not recorded, for the reader's browser says Sec-GPC or DNT."
+        "waxseal_events_withheld_total",
+        "Opens and clicks of people who do not want to be recorded; they were served and nothing was kept."
     );
     describe_counter!("waxseal_bad_tokens_total", "Requests with a token that does not open.");
     describe_gauge!("waxseal_queue_mails", "Mails that wait to be delivered.");

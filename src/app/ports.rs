@@ -54,6 +54,11 @@ pub(super) fn serve_admin(
             let (queue, courier) = (open.queue.clone(), Arc::clone(&open.courier));
             Arc::new(Gauges::new(reader, queue, courier, Arc::clone(&open.counters))) as Arc<dyn MetricsText>
         }),
+        privacy: Some(admin::Privacy {
+            consents: Arc::clone(&open.consents),
+            keyring: Arc::clone(&open.keyring),
+            consent: Arc::clone(&open.consent),
+        }),
         queue: Some(Arc::new(Keeper::new(open.queue.clone(), Arc::clone(&open.courier)))),
     }));
     let options = options(config);

@@ -14,6 +14,7 @@ pub(super) async fn reload(app: &mut App, new: Config) -> anyhow::Result<Vec<Str
     let keyring = open_keys(&app.config)?;
     app.open.keyring.store(Arc::new(with_org_sites(&app.config, keyring, app.open.settings.as_ref())?));
     app.open.ceiling.store(Arc::new(new.tracking));
+    app.open.consent.store(Arc::new(new.privacy.rule()));
     crate::geo::watch::refresh(&app.open.geo).await;
     app.shared.change_options(listener_options(&new));
     if let Some(tls) = &app.shared.tls {
@@ -23,6 +24,7 @@ pub(super) async fn reload(app: &mut App, new: Config) -> anyhow::Result<Vec<Str
     let mut lines: Vec<String> = difference.live.iter().map(|line| format!("changed {line}")).collect();
     lines.extend(difference.restart.iter().map(|line| format!("needs a restart: {line}")));
     app.config.tracking = new.tracking;
+    app.config.privacy = new.privacy;
     app.config.orgs = new.orgs;
     app.config.tls = new.tls;
     app.config.limits = new.limits;

@@ -6,6 +6,7 @@
 mod check;
 mod client;
 mod commands;
+mod csv;
 mod password;
 mod rewrite;
 mod serve;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{events, figures, inbox, keys, link, message, org, queue, user};
+use commands::{consent, events, figures, inbox, keys, link, message, org, privacy, queue, user};
 
 /// An SMTP relay you host yourself that tells you what happened to the mail you sent.
 #[derive(Debug, Parser)]
@@ -78,6 +79,12 @@ enum Command {
     /// The links of a mail that was sent: where they lead now
     #[command(subcommand)]
     Link(link::Command),
+    /// What recipients have said: grants and refusals, and what an organisation asks for
+    #[command(subcommand)]
+    Consent(consent::Command),
+    /// What is kept of one address
+    #[command(subcommand)]
+    Privacy(privacy::Command),
     /// The keys all links are sealed with
     #[command(subcommand)]
     Keys(keys::Command),
@@ -151,6 +158,8 @@ fn dispatch(Line { place, command }: Line) -> anyhow::Result<ExitCode> {
         Some(Command::Org(command)) => commands::ask(&place, async |client| org::run(client, command).await),
         Some(Command::Inbox(command)) => commands::ask(&place, async |client| inbox::run(client, command).await),
         Some(Command::Link(command)) => commands::ask(&place, async |client| link::run(client, command).await),
+        Some(Command::Consent(command)) => commands::ask(&place, async |client| consent::run(client, command).await),
+        Some(Command::Privacy(command)) => commands::ask(&place, async |client| privacy::run(client, command).await),
         Some(Command::Keys(command)) => commands::ask(&place, async |client| keys::run(client, command).await),
     }
 }
@@ -221,6 +230,20 @@ mod tests {
             ("link restore 00000000000000a1 70000", false),
             ("inbox list", true),
             ("inbox show 20261123T200007Z-a1", true),
+            // what recipients said: a note needs its source, an erasure a yes
+            ("consent list --org acme --json", true),
+            ("consent show a@b.example --org acme", true),
+            ("consent grant a@b.example --org acme --source form --wording yes --at 2026-11-23T20:00:00Z", true),
+            ("consent grant a@b.example --org acme", false),
+            ("consent refuse a@b.example --org acme --source call", true),
+            ("consent withdraw a@b.example --source call", false),
+            ("consent import grants.csv --org acme", true),
+            ("consent rule --org acme", true),
+            ("consent rule --org acme --consent required --without-consent aggregate --footer default", true),
+            ("consent rule --org acme --consent maybe", false),
+            ("privacy export a@b.example", true),
+            ("privacy erase a@b.example", false),
+            ("privacy erase a@b.example --org acme --yes", true),
             ("keys rotate", true),
             ("fly", false),
         ];

@@ -35,7 +35,7 @@ pub use keeping::OrgEvents;
 pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, ListenerTls};
 pub use org::OrgConfig;
-pub use privacy::{Consent, GeoConfig, PrivacyConfig};
+pub use privacy::{GeoConfig, PrivacyConfig};
 pub use problem::{Problem, Severity};
 pub use server::{ServerConfig, TlsConfig};
 pub use spool::SpoolConfig;

@@ -6,6 +6,7 @@ use super::file::{File, Section};
 use super::keeping::{self, OrgEvents};
 use super::problem::Wrong;
 use super::values::{self, BaseUrl};
+use crate::settings::privacy::OrgPrivacy;
 use crate::settings::{Choice, Keeping, Managed, Mode, Org, OrgName, Quotes, Tracking, VisibleUrls};
 
 /// What `[tracking]` says when nothing is written there: what waxseal is for. Text links stay as typed.
@@ -122,6 +123,7 @@ fn fresh(name: &OrgName) -> Org {
         excluded_hosts: Vec::new(),
         rules_off: Vec::new(),
         own_networks: Vec::new(),
+        privacy: OrgPrivacy::default(),
         keeping: Keeping::default(),
     }
 }

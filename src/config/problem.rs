@@ -288,7 +288,7 @@ pub enum Wrong {
     },
     /// Consent was not decided.
     #[error(
-        "is not set, and with upstream.mode = \"smtp\" real people are tracked; set privacy.consent = \"none\" to say that you may track them without asking, or set tracking.opens and tracking.links to \"off\""
+        "is not set, and with upstream.mode = \"smtp\" real people are tracked; set privacy.consent = \"none\" to say that you may track them without asking, or \"required\" to track only who has agreed, or set tracking.opens and tracking.links to \"off\""
     )]
     ConsentNotSet,
     /// `localhost` towards the world.

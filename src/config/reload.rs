@@ -3,6 +3,7 @@
 use super::limits::Takes;
 use super::{Config, LimitsConfig, OrgConfig, TlsConfig};
 use crate::settings::Tracking;
+use crate::settings::privacy::Consent;
 
 /// The part of a config that changes while the program runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,9 @@ impl Config {
         compare(live, "tracking.opens", &self.tracking.opens, &new.tracking.opens);
         compare(live, "tracking.links", &self.tracking.links, &new.tracking.links);
         compare(live, "tracking.text_links", &self.tracking.text_links, &new.tracking.text_links);
+        let consent = |config: &Config| config.privacy.consent.map_or("not set", Consent::as_str);
+        compare(live, "privacy.consent", consent(self), consent(new));
+        compare(live, "privacy.without_consent", &self.privacy.without_consent, &new.privacy.without_consent);
         compare(live, "tls.certificate", &self.tls.certificate.display(), &new.tls.certificate.display());
         compare(live, "tls.private_key", &self.tls.private_key.display(), &new.tls.private_key.display());
         for old in &self.orgs {
@@ -84,9 +88,6 @@ impl Config {
         compare(restart, "web.admin", &self.web.admin, &new.web.admin);
         if self.web.trusted_proxies != new.web.trusted_proxies {
             restart.push("web.trusted_proxies: changed".to_owned());
-        }
-        if self.privacy != new.privacy {
-            restart.push("[privacy]: changed".to_owned());
         }
         if self.geo != new.geo {
             restart.push("[geo]: changed".to_owned());
@@ -131,6 +132,7 @@ mod tests {
             ("", "[tracking]\nopens = \"individual\"", &[], &[]),
             // Live: the ceiling, TLS files, organisations, limits of what begins next.
             ("", "[tracking]\nopens = \"off\"", &["tracking.opens: individual → off"], &[]),
+            ("", "[privacy]\nconsent = \"required\"", &["privacy.consent: not set → required"], &[]),
             ("", "[tls]\ncertificate = \"b\"", &["tls.certificate: /c/certs/relay.crt → /c/b"], &[]),
             ("", "[[org]]\nname = \"a\"\ndomains = [\"a.example\"]", &["[[org]] a: new"], &[]),
             (

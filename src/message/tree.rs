@@ -279,10 +279,13 @@ impl Walk<'_> {
     /// Ends the leaf and every multipart from `level` on at `end`.
     fn finish(&mut self, end: usize, level: usize) {
         let ended = self.open.split_off(level.min(self.open.len()));
-        for number in ended.iter().map(|open| open.part).chain(self.leaf.take()) {
+        let mut end = end;
+        for number in self.leaf.take().into_iter().chain(ended.iter().rev().map(|open| open.part)) {
             if let Some(part) = self.parts.get_mut(number) {
-                // A delimiter right after the header: the body is empty, not of negative length.
-                part.body.end = end.max(part.body.start);
+                // A delimiter right after the header: the body is empty, not of negative length, and the multipart
+                // around it reaches as far.
+                end = end.max(part.body.start);
+                part.body.end = end;
             }
         }
     }

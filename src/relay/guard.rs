@@ -27,6 +27,10 @@ const ENTRIES_MAX: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key([u8; 32]);
 
+/// An earlier submission of the same mail did not end in time: whether its recipients have it is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StillRunning;
+
 /// Recipients (raw paths) an earlier submission has taken care of.
 type Done = HashSet<Vec<u8>>;
 
@@ -86,16 +90,23 @@ impl Key {
 }
 
 impl Guard {
-    /// Takes the entry of this mail, waiting for an earlier submission of it that still runs. `None`: too many entries,
-    /// or the earlier one did not end within `patience`.
-    pub(crate) async fn claim(&self, key: Key, now: Instant, patience: Duration) -> Option<Claim> {
-        let done = self.entry(&key, now)?;
-        let mut done = tokio::time::timeout(patience, done.lock_owned()).await.ok()?;
+    /// Takes the entry of this mail, waiting for an earlier submission of it that still runs. `None`: too many entries.
+    ///
+    /// # Errors
+    /// [`StillRunning`].
+    pub(crate) async fn claim(
+        &self,
+        key: Key,
+        now: Instant,
+        patience: Duration,
+    ) -> Result<Option<Claim>, StillRunning> {
+        let Some(done) = self.entry(&key, now) else { return Ok(None) };
+        let mut done = tokio::time::timeout(patience, done.lock_owned()).await.map_err(|_| StillRunning)?;
         if self.was_seen(&key) {
             // They know that it was taken: the same mail again is meant to be sent again.
             done.clear();
         }
-        Some(Claim { key, done })
+        Ok(Some(Claim { key, done }))
     }
 
     fn was_seen(&self, key: &Key) -> bool {
@@ -171,12 +182,12 @@ mod tests {
     }
 
     async fn ends(guard: &Guard, key: Key, seen: Seen) {
-        let claim = guard.claim(key, Instant::now(), PATIENCE).await.unwrap();
+        let claim = guard.claim(key, Instant::now(), PATIENCE).await.unwrap().unwrap();
         guard.release(claim, [b"b@ok.test".to_vec()], seen, Instant::now());
     }
 
     async fn is_done(guard: &Guard, key: Key, recipient: &[u8]) -> bool {
-        guard.claim(key, Instant::now(), PATIENCE).await.unwrap().is_done(recipient)
+        guard.claim(key, Instant::now(), PATIENCE).await.unwrap().unwrap().is_done(recipient)
     }
 
     /// Only who may have missed the answer is guarded; another mail, sender or recipient never is.
@@ -201,11 +212,20 @@ mod tests {
     #[tokio::test]
     async fn a_second_submission_waits_for_the_first() {
         let guard = Arc::new(Guard::default());
-        let first = guard.claim(key("mail", "ana"), Instant::now(), PATIENCE).await.unwrap();
+        let first = guard.claim(key("mail", "ana"), Instant::now(), PATIENCE).await.unwrap().unwrap();
         let other = Arc::clone(&guard);
         let second = tokio::spawn(async move { is_done(&other, key("mail", "ana"), b"b@ok.test").await });
         tokio::task::yield_now().await;
         guard.release(first, [b"b@ok.test".to_vec()], Seen::PerhapsNot, Instant::now());
         assert!(second.await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends() {
+        let guard = Guard::default();
+        let first = guard.claim(key("mail", "ana"), Instant::now(), PATIENCE).await.unwrap().unwrap();
+        assert!(guard.claim(key("mail", "ana"), Instant::now(), PATIENCE).await.is_err());
+        guard.release(first, [], Seen::PerhapsNot, Instant::now());
+        assert!(guard.claim(key("mail", "ana"), Instant::now(), PATIENCE).await.is_ok());
     }
 }

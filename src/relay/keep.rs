@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::attempts::{self, Attempt, InFlight, Standings};
-use super::guard::{Claim, Key, Seen};
+use super::guard::{Claim, Key, Seen, StillRunning};
 use super::{Job, Relay, record};
 use crate::deliver::decision::{Decision, Standing, decide};
 use crate::deliver::encode::TwoForms;
@@ -27,7 +27,13 @@ const LATE: Duration = Duration::from_secs(10);
 
 /// Takes a frozen job to its answer.
 pub(super) async fn deliver_and_answer(relay: &Relay, mut job: Job) -> Reply {
-    let claim = claim(relay, &job).await;
+    let claim = match claim(relay, &job).await {
+        Ok(claim) => claim,
+        Err(StillRunning) => {
+            tracing::warn!(message.id = %job.id, "the same mail, sent before, is still being handed on: its client is to send it later");
+            return Reply::internal_error();
+        }
+    };
     let is_done = |job: &Job, position: usize| {
         let path = job.submission.mail.envelope.recipients.get(position).map(|r| r.path.0.as_bytes());
         claim.as_ref().zip(path).is_some_and(|(claim, path)| claim.is_done(path))
@@ -63,11 +69,11 @@ async fn conclude(relay: &Relay, job: Job, standings: Standings, claim: Option<C
         true => Decision::Answer(Reply::internal_error()),
         false => decide(&standings.all, standings.canary_stopped, &job.id.to_string()),
     };
-    let reply = match decision {
-        Decision::Answer(reply) => reply,
+    let (reply, kept) = match decision {
+        Decision::Answer(reply) => (reply, false),
         Decision::Keep(reply) => match keep(relay, &job, &standings.all).await {
-            Ok(()) => reply,
-            Err(reply) => reply,
+            Ok(()) => (reply, true),
+            Err(reply) => (reply, false),
         },
     };
     log(relay, &job, &standings.all, &reply);
@@ -78,12 +84,37 @@ async fn conclude(relay: &Relay, job: Job, standings: Standings, claim: Option<C
         false => Seen::Unless(job.submission.client_gone.clone()),
     };
     let taken: Vec<Vec<u8>> = taken_care_of(&job, &standings.all, reply.is_positive());
-    if let Some(claim) = claim {
-        relay.guard.release(claim, taken, seen, std::time::Instant::now());
-    }
     report_relayed(relay, &job, &standings.all).await;
-    hand_over(relay, &job, standings.in_flight);
+    match claim {
+        Some(claim) if !kept && !standings.in_flight.is_empty() => {
+            remember_later(relay, &job, claim, taken, standings.in_flight);
+        }
+        Some(claim) => {
+            relay.guard.release(claim, taken, seen, std::time::Instant::now());
+            hand_over(relay, &job, standings.in_flight);
+        }
+        None => hand_over(relay, &job, standings.in_flight),
+    }
     reply
+}
+
+/// No record holds what still runs, and its client will send again: the guard alone learns who has the mail in the end.
+/// Until then the claim is held, so that the same mail waits.
+fn remember_later(relay: &Relay, job: &Job, claim: Claim, mut taken: Vec<Vec<u8>>, in_flight: Vec<InFlight>) {
+    let paths: Vec<Vec<u8>> =
+        job.submission.mail.envelope.recipients.iter().map(|r| r.path.0.as_bytes().to_vec()).collect();
+    let guard = Arc::clone(&relay.guard);
+    tokio::spawn(async move {
+        for InFlight { positions, attempt } in in_flight {
+            let fates = attempts::fates_of(attempt.await, positions.len());
+            for (position, fate) in positions.into_iter().zip(fates) {
+                if matches!(fate, Fate::Accepted { .. }) {
+                    taken.extend(paths.get(position).cloned());
+                }
+            }
+        }
+        guard.release(claim, taken, Seen::PerhapsNot, std::time::Instant::now());
+    });
 }
 
 /// No dot has left for anybody.
@@ -91,10 +122,10 @@ fn nobody_has_it(standings: &[Standing]) -> bool {
     standings.iter().all(|s| matches!(s, Standing::Untried | Standing::Done(Fate::Deferred { .. })))
 }
 
-async fn claim(relay: &Relay, job: &Job) -> Option<Claim> {
+async fn claim(relay: &Relay, job: &Job) -> Result<Option<Claim>, StillRunning> {
     let mail = &job.submission.mail;
     let has = |name| header::fields(&mail.raw, 0).any(|field| field.is(&mail.raw, name));
-    let key = Key::of(&job.submission.submitter, mail, has("Message-ID") && has("Date"))?;
+    let Some(key) = Key::of(&job.submission.submitter, mail, has("Message-ID") && has("Date")) else { return Ok(None) };
     relay.guard.claim(key, std::time::Instant::now(), relay.options.keep_by).await
 }
 

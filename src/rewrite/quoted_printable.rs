@@ -1,7 +1,8 @@
 //! Quoted-printable (RFC 2045 §6.7), line by line: only the encoded lines that hold an edit are written anew.
 //!
 //! Octets of such a line that are not edited keep the spelling they had (`=3d` stays `=3d`); soft breaks stand at 76;
-//! the line end that closes it stays as it was. A `=` that begins no escape is read as itself, as clients do, but an
+//! the line end that closes it stays as it was. A line that we begin never starts with `-` nor with a token's own
+//! character, or it could read as a boundary delimiter (RFC 2046 §5.1.1). A `=` that begins no escape is read as itself, as clients do, but an
 //! edit that would replace one is refused: two decoders could see two links there.
 
 use std::ops::Range;
@@ -158,7 +159,7 @@ impl Decoded {
         while let Some(group) = self.group(&made, first) {
             out.source(at..group.raw.start);
             let source = raw.get(group.raw.clone()).unwrap_or_default();
-            let mut writer = Writer { out, column: 0, crlf: self.crlf, slots };
+            let mut writer = Writer { out, column: 0, begun: false, crlf: self.crlf, slots };
             writer.group(source, group.content, made.get(first..group.next).unwrap_or_default());
             (at, first) = (group.raw.end, group.next);
         }
@@ -204,6 +205,8 @@ struct Group {
 struct Writer<'a> {
     out: &'a mut Segments,
     column: usize,
+    /// Whether what starts this line started none in the source.
+    begun: bool,
     crlf: bool,
     slots: &'a [Slot],
 }
@@ -230,7 +233,9 @@ impl Writer<'_> {
                 let skipping = at < skip_to;
                 let stop = if skipping { skip_to } else { edits.peek().map_or(usize::MAX, |edit| edit.range.start) };
                 let (run, octets) = spelled(text, stop - at);
-                if !skipping {
+                if skipping {
+                    self.begun |= self.column == 0;
+                } else {
                     self.kept(run);
                 }
                 at += octets;
@@ -248,6 +253,11 @@ impl Writer<'_> {
     fn kept(&mut self, mut text: &[u8]) {
         while !text.is_empty() {
             self.room(3.min(text.len()));
+            if let Some(later) = text.strip_prefix(b"-").filter(|_| self.at_new_line()) {
+                self.escape(b'-');
+                text = later;
+                continue;
+            }
             let mut take = text.len().min(LINE_CHARS_MAX - 1 - self.column);
             if take < text.len() {
                 // not in the middle of an escape
@@ -265,14 +275,21 @@ impl Writer<'_> {
         match piece {
             // Nothing in it needs spelling out, so it is laid out as text that stands already.
             Piece::Text(text) if text.iter().all(|b| matches!(b, b'!'..=b'<' | b'>'..=b'~')) => self.kept(text),
-            Piece::Text(text) => text.iter().for_each(|octet| self.octet(*octet)),
+            Piece::Text(text) => text.split_inclusive(|b| *b == b'\n').for_each(|line| self.new_line(line)),
             Piece::Token(slot) => {
                 let chars = self.slots.get(*slot).map_or(0, |slot| slot.chars);
                 let mut from = 0;
                 while from < chars {
                     self.room(1);
+                    if self.at_new_line() {
+                        self.out.escaped_token(*slot, from);
+                        self.column += 3;
+                        from += 1;
+                    }
                     let to = chars.min(from + LINE_CHARS_MAX - 1 - self.column);
-                    self.out.token(*slot, from..to);
+                    if from < to {
+                        self.out.token(*slot, from..to);
+                    }
                     self.column += to - from;
                     from = to;
                 }
@@ -280,19 +297,41 @@ impl Writer<'_> {
         }
     }
 
+    /// A line that we put in, with its end if it has one.
+    fn new_line(&mut self, line: &[u8]) {
+        let (text, end) = line.split_at(line.len() - line_end_len(line));
+        text.iter().for_each(|octet| self.octet(*octet));
+        if !end.is_empty() {
+            self.spell_last_space();
+            self.out.text(if self.crlf { b"\r\n" } else { b"\n" });
+            self.column = 0;
+        }
+    }
+
     fn octet(&mut self, octet: u8) {
         match octet {
             b' '..=b'<' | b'>'..=b'~' => {
                 self.room(1);
+                if octet == b'-' && self.at_new_line() {
+                    return self.escape(octet);
+                }
                 self.out.text(&[octet]);
                 self.column += 1;
             }
             _ => {
                 self.room(3);
-                self.out.text(format!("={octet:02X}").as_bytes());
-                self.column += 3;
+                self.escape(octet);
             }
         }
+    }
+
+    fn escape(&mut self, octet: u8) {
+        self.out.text(format!("={octet:02X}").as_bytes());
+        self.column += 3;
+    }
+
+    fn at_new_line(&self) -> bool {
+        self.begun && self.column == 0
     }
 
     /// A soft break where `chars` more and a `=` would not fit.
@@ -300,20 +339,26 @@ impl Writer<'_> {
         if self.column + chars > LINE_CHARS_MAX - 1 {
             self.out.text(if self.crlf { b"=\r\n" } else { b"=\n" });
             self.column = 0;
+            self.begun = true;
         }
     }
 
     /// The end of an encoded line as it stood. What is white space before it now is spelled out, or it would be lost.
     fn line_end(&mut self, split: &Split<'_>) {
-        if !split.soft
-            && let Some(space) = self.out.pop_space()
-        {
-            self.column -= 1;
-            self.room(3);
-            self.out.text(format!("={space:02X}").as_bytes());
+        if !split.soft {
+            self.spell_last_space();
         }
         self.out.text(split.end);
         self.column = 0;
+        self.begun = false;
+    }
+
+    fn spell_last_space(&mut self) {
+        if let Some(space) = self.out.pop_space() {
+            self.column = self.column.saturating_sub(1);
+            self.room(3);
+            self.escape(space);
+        }
     }
 }
 
@@ -419,6 +464,45 @@ mod tests {
             expected.splice(at..at, "inserted text, éé".bytes());
             assert_eq!(decode(written.as_bytes(), 0..written.len()).content, expected);
         }
+    }
+
+    /// RFC 2046 §5.1.1: a delimiter is a line that begins with two hyphens.
+    #[test]
+    fn no_line_that_we_begin_starts_with_a_hyphen() {
+        let dashes = "-".repeat(200);
+        let rows: &[(&str, Range<usize>, &str)] =
+            &[("x", 0..0, &dashes), ("x", 0..0, &format!("{dashes} é")), (&dashes, 9..10, "+"), ("a--b", 0..1, "")];
+        for (source, edit, put) in rows {
+            let written = encode(source, &[(edit.clone(), put)]);
+            let ours =
+                if *source == dashes { written.lines().skip(1).collect() } else { written.lines().collect::<Vec<_>>() };
+            assert!(ours.len() > 1 || source.len() < 9, "{written}");
+            assert!(!ours.iter().any(|line| line.starts_with('-') && !put.starts_with('-')), "{written}");
+            assert!(!written.lines().skip(1).any(|line| line.starts_with('-')), "{written}");
+            let mut expected = source.as_bytes().to_vec();
+            expected.splice(edit.clone(), put.bytes());
+            assert_eq!(decode(written.as_bytes(), 0..written.len()).content, expected);
+        }
+        // what starts the source's own line stays as it is spelt
+        assert_eq!(encode("--b x", &[(4..5, "y")]), "--b y");
+        // a token is spelled out where it begins a line, whatever it will be
+        let decoded = decode(b"x", 0..1);
+        let edit = Edit::plain(0..0, When::Always, vec![Piece::Token(0)]);
+        let slots = [Slot { kind: crate::token::Kind::Click, link: 1, payload: String::new(), chars: 160 }];
+        let mut out = Segments::default();
+        decoded.encode(b"x", &[edit], Variant::NONE, &slots, &mut out);
+        let token = |list: &[Segment]| list.iter().filter(|s| matches!(s, Segment::EscapedToken { .. })).count();
+        let list = out.into_list();
+        assert_eq!(token(&list), 2, "{list:?}");
+        let body = super::super::segment::render(&bytes::Bytes::from_static(b"x"), &list, &slots, &["-".repeat(160)]);
+        let written = body.unwrap().chunks.concat();
+        assert_eq!(decode(&written, 0..written.len()).content, format!("{}x", "-".repeat(160)).into_bytes());
+        assert!(
+            written
+                .split(|b| *b == b'\n')
+                .skip(1)
+                .all(|line| line.starts_with(b"=2D") && line.trim_ascii_end().len() <= 76)
+        );
     }
 
     proptest::proptest! {

@@ -20,6 +20,8 @@ pub(super) enum Segment {
     Text(Vec<u8>),
     /// These characters of a slot's token (quoted-printable may break a token over lines).
     Token { slot: usize, chars: Range<usize> },
+    /// One character of a slot's token as `=XX`: it begins an encoded line.
+    EscapedToken { slot: usize, at: usize },
     /// A base64 window that holds tokens.
     Base64(Window),
 }
@@ -29,7 +31,7 @@ impl Segment {
     pub(super) fn slots(&self) -> Vec<usize> {
         match self {
             Segment::Source(_) | Segment::Text(_) => Vec::new(),
-            Segment::Token { slot, .. } => vec![*slot],
+            Segment::Token { slot, .. } | Segment::EscapedToken { slot, .. } => vec![*slot],
             Segment::Base64(window) => window.holes.iter().map(|hole| hole.slot).collect(),
         }
     }
@@ -106,6 +108,10 @@ pub(super) fn render(
             Segment::Source(range) => own.extend_from_slice(raw.get(range.clone()).unwrap_or_default()),
             Segment::Text(text) => own.extend_from_slice(text),
             Segment::Token { slot, chars } => own.extend_from_slice(part(tokens, slots, *slot, chars)?),
+            Segment::EscapedToken { slot, at } => {
+                let octet = part(tokens, slots, *slot, &(*at..at + 1))?.first().ok_or(WrongTokenLength)?;
+                own.extend_from_slice(format!("={octet:02X}").as_bytes());
+            }
             Segment::Base64(window) => window.render(&mut own, slots, tokens)?,
         }
         match marks.last_mut() {
@@ -132,6 +138,7 @@ fn own_len(segments: &[Segment], slots: &[Slot]) -> usize {
         Segment::Source(range) => range.len(),
         Segment::Text(text) => text.len(),
         Segment::Token { chars, .. } => chars.len(),
+        Segment::EscapedToken { .. } => 3,
         Segment::Base64(window) => window.template.len() * 3 / 2 + slots.len(),
     };
     segments.iter().map(len).sum()
@@ -208,6 +215,11 @@ impl Segments {
             }
             _ => self.list.push(Segment::Token { slot, chars }),
         }
+    }
+
+    /// One character of a token, spelled out.
+    pub(super) fn escaped_token(&mut self, slot: usize, at: usize) {
+        self.list.push(Segment::EscapedToken { slot, at });
     }
 
     /// Takes back a space or tab written last as text.

@@ -3,6 +3,7 @@
 //! **Invariant:** a setting may only be narrowed on its way down (DESIGN, promise 10): ceiling → org → user → header → recipient.
 
 mod keeping;
+pub mod privacy;
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +11,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 pub use keeping::{EVENTS_DAYS_MAX, Keeping, NotAPlaceDetail, PlaceDetail};
+use privacy::OrgPrivacy;
 
 /// How much is recorded of one kind of event. Ordered: `Off < Aggregate < Individual`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -169,6 +171,8 @@ pub struct Org {
     pub rules_off: Vec<String>,
     /// Networks whose events are its own people's, besides the one a mail was submitted from.
     pub own_networks: Vec<IpNet>,
+    /// Consent, footer and preference page.
+    pub privacy: OrgPrivacy,
     /// What it keeps of its readers' events.
     pub keeping: Keeping,
 }

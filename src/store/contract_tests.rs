@@ -6,7 +6,7 @@ use super::history::{Options, SqliteHistory};
 use super::memory::MemoryHistory;
 use super::record::{
     CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, DeliveryState, Expiry, LinkRecord,
-    Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, RecipientRecord, Recording,
+    Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, Reader, RecipientRecord, Recording,
 };
 use super::{HistoryStore, Inserted, TimelineFilter};
 use crate::event::{Event, EventKind, Rule, Verdict, Via};
@@ -384,7 +384,11 @@ async fn what_is_known_of_copies() {
             (21, delivery(DeliveryState::Deferred, 60)),
         ];
         store.settle(MessageId(1), outcomes).await.unwrap();
-        let known = |recipients, accepted_at_ms, waiting_since_ms| CopyFacts {
+        let reader = |index, opens| {
+            let address = format!("r{index}@example.com");
+            Some(Reader { address, opens, links: Mode::Individual })
+        };
+        let known = |recipients, accepted_at_ms, waiting_since_ms, reader| CopyFacts {
             org: "acme".parse().unwrap(),
             network_hash: Some([1, 2, 3, 4, 5, 6, 7, 8]),
             links: 2,
@@ -392,15 +396,16 @@ async fn what_is_known_of_copies() {
             accepted_at_ms,
             waiting_since_ms,
             settled: waiting_since_ms.is_none(),
+            reader,
             past: Vec::new(),
         };
         let ids = [(1, 9), (1, 7), (1, 20), (1, 1000), (404, 9)];
         let ids = ids.map(|(message, copy_index)| CopyId { message: MessageId(message), copy_index });
         let expected = [
-            Some(known(1, Some(40), None)),
-            Some(known(1, None, Some(5))),
-            Some(known(2, Some(50), Some(60))),
-            Some(known(0, None, None)),
+            Some(known(1, Some(40), None, reader(9, Mode::Individual))),
+            Some(known(1, None, Some(5), reader(7, Mode::Aggregate))),
+            Some(known(2, Some(50), Some(60), None)),
+            Some(known(0, None, None, None)),
             None,
         ];
         assert_eq!(store.copies(ids.to_vec(), None).await.unwrap(), expected);
@@ -410,6 +415,46 @@ async fn what_is_known_of_copies() {
             let settled = state == DeliveryState::Refused;
             assert_eq!((facts.accepted_at_ms, facts.waiting_since_ms, facts.settled), (None, None, settled));
         }
+    })
+    .await;
+}
+
+/// Found however it is spelled; erased from the row and from the events of a copy of its own, and from nothing else.
+#[tokio::test]
+async fn one_address_is_found_and_made_nobodys() {
+    against_both(|store| async move {
+        store.insert(record(1)).await.unwrap();
+        store.insert(MessageRecord { org: "beta".parse().unwrap(), accepted_at_ms: 6, ..record(2) }).await.unwrap();
+        let all = [(1, 9), (1, 7), (1, 20), (2, 9)];
+        store.record(all.map(|(id, copy)| event(id, copy, EventKind::Click, Verdict::Person)).to_vec()).await.unwrap();
+        let held =
+            |address: &str, org: Option<&str>| store.held(address.to_owned(), org.map(|org| org.parse().unwrap()), 100);
+        let found = held("R9@Example.COM", None).await.unwrap();
+        let seen: Vec<_> = found.iter().map(|held| (held.message.0, held.recipient.index, held.events.len())).collect();
+        assert_eq!(seen, [(1, 9, 1), (2, 9, 1)], "newest first");
+        assert_eq!(held("\"r9\"@example.com.", Some("beta")).await.unwrap(), found[1..]);
+        assert_eq!(held("r9@example.org", None).await.unwrap(), []);
+        // of a shared copy nobody knows who opened it
+        assert_eq!(held("r20@example.com", None).await.unwrap()[0].events, []);
+
+        store.erase(vec![(MessageId(1), 9), (MessageId(1), 20), (MessageId(404), 1)]).await.unwrap();
+        assert_eq!(held("r9@example.com", None).await.unwrap(), found[1..]);
+        let after = store.message(MessageId(1)).await.unwrap().unwrap();
+        let addresses: Vec<&str> = after.recipients.iter().map(|r| r.address.as_str()).collect();
+        assert_eq!(addresses, ["", "r7@example.com", "r21@example.com", ""]);
+        assert_eq!(after.links, record(1).links, "links stay");
+        let of_message = TimelineFilter { message: Some(MessageId(1)), limit: 9, ..TimelineFilter::default() };
+        let events: Vec<Event> = store.timeline(of_message).await.unwrap().into_iter().map(|e| e.event).collect();
+        assert_eq!(
+            (events[0].country.as_deref(), events[0].network_hash, events[0].at_ms % 86_400_000),
+            (None, None, 0)
+        );
+        assert_eq!(events[1].country.as_deref(), Some("IT"), "another copy's");
+        // what comes later names nobody either
+        store.record(vec![event(1, 9, EventKind::Click, Verdict::Person)]).await.unwrap();
+        let of_message = TimelineFilter { message: Some(MessageId(1)), limit: 9, ..TimelineFilter::default() };
+        let later = store.timeline(of_message).await.unwrap().pop().unwrap();
+        assert_eq!((later.event.country, later.recipient), (None, None));
     })
     .await;
 }

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Override;
+use super::people::LedgerEntry;
+use crate::settings::privacy::{Act, Consent, Footer, Noted, OrgPrivacy, Standing};
 use crate::settings::{Choice, Keeping, Managed, Mode, Org, OrgName, Quotes, Role, User, VisibleUrls};
 
 /// The only version so far.
@@ -47,6 +49,30 @@ pub(super) fn decode_override(value: &[u8]) -> Result<Override, Unreadable> {
     Ok(decode::<OverrideV1>(value)?.destination.map_or(Override::Withdrawn, Override::Destination))
 }
 
+/// How a person stands, encoded.
+pub(super) fn encode_standing(standing: &Standing) -> Result<Vec<u8>, Unreadable> {
+    let Standing { stopped, noted, changed_at_ms, acts } = *standing;
+    encode(&StandingV1 { stopped, noted: noted.as_str().to_owned(), changed_at_ms, acts })
+}
+
+/// Reads [`encode_standing`].
+pub(super) fn decode_standing(value: &[u8]) -> Result<Standing, Unreadable> {
+    let StandingV1 { stopped, noted, changed_at_ms, acts } = decode(value)?;
+    Ok(Standing { stopped, noted: parse(&noted, "standing", Noted::parse)?, changed_at_ms, acts })
+}
+
+/// A line of the ledger, encoded.
+pub(super) fn encode_entry(entry: &LedgerEntry) -> Result<Vec<u8>, Unreadable> {
+    let LedgerEntry { at_ms, act, source, wording } = entry.clone();
+    encode(&EntryV1 { at_ms, act: act.as_str().to_owned(), source, wording })
+}
+
+/// Reads [`encode_entry`].
+pub(super) fn decode_entry(value: &[u8]) -> Result<LedgerEntry, Unreadable> {
+    let EntryV1 { at_ms, act, source, wording } = decode(value)?;
+    Ok(LedgerEntry { at_ms, act: parse(&act, "act", Act::parse)?, source, wording })
+}
+
 fn encode(value: &impl Serialize) -> Result<Vec<u8>, Unreadable> {
     let mut bytes = vec![VERSION_1];
     serde_json::to_writer(&mut bytes, value).map_err(|e| e.to_string())?;
@@ -86,8 +112,43 @@ struct OrgV1 {
     rules_off: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     own_networks: Vec<String>,
+    #[serde(default, skip_serializing_if = "PrivacyV1::is_default")]
+    privacy: PrivacyV1,
     #[serde(default, skip_serializing_if = "KeepingV1::is_default")]
     keeping: KeepingV1,
+}
+
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PrivacyV1 {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shown_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    without_consent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    footer: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StandingV1 {
+    stopped: bool,
+    noted: String,
+    changed_at_ms: i64,
+    acts: u16,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryV1 {
+    at_ms: i64,
+    act: String,
+    source: String,
+    wording: String,
 }
 
 /// What is left out is as by default.
@@ -191,6 +252,7 @@ impl From<&Org> for OrgV1 {
             excluded_hosts: org.excluded_hosts.clone(),
             rules_off: org.rules_off.clone(),
             own_networks: org.own_networks.iter().map(ToString::to_string).collect(),
+            privacy: PrivacyV1::from(&org.privacy),
             keeping: org.keeping.into(),
         }
     }
@@ -223,7 +285,42 @@ impl TryFrom<OrgV1> for Org {
                 .iter()
                 .map(|text| parse(text, "network", |t| t.parse().ok()))
                 .collect::<Result<_, _>>()?,
+            privacy: stored.privacy.try_into()?,
             keeping: stored.keeping.try_into()?,
+        })
+    }
+}
+
+impl PrivacyV1 {
+    fn is_default(&self) -> bool {
+        *self == PrivacyV1::default()
+    }
+}
+
+impl From<&OrgPrivacy> for PrivacyV1 {
+    fn from(privacy: &OrgPrivacy) -> PrivacyV1 {
+        PrivacyV1 {
+            shown_name: privacy.shown_name.clone(),
+            page_text: privacy.page_text.clone(),
+            consent: privacy.consent.map(|consent| consent.to_string()),
+            without_consent: privacy.without_consent.map(|mode| mode.to_string()),
+            footer: privacy.footer.as_ref().map(|footer| footer.as_str().to_owned()),
+        }
+    }
+}
+
+impl TryFrom<PrivacyV1> for OrgPrivacy {
+    type Error = Unreadable;
+    fn try_from(stored: PrivacyV1) -> Result<OrgPrivacy, Unreadable> {
+        fn read<T: std::str::FromStr>(text: Option<String>, what: &str) -> Result<Option<T>, Unreadable> {
+            text.map(|text| parse(&text, what, |t| t.parse().ok())).transpose()
+        }
+        Ok(OrgPrivacy {
+            shown_name: stored.shown_name,
+            page_text: stored.page_text,
+            consent: read::<Consent>(stored.consent, "consent")?,
+            without_consent: read::<Mode>(stored.without_consent, "mode")?,
+            footer: read::<Footer>(stored.footer, "footer")?,
         })
     }
 }
@@ -291,6 +388,13 @@ pub(super) mod tests {
             excluded_hosts: vec!["intranet.example".to_owned()],
             rules_off: vec!["instant".to_owned()],
             own_networks: vec!["198.51.100.0/24".parse().unwrap()],
+            privacy: OrgPrivacy {
+                shown_name: Some("Acme \u{dc}".to_owned()),
+                page_text: Some("Ask us.".to_owned()),
+                consent: Some(Consent::Required),
+                without_consent: Some(Mode::Aggregate),
+                footer: Some("See [here]".parse().unwrap()),
+            },
             keeping: Keeping {
                 place: PlaceDetail::Country,
                 raw_evidence: true,
@@ -332,11 +436,24 @@ pub(super) mod tests {
         let stored = b"\x01{\"name\":\"acme\",\"domains\":[\"example.com\",\"xn--bcher-kva.example\"],\"choice\":{\"opens\":\"aggregate\",\
             \"links\":\"off\",\"text_links\":false},\"managed\":[\"org\",\"links\",\"text_links\"],\"tracking_url\":\"https://t.example.com\",\
             \"former_urls\":[\"https://old.example.com\"],\"visible_urls\":\"leave\",\"quotes\":\"leave\",\"excluded_hosts\":[\"intranet.example\"]}";
-        let without =
-            Org { rules_off: Vec::new(), own_networks: Vec::new(), keeping: Keeping::default(), ..org("acme") };
+        let without = Org {
+            rules_off: Vec::new(),
+            own_networks: Vec::new(),
+            privacy: OrgPrivacy::default(),
+            keeping: Keeping::default(),
+            ..org("acme")
+        };
         assert_eq!(decode_org(stored), Ok(without.clone()), "what was added since is as by default");
         assert_eq!(encode_org(&without).unwrap(), stored, "and takes no room");
         assert_eq!(decode_override(b"\x01{\"destination\":null}"), Ok(Override::Withdrawn));
+        let stored = b"\x01{\"stopped\":true,\"noted\":\"withdrawn\",\"changed_at_ms\":7,\"acts\":3}";
+        let standing = Standing { stopped: true, noted: Noted::Withdrawn, changed_at_ms: 7, acts: 3 };
+        assert_eq!(decode_standing(stored), Ok(standing));
+        assert_eq!(encode_standing(&standing).as_deref(), Ok(&stored[..]));
+        let stored = b"\x01{\"at_ms\":7,\"act\":\"grant\",\"source\":\"form\",\"wording\":\"yes\"}";
+        let entry = LedgerEntry { at_ms: 7, act: Act::Grant, source: "form".to_owned(), wording: "yes".to_owned() };
+        assert_eq!(encode_entry(&entry).as_deref(), Ok(&stored[..]));
+        assert_eq!(decode_entry(stored), Ok(entry));
     }
 
     /// Rows: a newer version, no value, not JSON, a word out of range, a field this program does not know.

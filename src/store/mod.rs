@@ -4,6 +4,7 @@
 //! site never wait for a disk to know their policy. History has one writer thread that commits in groups.
 
 mod column;
+pub mod consents;
 mod copies;
 mod counters;
 pub mod disk;
@@ -17,6 +18,8 @@ pub mod logins;
 pub mod memory;
 mod message;
 mod messages;
+pub mod people;
+mod person;
 mod readers;
 pub mod record;
 pub mod retention;
@@ -30,10 +33,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::event::Event;
+use crate::settings::privacy::Standing;
 use crate::settings::{Org, OrgName, User};
-use crate::token::MessageId;
+use crate::token::{MessageId, PersonId};
+use people::{LedgerEntry, People};
 use record::{
-    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, Expired, Expiry, MessageFilter,
+    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, Expired, Expiry, Held, MessageFilter,
     MessageRecord, MessageSummary, Recording, TimelineEntry,
 };
 
@@ -56,6 +61,8 @@ pub struct Snapshot {
     pub users: BTreeMap<String, User>,
     /// By message and link index.
     pub overrides: HashMap<(MessageId, u16), Override>,
+    /// Who has said what to whom.
+    pub people: People,
 }
 
 /// What a sender did to a link after sending.
@@ -82,6 +89,10 @@ pub enum Change {
     PutOverride(MessageId, u16, Override),
     /// Back to the sealed destination.
     RemoveOverride(MessageId, u16),
+    /// Creates or replaces how a person stands.
+    PutStanding(OrgName, PersonId, Standing),
+    /// Adds a line to a person's ledger under this number. Never replaced, never removed.
+    AddEntry(OrgName, PersonId, u16, LedgerEntry),
 }
 
 /// The settings: read from memory, changed durably.
@@ -94,6 +105,12 @@ pub trait SettingsStore: Send + Sync {
     /// # Errors
     /// [`StoreError`]: nothing was acknowledged; the snapshot is as before.
     fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// A person's ledger, oldest first. Read from the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn ledger(&self, org: &OrgName, person: PersonId) -> BoxFuture<'_, Result<Vec<LedgerEntry>, StoreError>>;
 }
 
 /// What came of inserting a message record.
@@ -141,6 +158,19 @@ pub trait HistoryStore: Send + Sync {
 
     /// Forgets a slice of what is too old; the caller goes on with [`Expired::next`].
     fn expire(&self, expiry: Expiry) -> BoxFuture<'_, Result<Expired, StoreError>>;
+
+    /// What is kept of one address, as recipient: at most `limit` mails, newest first. Reads every recipient: some
+    /// seconds with millions. Only of one organisation, if named.
+    fn held(&self, address: String, org: Option<OrgName>, limit: u32) -> BoxFuture<'_, Result<Vec<Held>, StoreError>>;
+
+    /// Makes these recipients (message, index) nobody: no address, no place, device or network in the events of copies
+    /// that were theirs alone. Durable when it answers.
+    fn erase(&self, recipients: Vec<(MessageId, u16)>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Grows with every [`HistoryStore::erase`]: what was read of copies before holds no more.
+    fn erasures(&self) -> u64 {
+        0
+    }
 
     /// What is known of some copies, in their order; `None` for those of an unknown message. With a time (Unix
     /// milliseconds), their events since then too.

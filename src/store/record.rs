@@ -204,8 +204,21 @@ pub struct CopyFacts {
     pub waiting_since_ms: Option<i64>,
     /// Nothing of this will change any more.
     pub settled: bool,
+    /// Who got it, when it was one alone.
+    pub reader: Option<Reader>,
     /// Its events of late, oldest first, if asked for and kept with their networks.
     pub past: Vec<PastEvent>,
+}
+
+/// The one recipient of a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reader {
+    /// The address for people; empty once it was erased.
+    pub address: String,
+    /// What was in force.
+    pub opens: Mode,
+    /// What was in force.
+    pub links: Mode,
 }
 
 /// What judging the next event needs to know of one on record.
@@ -291,6 +304,25 @@ impl Counts {
             machine_clicks: self.machine_clicks - other.machine_clicks,
         }
     }
+}
+
+/// What is kept of one recipient of one mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The mail.
+    pub message: MessageId,
+    /// Unix milliseconds of its acceptance.
+    pub accepted_at_ms: i64,
+    /// Whose mail.
+    pub org: OrgName,
+    /// The From header's mailbox.
+    pub header_from: String,
+    /// Decoded Subject.
+    pub subject: String,
+    /// The recipient.
+    pub recipient: RecipientRecord,
+    /// Opens and clicks that are known to be theirs, oldest first.
+    pub events: Vec<Event>,
 }
 
 /// The counters of one copy.

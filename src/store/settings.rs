@@ -8,6 +8,8 @@
 //! | `org/` name | version byte, JSON (`format.rs`) |
 //! | `user/` login | version byte, JSON |
 //! | `override/` message id, 16 hex digits `/` link index, 4 hex digits | version byte, JSON |
+//! | `person/` org `/` keyed hash, 32 hex digits | version byte, JSON: how they stand |
+//! | `ledger/` org `/` keyed hash, 32 hex digits `/` number, 4 hex digits | version byte, JSON: one thing they said; never replaced |
 //!
 //! **Invariant:** a change is acknowledged only when it is on the medium. sled's own flush is no fsync, so after every
 //! flush the `db` file is fdatasynced; one thread owns all commits. After the first I/O error nothing is acknowledged
@@ -24,8 +26,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::disk::{Disk, RealDisk};
+use super::people::LedgerEntry;
 use super::{BoxFuture, Change, Override, SettingsStore, Snapshot, StoreError, format};
-use crate::token::MessageId;
+use crate::settings::OrgName;
+use crate::token::{MessageId, PersonId};
 
 /// Below this much free space sled is not opened: on a full disk that destroyed the database in 5 of 6 tries.
 pub const FREE_BYTES_MIN: u64 = 64 << 20;
@@ -66,6 +70,8 @@ pub struct SledSettings {
     snapshot: Arc<ArcSwap<Snapshot>>,
     queue: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
+    /// For what is not in the snapshot; the writer has its own handle.
+    db: sled::Db,
 }
 
 impl SledSettings {
@@ -86,12 +92,13 @@ impl SledSettings {
         let db = open_db(&mut disk, folder, options)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(read_all(&db)?));
         let (queue, requests) = mpsc::channel(options.queue_max);
+        let reader = db.clone();
         let writer = Writer { db, disk: Box::new(disk), snapshot: Arc::clone(&snapshot), broken: None };
         let writer = std::thread::Builder::new()
             .name("settings-writer".to_owned())
             .spawn(move || writer.run(requests))
             .map_err(disk_error)?;
-        Ok(SledSettings { snapshot, queue: Some(queue), writer: Some(writer) })
+        Ok(SledSettings { snapshot, queue: Some(queue), writer: Some(writer), db: reader })
     }
 }
 
@@ -111,6 +118,26 @@ impl SettingsStore for SledSettings {
             done.await.unwrap_or(Err(StoreError::Closed { store: STORE }))
         })
     }
+
+    fn ledger(&self, org: &OrgName, person: PersonId) -> BoxFuture<'_, Result<Vec<LedgerEntry>, StoreError>> {
+        let (db, prefix) = (self.db.clone(), format!("ledger/{org}/{person}/"));
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || read_ledger(&db, &prefix));
+            read.await.unwrap_or(Err(StoreError::Closed { store: STORE }))
+        })
+    }
+}
+
+fn read_ledger(db: &sled::Db, prefix: &str) -> Result<Vec<LedgerEntry>, StoreError> {
+    let read = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+        let (key, value) = entry.map_err(sled_error)?;
+        format::decode_entry(&value).map_err(|detail| StoreError::Corrupt {
+            store: STORE,
+            at: String::from_utf8_lossy(&key).into_owned(),
+            detail,
+        })
+    };
+    db.scan_prefix(prefix).map(read).collect()
 }
 
 impl Drop for SledSettings {
@@ -234,6 +261,10 @@ fn read_all(db: &sled::Db) -> Result<Snapshot, StoreError> {
         if &*key == FORMAT_KEY {
             continue;
         }
+        if key.starts_with(b"ledger/") {
+            // Read when asked for: it proves what was said, how everybody stands is told apart from it.
+            continue;
+        }
         let change = read_entry(&key, &value).map_err(|detail| StoreError::Corrupt {
             store: STORE,
             at: String::from_utf8_lossy(&key).into_owned(),
@@ -254,6 +285,12 @@ fn read_entry(key: &[u8], value: &[u8]) -> Result<Change, String> {
             let (message, link) = override_of(rest).ok_or("the key names no link")?;
             Change::PutOverride(message, link, format::decode_override(value)?)
         }
+        Some(("person", rest)) => {
+            let (org, person) = rest.split_once('/').ok_or("the key names nobody")?;
+            let org = org.parse().map_err(|_| "the key names no organisation")?;
+            let person = person.parse().map_err(|_| "the key names nobody")?;
+            Change::PutStanding(org, person, format::decode_standing(value)?)
+        }
         _ => return Err("this program knows no such key".to_owned()),
     };
     if key_of(&change) == key { Ok(change) } else { Err("the key and its value disagree".to_owned()) }
@@ -273,6 +310,8 @@ fn key_of(change: &Change) -> String {
         Change::PutOverride(message, link, _) | Change::RemoveOverride(message, link) => {
             format!("override/{message}/{link:04x}")
         }
+        Change::PutStanding(org, person, _) => format!("person/{org}/{person}"),
+        Change::AddEntry(org, person, number, _) => format!("ledger/{org}/{person}/{number:04x}"),
     }
 }
 
@@ -284,6 +323,8 @@ fn batch_of(changes: &[Change]) -> Result<sled::Batch, StoreError> {
             Change::PutOrg(org) => Some(format::encode_org(org)),
             Change::PutUser(user) => Some(format::encode_user(user)),
             Change::PutOverride(_, _, value) => Some(format::encode_override(value)),
+            Change::PutStanding(_, _, standing) => Some(format::encode_standing(standing)),
+            Change::AddEntry(_, _, _, entry) => Some(format::encode_entry(entry)),
             Change::RemoveOrg(_) | Change::RemoveUser(_) | Change::RemoveOverride(..) => None,
         };
         match value.transpose().map_err(|detail| StoreError::Refused { store: STORE, detail })? {
@@ -319,6 +360,8 @@ pub(super) fn apply(snapshot: &mut Snapshot, change: &Change) {
         Change::RemoveOverride(message, link) => {
             snapshot.overrides.remove(&(*message, *link));
         }
+        Change::PutStanding(org, person, standing) => snapshot.people.put(org, *person, *standing),
+        Change::AddEntry(..) => {}
     }
 }
 
@@ -376,6 +419,10 @@ mod tests {
         SledSettings::open(folder, &Options::default())
     }
 
+    fn refused() -> crate::settings::privacy::Standing {
+        crate::settings::privacy::Standing { stopped: true, ..Default::default() }
+    }
+
     fn every_kind() -> Vec<Change> {
         vec![
             Change::PutOrg(org("acme")),
@@ -385,6 +432,7 @@ mod tests {
             Change::PutOverride(MessageId(u64::MAX), 65_535, Override::Withdrawn),
             Change::PutOverride(MessageId(1), 0, Override::Destination("https://example.com/".to_owned())),
             Change::PutOverride(MessageId(1), 1, Override::Withdrawn),
+            Change::PutStanding("acme".parse().unwrap(), PersonId([9; 16]), refused()),
         ]
     }
 
@@ -405,6 +453,7 @@ mod tests {
         let after = open(folder.path()).unwrap().snapshot();
         assert_eq!(after.orgs, before.orgs);
         assert_eq!(after.users, before.users);
+        assert_eq!(after.people.standing(&"acme".parse().unwrap(), PersonId([9; 16])), refused());
         assert_eq!(after.overrides, before.overrides);
     }
 

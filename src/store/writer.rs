@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::column::{STORE, store_error};
 use super::record::{Delivery, Expired, Expiry, MessageRecord, Recording};
-use super::{Inserted, StoreError, events, expire, insert, settle};
+use super::{Inserted, StoreError, events, expire, insert, person, settle};
 use crate::token::MessageId;
 
 /// The most items in one commit.
@@ -29,6 +29,8 @@ pub(super) enum Work {
     Settle(MessageId, Vec<(u16, Delivery)>, Answer<()>),
     /// Events.
     Record(Arc<Recording>, Answer<Vec<i64>>),
+    /// Recipients who become nobody.
+    Erase(Vec<(MessageId, u16)>, Answer<()>),
     /// A slice of forgetting.
     Expire(Expiry, Answer<Expired>),
 }
@@ -90,6 +92,10 @@ fn attempt(connection: &Connection, begun: &Result<(), StoreError>, work: Work) 
         Work::Record(recording, answer) => {
             let result = begun.clone().and_then(|()| apart(connection, "event", |c| events::record(c, &recording)));
             Some(Outcome::Recorded(answer, result))
+        }
+        Work::Erase(recipients, answer) => {
+            let result = begun.clone().and_then(|()| apart(connection, "recipient", |c| person::erase(c, &recipients)));
+            Some(Outcome::Done(answer, result))
         }
         Work::Expire(expiry, answer) => {
             let result = begun.clone().and_then(|()| apart(connection, "retention", |c| expire::expire(c, expiry)));

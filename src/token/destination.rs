@@ -233,6 +233,7 @@ mod tests {
             ("http://x.test/?a=1&b=2", "http://x.test/?a=1&b=2"),
             ("http://x.test/?a=1&copy=2", "http://x.test/?a=1&copy=2"),
             ("http://x.test/?a=1&amp;amp;b", "http://x.test/?a=1&amp;b"),
+            ("http://x.test/?a=1&#38;b=2&#x26;c=3&#X26;d", "http://x.test/?a=1&b=2&c=3&d"),
             ("&#104;ttp&#x3a;//x.test/", "http://x.test/"),
             // outer C0 and space, inner tab and line ends; inner spaces are the URL's own
             ("\u{1} http://x.test/a\r\n\tb ", "http://x.test/ab"),
@@ -242,6 +243,7 @@ mod tests {
             ("http://u:p@x.test:/%zz?a[]='", "http://u:p@x.test:/%zz?a[]='"),
             ("http://[2001:db8::1]:80/", "http://[2001:db8::1]:80/"),
             ("http://x.test\\a", "http://x.test\\a"),
+            ("http://a@b@x.test/@c?d?e??f#g#h?i", "http://a@b@x.test/@c?d?e??f#g#h?i"),
             // beyond ASCII in UTF-8: the host's A-label, the rest percent-encoded
             ("http://bücher.example/é?ü", "http://xn--bcher-kva.example/%C3%A9?%C3%BC"),
             ("http://xn--bcher-kva.example/", "http://xn--bcher-kva.example/"),

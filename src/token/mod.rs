@@ -5,12 +5,14 @@ mod key_text;
 pub mod keyring;
 pub mod open;
 pub mod origin;
+pub mod person;
 pub mod seal;
 
 use std::fmt;
 
 pub use keyring::{InstanceKey, Keyring, KeyringError, RootKey, Secret, Site};
 pub use open::{OpenError, Opened, OwnUrl};
+pub use person::PersonId;
 pub use seal::{PAYLOAD_BYTES_MAX, Sealer, encoded_len};
 
 /// What a token is for. Part of the sealed letter's associated data: a pixel token is no click token.

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use super::agent::{Agent, Agents};
 use super::known::Copies;
 use super::recorder::Visit;
@@ -16,12 +18,13 @@ use crate::event::judge::{Copy, Request, judge};
 use crate::event::network::network_hash;
 use crate::event::recent::Ticket;
 use crate::event::source::{NetworkList, Source};
-use crate::event::{Event, Evidence, Rule, RuleSet, Verdict};
+use crate::event::{Event, EventKind, Evidence, Rule, RuleSet, Verdict};
 use crate::geo::{Geo, Place};
+use crate::settings::privacy::{ConsentRule, Says};
 use crate::settings::{Keeping, Org, PlaceDetail};
 use crate::store::Snapshot;
 use crate::store::record::{CopyFacts, CopyId, Mended, Recording};
-use crate::token::InstanceKey;
+use crate::token::{InstanceKey, PersonId};
 
 /// Tickets from here on are places in the group; below it they are sequences of events on record.
 const IN_GROUP: Ticket = 1 << 63;
@@ -34,6 +37,8 @@ pub(super) struct Judging {
     pub(super) instance: InstanceKey,
     /// See [`super::Options::inbox_mode`].
     pub(super) inbox_mode: bool,
+    /// `[privacy]`.
+    pub(super) consent: Arc<ArcSwap<ConsentRule>>,
 }
 
 /// Judges; owned by the recorder's thread.
@@ -42,8 +47,12 @@ pub(super) struct Judge {
     geo: Arc<Geo>,
     instance: InstanceKey,
     inbox_mode: bool,
+    consent: Arc<ArcSwap<ConsentRule>>,
     agents: Agents,
     copies: Copies,
+    /// Visits of the group that nothing was kept of.
+    /// Erasures when the copies were read.
+    erasures: u64,
 }
 
 /// A group, judged.
@@ -55,8 +64,16 @@ pub(super) struct Group {
 
 impl Judge {
     pub(super) fn new(judging: Judging) -> Judge {
-        let Judging { agents, networks, geo, instance, inbox_mode } = judging;
-        Judge { networks, geo, instance, inbox_mode, agents: Agents::new(agents), copies: Copies::default() }
+        let Judging { agents, networks, geo, instance, inbox_mode, consent } = judging;
+        let (agents, copies) = (Agents::new(agents), Copies::default());
+        Judge { networks, geo, instance, inbox_mode, consent, agents, copies, erasures: 0 }
+    }
+
+    /// Reads the copies anew when somebody was erased since.
+    pub(super) fn heed_erasures(&mut self, erasures: u64) {
+        if std::mem::replace(&mut self.erasures, erasures) != erasures {
+            self.copies.clear();
+        }
     }
 
     /// The copies that the history must be asked of first.
@@ -79,18 +96,19 @@ impl Judge {
         }
     }
 
-    /// Judges every visit, in order; and how many are no events because their readers refuse.
+    /// Judges every visit, in order; and of how many nothing is kept because somebody does not want it.
     pub(super) fn judge(&mut self, visits: &[Visit], settings: &Snapshot) -> (Recording, u64) {
         let mut group = Group { events: Vec::with_capacity(visits.len()), mended: HashMap::new() };
-        let mut refused = 0;
+        let mut withheld = 0;
         for visit in visits {
-            if visit.refuses && self.keeping(visit, settings).honour_gpc {
-                refused += 1;
+            let refuses = visit.refuses && self.keeping(visit, settings).honour_gpc;
+            if refuses || !self.may_record(visit, settings) {
+                withheld += 1;
             } else {
                 self.judge_one(visit, settings, &mut group);
             }
         }
-        (Recording { events: group.events, mended: group.mended.into_values().collect() }, refused)
+        (Recording { events: group.events, mended: group.mended.into_values().collect() }, withheld)
     }
 
     /// The group's events are on record under these sequences.
@@ -107,6 +125,27 @@ impl Judge {
             let id = CopyId { message: event.id.message, copy_index: event.id.recipient };
             self.copies.get(id).recent.forget_from(IN_GROUP);
         }
+    }
+
+    /// Whether the one who is to be recorded may be (DESIGN 8): a "no" counts at once, for mail long sent, too. Of a copy
+    /// nobody knows any more it cannot be told whose it was: where anybody has said no, nothing is kept of it.
+    fn may_record(&mut self, visit: &Visit, settings: &Snapshot) -> bool {
+        let known = self.copies.get(copy_id(visit));
+        let Some(org) = &known.org else { return !settings.people.has_noes() };
+        let Some(reader) = &known.reader else { return true };
+        if reader.address.is_empty() {
+            return false;
+        }
+        let person = PersonId::of(&self.instance, org.as_str(), reader.address.as_bytes());
+        let says = settings.people.standing(org, person).says();
+        let rule = **self.consent.load();
+        let rule = settings.orgs.get(org).map_or(rule, |org| rule.narrowed_by(&org.privacy));
+        let may = rule.choice_for(says);
+        let (mode, most) = match visit.kind {
+            EventKind::Open => (reader.opens, may.opens),
+            EventKind::Click => (reader.links, may.links),
+        };
+        says != Says::No && most.is_none_or(|most| mode <= most)
     }
 
     /// What the organisation keeps whose mail it is; the default, when that is not known.

@@ -1,7 +1,7 @@
-//! The public tracking site: pixel and click, nothing else of ours.
+//! The public tracking site: pixel, click and the recipient's own page, nothing else of ours.
 //!
 //! **Invariant:** recording may fail, serving may not (DESIGN, promise 6): no answer waits for a disk, a lock or a
-//! look-up. A destination comes from a sealed token or from the sender's own override, never from the request. No
+//! look-up, but that to a recipient's choice, which must be durable first. A destination comes from a sealed token or from the sender's own override, never from the request. No
 //! cookie is read or set.
 
 mod agent;
@@ -12,6 +12,7 @@ mod health;
 mod known;
 mod page;
 mod pixel;
+mod preference;
 mod proxy_protocol;
 pub mod recorder;
 mod router;
@@ -36,6 +37,9 @@ use crate::event::BadLine;
 use crate::event::agent::AgentList;
 use crate::event::source::NetworkList;
 use crate::geo::Geo;
+use crate::settings::Tracking;
+use crate::settings::privacy::ConsentRule;
+use crate::store::consents::Consents;
 use crate::store::{HistoryStore, SettingsStore};
 use crate::token::Keyring;
 use client::ForwardedBy;
@@ -114,6 +118,27 @@ pub struct Deps {
     pub geo: Arc<Geo>,
     /// What happened so far.
     pub counters: Arc<Counters>,
+    /// For recipients' own pages.
+    pub privacy: Privacy,
+}
+
+/// What recipients' own pages go by.
+#[derive(Clone)]
+pub struct Privacy {
+    /// `[tracking]`.
+    pub ceiling: Arc<ArcSwap<Tracking>>,
+    /// `[privacy]`.
+    pub consent: Arc<ArcSwap<ConsentRule>>,
+    /// Takes what recipients say.
+    pub consents: Arc<Consents>,
+}
+
+impl Privacy {
+    /// Under these switches, where nobody is asked for consent.
+    pub fn under(ceiling: Tracking, settings: Arc<dyn SettingsStore>) -> Privacy {
+        let consents = Arc::new(Consents::new(settings));
+        Privacy { ceiling: Arc::new(ArcSwap::from_pointee(ceiling)), consent: Arc::default(), consents }
+    }
 }
 
 /// What happened on the site since the start.
@@ -121,7 +146,7 @@ pub struct Deps {
 pub struct Counters {
     recorded: AtomicU64,
     lost: AtomicU64,
-    refused: AtomicU64,
+    withheld: AtomicU64,
     bad_tokens: AtomicU64,
 }
 
@@ -136,9 +161,9 @@ impl Counters {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Requests that are not on record because their readers' browsers say no.
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+    /// Opens and clicks of people who do not want to be recorded: nothing was kept.
+    pub fn withheld(&self) -> u64 {
+        self.withheld.load(Ordering::Relaxed)
     }
 
     /// Requests with a token that does not open.
@@ -152,6 +177,7 @@ struct Site {
     keyring: Arc<ArcSwap<Keyring>>,
     settings: Arc<dyn SettingsStore>,
     recorder: Recorder,
+    privacy: Privacy,
     counters: Arc<Counters>,
     trusted_proxies: Vec<IpNet>,
     forwarded_by: ForwardedBy,
@@ -185,6 +211,7 @@ pub async fn serve(
         keyring: deps.keyring,
         settings: deps.settings,
         recorder,
+        privacy: deps.privacy,
         counters: deps.counters,
         trusted_proxies: options.trusted_proxies.clone(),
         forwarded_by: options.forwarded_by,
@@ -219,7 +246,8 @@ fn judging(deps: &Deps, options: &Options) -> Judging {
     say("agents", agents.add(&options.more_agents));
     say("networks", networks.add(&options.more_networks));
     let instance = deps.keyring.load().instance_key().clone();
-    Judging { agents, networks, geo: Arc::clone(&deps.geo), instance, inbox_mode: options.inbox_mode }
+    let (geo, consent) = (Arc::clone(&deps.geo), Arc::clone(&deps.privacy.consent));
+    Judging { agents, networks, geo, instance, inbox_mode: options.inbox_mode, consent }
 }
 
 /// The next client and its permit; `None` at shutdown.
@@ -294,7 +322,8 @@ async fn converse(
     };
     let Some(peer) = introduced else { return };
     let service = service_fn(|request| {
-        std::future::ready(Ok::<_, std::convert::Infallible>(router::answer(&site, peer, &request)))
+        let site = &site;
+        async move { Ok::<_, std::convert::Infallible>(router::answer(site, peer, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

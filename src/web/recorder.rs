@@ -135,23 +135,24 @@ impl Worker {
         let mut group = Vec::with_capacity(GROUP_MAX);
         while visits.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
             let count = group.len() as u64;
-            let (durable, refused) = self.take(&group);
+            let (durable, withheld) = self.take(&group);
             let counter = if durable { &self.counters.recorded } else { &self.counters.lost };
             // Last, so that who waits for the sum finds both.
-            self.counters.refused.fetch_add(refused, Ordering::Relaxed);
-            counter.fetch_add(count.saturating_sub(refused), Ordering::Relaxed);
+            self.counters.withheld.fetch_add(withheld, Ordering::Relaxed);
+            counter.fetch_add(count.saturating_sub(withheld), Ordering::Relaxed);
             group.clear();
         }
     }
 
-    /// Judges the group and puts it on record; whether it is durable in the end, and how many of it are no events
-    /// because their readers refuse.
+    /// Judges the group and puts it on record; whether it is durable in the end, and of how many nothing is kept because
+    /// somebody does not want it.
     fn take(&mut self, group: &[Visit]) -> (bool, u64) {
+        self.judge.heed_erasures(self.history.erasures());
         self.read_up(group);
-        let (recording, refused) = self.judge.judge(group, &self.settings.snapshot());
+        let (recording, withheld) = self.judge.judge(group, &self.settings.snapshot());
         let recording = Arc::new(recording);
         if recording.events.is_empty() && recording.mended.is_empty() {
-            return (true, refused);
+            return (true, withheld);
         }
         let durable = match self.put_on_record(&recording) {
             Some(sequences) => {
@@ -163,7 +164,7 @@ impl Worker {
                 false
             }
         };
-        (durable, refused)
+        (durable, withheld)
     }
 
     /// Asks the history what it knows of the group's copies, as far as it is not known. Without an answer they are judged
@@ -294,6 +295,7 @@ mod tests {
             geo: Arc::new(Geo::open(&[cities()]).unwrap()),
             instance: instance(),
             inbox_mode,
+            consent: Arc::default(),
         };
         let counters = Arc::new(Counters::default());
         let history = Arc::clone(history) as Arc<dyn HistoryStore>;
@@ -302,7 +304,7 @@ mod tests {
         for group in groups {
             group.iter().cloned().for_each(|visit| recorder.note(visit));
             noted += group.len() as u64;
-            while counters.recorded() + counters.refused() < noted {
+            while counters.recorded() + counters.withheld() < noted {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
@@ -391,6 +393,7 @@ mod tests {
             rules_off: Vec::new(),
             own_networks: Vec::new(),
             keeping: Keeping::default(),
+            privacy: Default::default(),
         }
     }
 

@@ -93,6 +93,26 @@ fn a_mail_sent_again_arrives_once() {
     }
 }
 
+/// Upstream thinks at the dot past the budget, and the disk takes no record: the client is told to send again, and when
+/// it does, whoever got the mail in the end does not get it twice.
+#[test]
+fn a_mail_nobody_could_keep_arrives_once_all_the_same() {
+    let runtime = runtime();
+    let slow = Script::new().on_nth(At::Dot, 1, [Act::Wait(Duration::from_secs(6)), Act::Default]);
+    let upstream = runtime.block_on(ScriptedUpstream::start(slow));
+    let installation = Installation::new(upstream.addr(), "[spool]\nbudget_secs = 2\nrecord_by_secs = 30\n");
+    let _process = installation.start();
+    let tmp = installation.spool().join("tmp");
+    std::fs::remove_dir(&tmp).unwrap();
+    let mail = Submission::new("m1", &["b"]);
+    let first = send(&installation, &mail);
+    assert_eq!(first.code(), 451, "{first:?}\n{}", installation.log());
+    let again = send(&installation, &mail);
+    assert_eq!(again.code(), 250, "{again:?}\n{}", installation.log());
+    assert_eq!(upstream.mails().len(), 1, "it waited for the first, which went through");
+    std::fs::create_dir(&tmp).unwrap();
+}
+
 /// Answered in time, a mail sent again is a mail sent again: a person pressed the button twice.
 #[test]
 fn a_mail_that_was_answered_may_be_sent_again() {

@@ -12,7 +12,7 @@ done
 if [ ${#need[@]} -gt 0 ]; then
   (cd "$here" && npm install --silent --no-audit --no-fund --prefix "$here" "${need[@]}" >/dev/null)
 fi
-if [ ! -x "$here/venv/bin/python" ]; then
-  python3 -m venv "$here/venv"
-  "$here/venv/bin/pip" install -q --disable-pip-version-check html5lib lxml dkimpy
+[ -x "$here/venv/bin/python" ] || python3 -m venv "$here/venv"
+if ! "$here/venv/bin/python" -c 'import html5lib, lxml, dkim, authres' 2>/dev/null; then
+  "$here/venv/bin/pip" install -q --disable-pip-version-check html5lib==1.1 lxml==6.1.3 dkimpy==1.1.8 authres==1.2.0
 fi

@@ -2,7 +2,12 @@
 
 mod smtp_sink;
 
+mod browser;
 mod clients;
+mod hrefs;
+mod mailbox;
+mod pictures;
 mod places;
 mod real_browser;
 mod seven_bit;
+mod signatures;

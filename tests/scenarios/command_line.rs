@@ -37,6 +37,7 @@ impl Server {
             keys: None,
             queue: None,
             metrics: None,
+            privacy: None,
         }));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(socket::SOCKET_NAME);
@@ -72,6 +73,7 @@ fn acme() -> Org {
         quotes: Quotes::Unwrap,
         excluded_hosts: Vec::new(),
         own_networks: Vec::new(),
+        privacy: Default::default(),
         keeping: Keeping::default(),
         rules_off: Vec::new(),
     }

@@ -9,10 +9,10 @@ use crate::support::unsplice::{clicks, http, pixels};
 use crate::support::upstream::{RecordedMail, Script, ScriptedUpstream};
 
 const MAIL: &str = "From: Ana <ana@example.com>\r\nTo: one@x.test, two@x.test\r\nSubject: The offer\r\nMIME-Version: 1.0\r\n\
-    Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
-    --b\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
+    Content-Type: multipart/mixed; boundary=the-boundary\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
+    --the-boundary\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
     <html><body><p>Grüße, <a href=\"https://shop.example/offer?a=1&amp;b=2\">the offer</a> für 5 €</p></body></html>\r\n\
-    --b\r\nContent-Type: application/json; name=a.json\r\n\r\n{\"city\": \"Köln\"}\r\n--b--\r\n";
+    --the-boundary\r\nContent-Type: application/json; name=a.json\r\n\r\n{\"city\": \"Köln\"}\r\n--the-boundary--\r\n";
 
 /// A server of its own, on a runtime of its own.
 fn upstream(keywords: &[&str]) -> (Runtime, ScriptedUpstream) {
@@ -75,7 +75,7 @@ fn a_copy_from_the_spool_is_encoded_too() {
 #[test]
 fn what_cannot_be_encoded_is_refused_with_the_reason_and_goes_elsewhere_as_it_is() {
     let rows = [
-        (format!("DKIM-Signature: v=1\r\n{MAIL}"), "554 5.6.3 ", "the message carries a DKIM signature"),
+        (format!("DKIM-Signature: v=1\r\n{MAIL}"), "554 5.6.3 ", "it carries a DKIM signature"),
         (MAIL.replace("The offer", "Grüße"), "553 5.6.7 ", "a header has octets above 127"),
         (MAIL.replace("application/json; name=a.json", "message/rfc822"), "554 5.6.3 ", "none can be encoded"),
     ];

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use waxseal::app::App;
@@ -51,9 +52,18 @@ impl Running {
         let path = folder.path().join("config.toml");
         std::fs::write(&path, config).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        let config = Config::parse(&text, folder.path()).unwrap_or_else(|problems| panic!("{problems:?}")).config;
+        let config = || Config::parse(&text, folder.path()).unwrap_or_else(|problems| panic!("{problems:?}")).config;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let app = runtime.block_on(App::start(config)).unwrap();
+        // A program that another test is just starting holds our locks, too, from its fork to its exec.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let app = loop {
+            match runtime.block_on(App::start(config())) {
+                Err(e) if e.to_string().contains("in use by another") && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                started => break started.unwrap(),
+            }
+        };
         Running {
             smtp: app.listeners()[0],
             smtps: app.listeners()[1],

@@ -10,6 +10,7 @@ pub mod links;
 pub mod messages;
 mod org_events;
 pub mod orgs;
+pub mod people;
 pub mod queue;
 pub mod test_mail;
 pub mod users;
@@ -43,6 +44,8 @@ pub struct Actions {
     pub queue: Option<Arc<dyn QueueKeeper>>,
     /// What was counted.
     pub metrics: Option<Arc<dyn MetricsText>>,
+    /// Consents and what they go by.
+    pub privacy: Option<people::Privacy>,
     /// Changes read, decide and write one after the other, so that two admins at once lose nothing.
     changing: tokio::sync::Mutex<()>,
 }
@@ -73,14 +76,16 @@ pub struct Parts {
     pub queue: Option<Arc<dyn QueueKeeper>>,
     /// What was counted.
     pub metrics: Option<Arc<dyn MetricsText>>,
+    /// Consents and what they go by.
+    pub privacy: Option<people::Privacy>,
 }
 
 impl Actions {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Actions {
-        let Parts { settings, history, logins, ceiling, inbox, test_mail, keys, queue, metrics } = parts;
+        let Parts { settings, history, logins, ceiling, inbox, test_mail, keys, queue, metrics, privacy } = parts;
         let changing = tokio::sync::Mutex::new(());
-        Actions { settings, history, logins, ceiling, inbox, test_mail, keys, queue, metrics, changing }
+        Actions { settings, history, logins, ceiling, inbox, test_mail, keys, queue, metrics, privacy, changing }
     }
 
     /// Makes one change durable. The caller holds `changing` since it read what it decided on.

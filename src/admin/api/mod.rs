@@ -9,6 +9,7 @@ mod keys;
 mod links;
 mod messages;
 mod orgs;
+mod people;
 mod queue;
 pub mod shapes;
 mod users;
@@ -53,6 +54,10 @@ pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
         .route("/api/v1/users/{login}/password", put(users::password))
         .route("/api/v1/orgs", get(orgs::list))
         .route("/api/v1/orgs/{name}", get(orgs::show).patch(orgs::set))
+        .route("/api/v1/orgs/{name}/privacy", get(people::privacy).patch(people::set_privacy))
+        .route("/api/v1/orgs/{name}/people", get(people::people).post(people::note))
+        .route("/api/v1/privacy/export", post(people::export))
+        .route("/api/v1/privacy/erase", post(people::erase))
         .route("/api/v1/inbox", get(inbox::list))
         .route("/api/v1/inbox/{id}", get(inbox::show))
         .route("/api/v1/inbox/{id}/raw", get(inbox::raw))

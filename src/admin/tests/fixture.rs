@@ -18,11 +18,12 @@ use crate::admin::{
 };
 use crate::event::{Event, EventKind, Verdict};
 use crate::settings::{Choice, Keeping, Managed, Mode, Org, OrgName, Quotes, Role, Tracking, User, VisibleUrls};
+use crate::store::consents::Consents;
 use crate::store::logins::{LoginOptions, Logins};
 use crate::store::memory::{MemoryHistory, MemorySettings};
 use crate::store::record::{Delivery, DeliveryState, LinkRecord, MessageRecord, RecipientRecord};
 use crate::store::{BoxFuture, Change, HistoryStore as _, SettingsStore as _};
-use crate::token::{MessageId, SiteId, TokenId};
+use crate::token::{self, Keyring, MessageId, RootKey, Secret, SiteId, TokenId};
 
 /// Everybody's password.
 pub(super) const PASSWORD: &str = "correct horse battery";
@@ -65,6 +66,7 @@ fn org(name: &str, domain: &str) -> Org {
         excluded_hosts: Vec::new(),
         rules_off: Vec::new(),
         own_networks: Vec::new(),
+        privacy: Default::default(),
         keeping: Keeping::default(),
     }
 }
@@ -120,6 +122,7 @@ pub(super) async fn world() -> World {
         keys: Some(Arc::new(KeyFile)),
         queue: Some(queue.clone()),
         metrics: Some(Arc::new(Counted)),
+        privacy: Some(privacy(settings.clone())),
     }));
     let options = Options {
         limiter: LimiterOptions { per_address_max: 1_000, ..LimiterOptions::default() },
@@ -129,6 +132,17 @@ pub(super) async fn world() -> World {
     };
     let site = Site::new(actions.clone(), options, admin::direct_clients());
     World { site, actions, settings, ceiling, queue }
+}
+
+fn privacy(settings: Arc<MemorySettings>) -> admin::Privacy {
+    let key = RootKey { id: 0, secret: Secret([3; 32]), created: jiff::Timestamp::UNIX_EPOCH, revoked: None };
+    let url = "https://t.example.com".to_owned();
+    let site = token::Site { id: SiteId([1; 4]), url, former_urls: Vec::new(), default: true };
+    admin::Privacy {
+        consents: Arc::new(Consents::new(settings)),
+        keyring: Arc::new(ArcSwap::from_pointee(Keyring::new(vec![key], vec![site]).unwrap())),
+        consent: Arc::default(),
+    }
 }
 
 fn records() -> Vec<MessageRecord> {

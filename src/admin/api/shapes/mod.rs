@@ -6,6 +6,7 @@ mod inbox;
 mod key;
 mod message;
 mod org;
+pub mod people;
 mod queue;
 mod user;
 
