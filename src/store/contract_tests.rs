@@ -9,7 +9,7 @@ use super::record::{
     Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, Reader, RecipientRecord, Recording,
 };
 use super::{HistoryStore, Inserted, TimelineFilter};
-use crate::event::{Event, EventKind, Rule, Verdict, Via};
+use crate::event::{Event, EventKind, Evidence, Rule, Verdict, Via};
 use crate::settings::Mode;
 use crate::token::{MessageId, SiteId, TokenId};
 
@@ -67,7 +67,7 @@ pub(super) fn event(message: u64, recipient: u16, kind: EventKind, verdict: Verd
         os_family: Some("Debian".to_owned()),
         device_family: None,
         network_hash: Some([8; 8]),
-        evidence: None,
+        evidence: Some(Evidence { address: "2001:db8::7".parse().unwrap(), agent: Some("Raw/1 (ü)".to_owned()) }),
     }
 }
 
@@ -229,6 +229,7 @@ async fn the_timeline_names_only_who_it_must_be() {
                 agent_family: None,
                 os_family: None,
                 network_hash: None,
+                evidence: None,
                 ..happened.clone()
             };
             assert_eq!(entry.event, if whole { happened } else { day });
@@ -449,6 +450,7 @@ async fn one_address_is_found_and_made_nobodys() {
             (events[0].country.as_deref(), events[0].network_hash, events[0].at_ms % 86_400_000),
             (None, None, 0)
         );
+        assert_eq!((events[0].evidence.is_some(), events[1].evidence.is_some()), (false, true));
         assert_eq!(events[1].country.as_deref(), Some("IT"), "another copy's");
         // what comes later names nobody either
         store.record(vec![event(1, 9, EventKind::Click, Verdict::Person)]).await.unwrap();

@@ -207,6 +207,10 @@ pub struct HeldEvent {
     pub device: Option<String>,
     /// A keyed hash of its network is kept for comparing within this mail.
     pub network_hash_kept: bool,
+    /// Who asked; only where the organisation keeps raw evidence.
+    pub address: Option<String>,
+    /// The whole User-Agent; likewise.
+    pub user_agent: Option<String>,
 }
 
 /// What an erasure did.
@@ -280,6 +284,8 @@ impl From<HeldRecord> for HeldMail {
             os: event.os_family,
             device: event.device_family,
             network_hash_kept: event.network_hash.is_some(),
+            address: event.evidence.as_ref().map(|evidence| evidence.address.to_string()),
+            user_agent: event.evidence.and_then(|evidence| evidence.agent),
         };
         HeldMail {
             id: message.to_string(),
