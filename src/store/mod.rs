@@ -17,6 +17,7 @@ pub mod logins;
 pub mod memory;
 mod message;
 mod messages;
+pub mod outbox;
 mod readers;
 pub mod record;
 pub mod retention;
@@ -30,6 +31,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::event::Event;
+use crate::settings::notices::{NoticeCeiling, NoticeChoice, Webhook, WebhookId};
 use crate::settings::{Org, OrgName, User};
 use crate::token::MessageId;
 use record::{
@@ -56,6 +58,20 @@ pub struct Snapshot {
     pub users: BTreeMap<String, User>,
     /// By message and link index.
     pub overrides: HashMap<(MessageId, u16), Override>,
+    /// Programs that are told, by their names.
+    pub webhooks: BTreeMap<WebhookId, Webhook>,
+    /// By login: who asked for something else than the default.
+    pub notices: BTreeMap<String, NoticeChoice>,
+    /// By organisation: which allow less than everything.
+    pub notice_ceilings: BTreeMap<OrgName, NoticeCeiling>,
+}
+
+impl Snapshot {
+    /// What a person of an organisation is told by mail.
+    pub fn notices_of(&self, org: &OrgName, login: &str) -> NoticeChoice {
+        let choice = self.notices.get(login).copied().unwrap_or_default();
+        choice.narrowed_by(self.notice_ceilings.get(org).copied().unwrap_or_default())
+    }
 }
 
 /// What a sender did to a link after sending.
@@ -82,6 +98,16 @@ pub enum Change {
     PutOverride(MessageId, u16, Override),
     /// Back to the sealed destination.
     RemoveOverride(MessageId, u16),
+    /// Creates or replaces.
+    PutWebhook(Webhook),
+    /// Removes.
+    RemoveWebhook(WebhookId),
+    /// What the person of this login is told.
+    PutNotices(String, NoticeChoice),
+    /// Back to the default.
+    RemoveNotices(String),
+    /// What an organisation allows its people to be told.
+    PutNoticeCeiling(OrgName, NoticeCeiling),
 }
 
 /// The settings: read from memory, changed durably.

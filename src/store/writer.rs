@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::column::{STORE, store_error};
 use super::record::{Delivery, Expired, Expiry, MessageRecord, Recording};
+use super::outbox::{self, Write};
 use super::{Inserted, StoreError, events, expire, insert, settle};
 use crate::token::MessageId;
 
@@ -31,6 +32,8 @@ pub(super) enum Work {
     Record(Arc<Recording>, Answer<Vec<i64>>),
     /// A slice of forgetting.
     Expire(Expiry, Answer<Expired>),
+    /// What is to be told, and what was.
+    Outbox(Write, Answer<u64>),
 }
 
 /// Works until every sender is gone and the queue is empty.
@@ -55,6 +58,7 @@ enum Outcome {
     Done(Answer<()>, Result<(), StoreError>),
     Recorded(Answer<Vec<i64>>, Result<Vec<i64>, StoreError>),
     Expired(Answer<Expired>, Result<Expired, StoreError>),
+    Counted(Answer<u64>, Result<u64, StoreError>),
 }
 
 fn commit(connection: &mut Connection, group: Vec<Work>) {
@@ -95,6 +99,10 @@ fn attempt(connection: &Connection, begun: &Result<(), StoreError>, work: Work) 
             let result = begun.clone().and_then(|()| apart(connection, "retention", |c| expire::expire(c, expiry)));
             Some(Outcome::Expired(answer, result))
         }
+        Work::Outbox(write, answer) => {
+            let result = begun.clone().and_then(|()| apart(connection, "outbox", |c| outbox::write(c, &write)));
+            Some(Outcome::Counted(answer, result))
+        }
     }
 }
 
@@ -128,6 +136,7 @@ fn answer(outcome: Outcome, committed: &Result<(), StoreError>) {
         Outcome::Done(to, result) => to.send(committed.clone().and(result)).is_ok(),
         Outcome::Recorded(to, result) => to.send(committed.clone().and(result)).is_ok(),
         Outcome::Expired(to, result) => to.send(committed.clone().and(result)).is_ok(),
+        Outcome::Counted(to, result) => to.send(committed.clone().and(result)).is_ok(),
     };
     if !heard {
         tracing::debug!("a write to the history was decided after its caller had left");
