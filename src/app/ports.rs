@@ -52,9 +52,11 @@ pub(super) fn serve_admin(
         })),
         metrics: open.metrics.clone().map(|reader| {
             let (queue, courier) = (open.queue.clone(), Arc::clone(&open.courier));
-            Arc::new(Gauges::new(reader, queue, courier, Arc::clone(&open.counters))) as Arc<dyn MetricsText>
+            let (counters, notify) = (Arc::clone(&open.counters), Arc::clone(&open.notify));
+            Arc::new(Gauges::new(reader, queue, courier, counters, notify)) as Arc<dyn MetricsText>
         }),
         queue: Some(Arc::new(Keeper::new(open.queue.clone(), Arc::clone(&open.courier)))),
+        notify: Some(Arc::clone(&open.notify)),
     }));
     let options = options(config);
     let proxies = config.web.trusted_proxies.clone();

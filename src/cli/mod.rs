@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{events, inbox, keys, link, message, org, queue, user};
+use commands::{events, inbox, keys, link, message, org, queue, user, webhook};
 
 /// An SMTP relay you host yourself that tells you what happened to the mail you sent.
 #[derive(Debug, Parser)]
@@ -79,6 +79,9 @@ enum Command {
     /// The keys all links are sealed with
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Programs that are told of opens, clicks and bounces
+    #[command(subcommand)]
+    Webhook(webhook::Command),
 }
 
 /// Options of `waxseal rewrite`.
@@ -149,6 +152,7 @@ fn dispatch(Line { place, command }: Line) -> anyhow::Result<ExitCode> {
         Some(Command::Inbox(command)) => commands::ask(&place, async |client| inbox::run(client, command).await),
         Some(Command::Link(command)) => commands::ask(&place, async |client| link::run(client, command).await),
         Some(Command::Keys(command)) => commands::ask(&place, async |client| keys::run(client, command).await),
+        Some(Command::Webhook(command)) => commands::ask(&place, async |client| webhook::run(client, command).await),
     }
 }
 
@@ -219,6 +223,20 @@ mod tests {
             ("inbox list", true),
             ("inbox show 20261123T200007Z-a1", true),
             ("keys rotate", true),
+            // webhooks
+            ("webhook add https://hooks.example/ --org acme", true),
+            ("webhook add https://hooks.example/ --org acme --topic message.opened --topic message.clicked --words", true),
+            ("webhook add https://hooks.example/", false),
+            ("webhook add https://hooks.example/ --org acme --topic message.read", false),
+            ("webhook edit 00000000000000ac --pause", true),
+            ("webhook edit 00000000000000ac --pause --resume", false),
+            ("webhook edit 00000000000000ac", false),
+            ("webhook deliveries 00000000000000ac --state failed --json", true),
+            ("webhook replay 00000000000000ac 7", true),
+            ("webhook replay 00000000000000ac --failed", true),
+            ("webhook replay 00000000000000ac", false),
+            ("webhook test 00000000000000ac", true),
+            ("webhook remove 00000000000000ac", true),
             ("fly", false),
         ];
         for (text, expected) in rows {

@@ -15,6 +15,7 @@ pub mod listener;
 pub mod load;
 mod log;
 mod machine;
+pub mod notify;
 pub mod org;
 pub mod privacy;
 pub mod problem;
@@ -31,6 +32,7 @@ use std::path::Path;
 
 pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, ListenerTls};
+pub use notify::{NotifyConfig, WebhooksConfig};
 pub use org::OrgConfig;
 pub use privacy::{Consent, GeoConfig, PrivacyConfig};
 pub use problem::{Problem, Severity};
@@ -66,6 +68,10 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// `[spool]`
     pub spool: SpoolConfig,
+    /// `[notify]`
+    pub notify: NotifyConfig,
+    /// `[webhooks]`
+    pub webhooks: WebhooksConfig,
     /// `[privacy]`
     pub privacy: PrivacyConfig,
     /// `[geo]`
@@ -121,6 +127,8 @@ impl Config {
         let tracking = org::read_ceiling(file);
         let limits = LimitsConfig::read(file);
         let spool = SpoolConfig::read(file);
+        let notify = NotifyConfig::read(file);
+        let webhooks = WebhooksConfig::read(file, base_dir);
         let privacy = PrivacyConfig::read(file);
         let geo = GeoConfig::read(file, base_dir);
         let log = log::read(file);
@@ -134,6 +142,8 @@ impl Config {
             tracking,
             limits,
             spool,
+            notify,
+            webhooks,
             privacy,
             geo,
             log,
@@ -162,6 +172,8 @@ mod tests {
         assert_eq!(shipped.warnings, []);
         assert_eq!(shipped.config.limits, LimitsConfig::default(), "a default in [limits] differs from the program's");
         assert_eq!(shipped.config.spool, SpoolConfig::default(), "a default in [spool] differs from the program's");
+        assert_eq!(shipped.config.notify, NotifyConfig::default(), "a default in [notify] differs from the program's");
+        assert_eq!(shipped.config.webhooks, WebhooksConfig::default(), "a default in [webhooks] differs");
         assert_eq!(shipped.config.tracking, parse("[[listener]]\naddr = \"127.0.0.1:0\"").unwrap().config.tracking);
         assert_eq!(shipped.config.log, crate::telemetry::log::Options::default());
         assert_eq!(shipped.config.server.data_dir, PathBuf::from("/etc/waxseal/data"));

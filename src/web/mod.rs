@@ -122,9 +122,15 @@ pub struct Counters {
     recorded: AtomicU64,
     lost: AtomicU64,
     bad_tokens: AtomicU64,
+    news: watch::Sender<()>,
 }
 
 impl Counters {
+    /// Changes whenever events are on record.
+    pub fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
     /// Events that are on record.
     pub fn recorded(&self) -> u64 {
         self.recorded.load(Ordering::Relaxed)

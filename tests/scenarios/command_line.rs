@@ -37,6 +37,7 @@ impl Server {
             keys: None,
             queue: None,
             metrics: None,
+            notify: None,
         }));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(socket::SOCKET_NAME);

@@ -11,6 +11,7 @@ mod orgs;
 mod queue;
 pub mod shapes;
 mod users;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,12 @@ pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
         .route("/api/v1/queue", get(queue::list))
         .route("/api/v1/queue/{id}", get(queue::show).delete(queue::discard))
         .route("/api/v1/queue/{id}/retry", post(queue::retry))
+        .route("/api/v1/webhooks", get(webhooks::list).post(webhooks::add))
+        .route("/api/v1/webhooks/{id}", get(webhooks::show).patch(webhooks::change).delete(webhooks::remove))
+        .route("/api/v1/webhooks/{id}/test", post(webhooks::test))
+        .route("/api/v1/webhooks/{id}/deliveries", get(webhooks::deliveries))
+        .route("/api/v1/webhooks/{id}/deliveries/{delivery}/replay", post(webhooks::replay_one))
+        .route("/api/v1/webhooks/{id}/replay", post(webhooks::replay_failed))
         .route("/api/v1/keys", get(keys::list))
         .route("/api/v1/keys/rotate", post(keys::rotate))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such address; the API is under /api/v1/"))

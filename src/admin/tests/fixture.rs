@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use super::queued::QueueOfFive;
+use super::telling::Telling;
 use crate::admin::session::SessionId;
 use crate::admin::{
     self, Actions, InboxEntry, InboxReader, KeyEntry, Keys, LimiterOptions, MetricsText, Options, Parts, PortError,
@@ -46,6 +47,7 @@ pub(super) struct World {
     pub(super) settings: Arc<MemorySettings>,
     pub(super) ceiling: Arc<ArcSwap<Tracking>>,
     pub(super) queue: Arc<QueueOfFive>,
+    pub(super) telling: Telling,
 }
 
 pub(super) fn org_name(name: &str) -> OrgName {
@@ -109,9 +111,10 @@ pub(super) async fn world() -> World {
         text_links: false,
     }));
     let queue = Arc::new(QueueOfFive::new());
+    let telling = Telling::new(settings.clone(), history.clone()).await;
     let actions = Arc::new(Actions::new(Parts {
         settings: settings.clone(),
-        history,
+        history: history.clone(),
         logins,
         ceiling: ceiling.clone(),
         inbox: Some(Arc::new(Inbox)),
@@ -119,6 +122,7 @@ pub(super) async fn world() -> World {
         keys: Some(Arc::new(KeyFile)),
         queue: Some(queue.clone()),
         metrics: Some(Arc::new(Counted)),
+        notify: Some(Arc::clone(&telling.notify)),
     }));
     let options = Options {
         limiter: LimiterOptions { per_address_max: 1_000, ..LimiterOptions::default() },
@@ -127,7 +131,7 @@ pub(super) async fn world() -> World {
         ..Options::default()
     };
     let site = Site::new(actions.clone(), options, admin::direct_clients());
-    World { site, actions, settings, ceiling, queue }
+    World { site, actions, settings, ceiling, queue, telling }
 }
 
 fn records() -> Vec<MessageRecord> {

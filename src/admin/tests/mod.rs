@@ -1,5 +1,6 @@
 //! The admin site as a browser and a program meet it: whole requests against the router, over stores in memory.
 
+mod activity;
 mod api;
 mod fixture;
 mod metrics;
@@ -9,3 +10,5 @@ mod queue;
 mod queued;
 mod roles;
 mod sessions;
+mod telling;
+mod webhooks;

@@ -8,6 +8,7 @@ pub(super) mod message;
 pub(super) mod org;
 pub(super) mod queue;
 pub(super) mod user;
+pub(super) mod webhook;
 
 use std::process::ExitCode;
 

@@ -46,7 +46,7 @@ CREATE TABLE mail_notice (
     sender  TEXT NOT NULL,               -- the address the mail was sent from
     line    TEXT NOT NULL                -- JSON
 ) STRICT;
-CREATE INDEX mail_notice_of_login ON mail_notice (login, id);
+CREATE INDEX mail_notice_of_login ON mail_notice (login, sender, id);
 CREATE INDEX mail_notice_of_message ON mail_notice (message);
 
 -- When notices went out, for their bound; old rows go.

@@ -69,6 +69,8 @@ pub struct Batch {
     pub events_to: i64,
     /// The refusals up to here are in it.
     pub refusals_to: i64,
+    /// Events between the last ones told and `events_to`.
+    pub quiet: usize,
     /// There may be more right behind it.
     pub more: bool,
 }
@@ -196,15 +198,17 @@ pub struct Tried {
     pub answer: String,
 }
 
-/// Lines that wait for one login.
+/// Lines that wait for one login, about mail sent from one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingNotice {
     /// Who is told.
     pub login: String,
+    /// The address the mail was sent from.
+    pub sender: String,
     /// Notices sent to this login since the time asked for.
     pub sent_lately: u32,
-    /// The oldest lines: `id`, and as in [`NewLine`].
-    pub lines: Vec<(i64, NewLine)>,
+    /// The oldest lines.
+    pub lines: Vec<NewLine>,
     /// How many wait in all.
     pub total: u32,
     /// The newest that waits.
@@ -232,8 +236,8 @@ pub(super) enum Write {
     Replay { webhook: WebhookId, id: Option<i64>, now_ms: i64 },
     /// Everything of a webhook.
     Forget(WebhookId),
-    /// Up to this line; `None` drops them unsent.
-    Noticed { login: String, to_id: i64, sent_at_ms: Option<i64> },
+    /// All that waited then; `None` drops them unsent.
+    Noticed { notice: Box<WaitingNotice>, sent_at_ms: Option<i64> },
     /// What ended before.
     Purge { before_ms: i64 },
 }
@@ -300,15 +304,15 @@ impl Outbox {
         self.write(Write::Forget(webhook)).await
     }
 
-    /// Logins for which lines wait, with the oldest lines of each (at most `lines_max`).
+    /// Logins and addresses for which lines wait, with the oldest lines of each (at most `lines_max`).
     pub async fn notices(&self, sent_since_ms: i64, lines_max: u32) -> Result<Vec<WaitingNotice>, StoreError> {
         let asked = move |connection: &_| read::notices(connection, sent_since_ms, lines_max);
         self.history.readers.ask("notices", asked).await
     }
 
-    /// A login has been told of its lines up to this one (or, without a time, does not want to be).
-    pub async fn noticed(&self, login: String, to_id: i64, sent_at_ms: Option<i64>) -> Result<(), StoreError> {
-        self.write(Write::Noticed { login, to_id, sent_at_ms }).await.map(drop)
+    /// A login has been told of all lines that waited (or, without a time, does not want to be).
+    pub async fn noticed(&self, notice: WaitingNotice, sent_at_ms: Option<i64>) -> Result<(), StoreError> {
+        self.write(Write::Noticed { notice: Box::new(notice), sent_at_ms }).await.map(drop)
     }
 
     /// Forgets deliveries that ended before then.

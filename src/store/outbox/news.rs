@@ -36,6 +36,7 @@ pub(super) fn news(connection: &Connection, clicks_before_ms: i64) -> rusqlite::
             break;
         }
         batch.events_to = entry.sequence;
+        batch.quiet += 1;
         // Only what was kept with its network was sent under `individual`: counts a day are nobody's news.
         if event.verdict.counts() && event.network_hash.is_some() && entry.org.is_some() {
             batch.news.extend(of_event(connection, entry)?);

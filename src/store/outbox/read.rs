@@ -80,8 +80,8 @@ pub(super) fn notices(
     let mut waiting: Vec<WaitingNotice> = connection
         .prepare_cached(
             "SELECT login, count(*), max(id),
-                    (SELECT count(*) FROM mail_notice_sent s WHERE s.login = n.login AND s.at_ms > ?1)
-             FROM mail_notice n GROUP BY login ORDER BY min(id) LIMIT ?2",
+                    (SELECT count(*) FROM mail_notice_sent s WHERE s.login = n.login AND s.at_ms > ?1), sender
+             FROM mail_notice n GROUP BY login, sender ORDER BY min(id) LIMIT ?2",
         )?
         .query_map(params![sent_since_ms, LOGINS_MAX], |row| {
             Ok(WaitingNotice {
@@ -89,6 +89,7 @@ pub(super) fn notices(
                 total: row.get(1)?,
                 last_id: row.get(2)?,
                 sent_lately: row.get(3)?,
+                sender: row.get(4)?,
                 lines: Vec::new(),
             })
         })?
@@ -96,9 +97,10 @@ pub(super) fn notices(
     for notice in &mut waiting {
         notice.lines = connection
             .prepare_cached(
-                "SELECT id, login, org, message, at_ms, sender, line FROM mail_notice WHERE login = ?1 ORDER BY id LIMIT ?2",
+                "SELECT login, org, message, at_ms, sender, line FROM mail_notice
+                 WHERE login = ?1 AND sender = ?2 ORDER BY id LIMIT ?3",
             )?
-            .query_map(params![notice.login, lines_max], line)?
+            .query_map(params![notice.login, notice.sender, lines_max], line)?
             .collect::<rusqlite::Result<_>>()?;
     }
     Ok(waiting)
@@ -121,14 +123,13 @@ fn delivery(row: &Row<'_>) -> rusqlite::Result<WebhookDelivery> {
     })
 }
 
-fn line(row: &Row<'_>) -> rusqlite::Result<(i64, NewLine)> {
-    let line = NewLine {
-        login: row.get(1)?,
-        org: row.get::<_, Column<_>>(2)?.0,
-        message: row.get::<_, Column<MessageId>>(3)?.0,
-        at_ms: row.get(4)?,
-        sender: row.get(5)?,
-        line: row.get(6)?,
-    };
-    Ok((row.get(0)?, line))
+fn line(row: &Row<'_>) -> rusqlite::Result<NewLine> {
+    Ok(NewLine {
+        login: row.get(0)?,
+        org: row.get::<_, Column<_>>(1)?.0,
+        message: row.get::<_, Column<MessageId>>(2)?.0,
+        at_ms: row.get(3)?,
+        sender: row.get(4)?,
+        line: row.get(5)?,
+    })
 }

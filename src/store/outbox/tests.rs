@@ -160,8 +160,8 @@ async fn lines_wait_by_login_and_are_bounded() {
     assert_eq!(world.outbox.tell(Telling { lines, lines_max: 2, ..Telling::default() }).await.unwrap(), 1);
     let waiting = world.outbox.notices(0, 1).await.unwrap();
     assert_eq!(waiting.iter().map(|w| (w.login.as_str(), w.total, w.lines.len())).collect::<Vec<_>>(), [("ann", 2, 1), ("bob", 1, 1)]);
-    world.outbox.noticed("ann".to_owned(), waiting[0].last_id, Some(1_000)).await.unwrap();
-    world.outbox.noticed("bob".to_owned(), waiting[1].last_id, None).await.unwrap();
+    world.outbox.noticed(waiting[0].clone(), Some(1_000)).await.unwrap();
+    world.outbox.noticed(waiting[1].clone(), None).await.unwrap();
     assert_eq!(world.outbox.notices(0, 9).await.unwrap(), []);
     let lines = vec![line("ann", 5), line("bob", 5)];
     world.outbox.tell(Telling { lines, lines_max: 2, ..Telling::default() }).await.unwrap();

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::super::column::Column;
-use super::{NewDelivery, NewLine, Telling, Tried, Write};
+use super::{NewDelivery, NewLine, Telling, Tried, WaitingNotice, Write};
 use crate::settings::notices::WebhookId;
 use crate::token::MessageId;
 
@@ -17,7 +17,7 @@ pub(in crate::store) fn write(connection: &Connection, write: &Write) -> rusqlit
             .prepare_cached("DELETE FROM webhook_delivery WHERE webhook = ?1")?
             .execute(params![Column(*webhook)])
             .map(count),
-        Write::Noticed { login, to_id, sent_at_ms } => noticed(connection, login, *to_id, *sent_at_ms),
+        Write::Noticed { notice, sent_at_ms } => noticed(connection, notice, *sent_at_ms),
         Write::Purge { before_ms } => purge(connection, *before_ms),
     }
 }
@@ -116,15 +116,15 @@ fn replay(connection: &Connection, webhook: WebhookId, id: Option<i64>, now_ms: 
         .map(count)
 }
 
-fn noticed(connection: &Connection, login: &str, to_id: i64, sent_at_ms: Option<i64>) -> rusqlite::Result<u64> {
+fn noticed(connection: &Connection, notice: &WaitingNotice, sent_at_ms: Option<i64>) -> rusqlite::Result<u64> {
     if let Some(at_ms) = sent_at_ms {
         connection
             .prepare_cached("INSERT INTO mail_notice_sent (login, at_ms) VALUES (?1, ?2)")?
-            .execute(params![login, at_ms])?;
+            .execute(params![notice.login, at_ms])?;
     }
     connection
-        .prepare_cached("DELETE FROM mail_notice WHERE login = ?1 AND id <= ?2")?
-        .execute(params![login, to_id])
+        .prepare_cached("DELETE FROM mail_notice WHERE login = ?1 AND sender = ?2 AND id <= ?3")?
+        .execute(params![notice.login, notice.sender, notice.last_id])
         .map(count)
 }
 

@@ -7,6 +7,7 @@ mod message;
 mod org;
 mod queue;
 mod user;
+mod webhook;
 
 use serde::Deserialize;
 
@@ -19,6 +20,7 @@ pub use message::{Link, LinkPut, Message, MessageLine, Messages, Recipient};
 pub use org::{Org, OrgPatch, Switches};
 pub use queue::{Queue, QueuedMail, QueuedRecipient};
 pub use user::{PasswordPut, User, UserPost};
+pub use webhook::{Delivery, Replayed, Webhook, WebhookMade, WebhookPatch, WebhookPost};
 
 /// An organisation's name, for handlers.
 pub(super) fn org_name(text: Option<String>) -> Result<Option<OrgName>, BadOrgName> {
