@@ -209,6 +209,9 @@ mod tests {
             ("user passwd ann", true),
             ("user passwd", false),
             ("user remove ann", true),
+            ("user notices ann --mail on --level every", true),
+            ("user notices ann --mail maybe", false),
+            ("user notices ann", false),
             // organisations
             ("org set acme --opens aggregate --links follow --text-links off", true),
             ("org set acme --domain a.example --domain b.example", true),

@@ -5,13 +5,11 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use metrics::counter;
 use tokio::sync::watch;
 
 use super::letter::{Addressed, Line, letter};
-use super::{Notify, STOP_PATH, STOP_PURPOSE, stopped};
+use super::{Notify, stopped};
 use crate::smtp::Mailbox;
 use crate::store::StoreError;
 use crate::store::outbox::WaitingNotice;
@@ -84,8 +82,7 @@ fn write(
 ) -> Result<(crate::message::Envelope, bytes::Bytes), String> {
     let options = &notify.options;
     let to = Mailbox::parse(notice.sender.as_bytes(), true).map_err(|_| "the sender's address is none".to_owned())?;
-    let sealed = notify.seal(STOP_PURPOSE, notice.login.as_bytes()).map_err(|error| error.to_string())?;
-    let stop_url = format!("{}{STOP_PATH}{}", options.public_url, URL_SAFE_NO_PAD.encode(sealed));
+    let stop_url = notify.stop_url(&notice.login).map_err(|error| error.to_string())?;
     let lines: Vec<Line> = notice.lines.iter().filter_map(|line| Line::read(&line.line)).collect();
     if lines.is_empty() {
         return Err("its lines cannot be read".to_owned());

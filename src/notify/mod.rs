@@ -40,10 +40,6 @@ use signature::SigningSecret;
 
 /// What a webhook's secret is sealed for.
 const SECRET_PURPOSE: &str = "webhook secret";
-/// What the link that stops notices is sealed for.
-const STOP_PURPOSE: &str = "stop notices";
-/// Where that link leads on the tracking site.
-pub const STOP_PATH: &str = "/n/";
 
 /// After the first failed try, the second, and so on; the last repeats.
 pub const RETRY_SECS: [u64; 8] = [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400];
@@ -195,10 +191,9 @@ impl Notify {
     /// # Errors
     /// [`NotifyError::Key`].
     pub fn new_secret(&self) -> Result<(SigningSecret, Vec<u8>), NotifyError> {
-        let no_randomness = |_| NotifyError::Key("the system gives no random numbers");
-        let secret = SigningSecret::random().map_err(no_randomness)?;
-        let sealed = self.seal(SECRET_PURPOSE, secret.octets())?;
-        Ok((secret, sealed))
+        let secret = SigningSecret::random().map_err(|_| NO_RANDOMNESS)?;
+        let sealed = self.parts.keyring.load().lock_away(SECRET_PURPOSE, nonce()?, secret.octets());
+        Ok((secret, sealed.ok_or(NO_KEY)?))
     }
 
     /// Puts a test into the outbox of a webhook.
@@ -207,7 +202,7 @@ impl Notify {
     /// [`NotifyError`].
     pub async fn test(&self, webhook: &Webhook) -> Result<(), NotifyError> {
         let at_ms = (self.parts.clock)();
-        let message_id = message_id().ok_or(NotifyError::Key("the system gives no random numbers"))?;
+        let message_id = message_id().ok_or(NO_RANDOMNESS)?;
         let delivery = NewDelivery {
             webhook: webhook.id,
             message_id,
@@ -272,19 +267,20 @@ impl Notify {
         Some(SigningSecret::from_octets(octets))
     }
 
-    fn seal(&self, purpose: &str, secret: &[u8]) -> Result<Vec<u8>, NotifyError> {
-        let mut nonce = [0; 12];
-        getrandom::fill(&mut nonce).map_err(|_| NotifyError::Key("the system gives no random numbers"))?;
-        let sealed = self.parts.keyring.load().lock_away(purpose, nonce, secret);
-        sealed.ok_or(NotifyError::Key("every key is revoked: `waxseal keys rotate` makes one"))
+    /// The link that stops the notices to a login.
+    fn stop_url(&self, login: &str) -> Result<String, NotifyError> {
+        let path = self.parts.keyring.load().stop_path(nonce()?, login).ok_or(NO_KEY)?;
+        Ok(format!("{}{path}", self.options.public_url))
     }
 }
 
-/// The login that a stop link names, if it is one of ours.
-pub fn stops(keyring: &Keyring, token: &str) -> Option<String> {
-    use base64::Engine as _;
-    let sealed = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).ok()?;
-    String::from_utf8(keyring.take_out(STOP_PURPOSE, &sealed)?).ok()
+const NO_KEY: NotifyError = NotifyError::Key("every key is revoked: `waxseal keys rotate` makes one");
+const NO_RANDOMNESS: NotifyError = NotifyError::Key("the system gives no random numbers");
+
+fn nonce() -> Result<[u8; 12], NotifyError> {
+    let mut nonce = [0; 12];
+    getrandom::fill(&mut nonce).map_err(|_| NO_RANDOMNESS)?;
+    Ok(nonce)
 }
 
 /// Tells until `stop` turns true.

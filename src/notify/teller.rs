@@ -42,7 +42,7 @@ pub(super) async fn run(notify: &Notify, mut stop: watch::Receiver<bool>) {
         };
         tokio::select! {
             () = stopped(&mut stop) => return,
-            _ = news.changed(), if !failing => {}
+            _ = news.changed(), if !failing && !idle.nobody => {}
             () = tokio::time::sleep(rest) => {}
         }
     }
@@ -51,23 +51,21 @@ pub(super) async fn run(notify: &Notify, mut stop: watch::Receiver<bool>) {
 /// What is remembered while there is nobody to tell.
 #[derive(Default)]
 struct Idle {
-    /// There was nobody.
+    /// There is nobody.
     nobody: bool,
-    /// The event up to which that is written down.
-    mark: i64,
+    /// Up to where that is written down: whoever comes is told of what is recorded from then on.
+    mark: (i64, i64),
 }
 
 async fn round(notify: &Notify, idle: &mut Idle) -> Result<(), StoreError> {
     loop {
         let snapshot = notify.parts.settings.snapshot();
-        let nobody = !is_anybody(&snapshot);
-        if nobody || idle.nobody {
-            // Whoever comes is told of what happens from then on.
-            idle.nobody = nobody;
-            let last = notify.parts.outbox.last_event().await?;
-            if last != idle.mark || !nobody {
-                let telling = Telling { events_to: last, refusals_to: i64::MAX, ..Telling::default() };
-                notify.parts.outbox.tell(telling).await?;
+        idle.nobody = !is_anybody(&snapshot);
+        if idle.nobody {
+            let last = notify.parts.outbox.last().await?;
+            if last != idle.mark {
+                let (events_to, refusals_to) = last;
+                notify.parts.outbox.tell(Telling { events_to, refusals_to, ..Telling::default() }).await?;
                 idle.mark = last;
             }
             return Ok(());

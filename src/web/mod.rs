@@ -10,6 +10,7 @@ pub mod client;
 mod group;
 mod health;
 mod known;
+mod notices;
 mod page;
 mod pixel;
 mod proxy_protocol;
@@ -294,7 +295,18 @@ async fn converse(
     };
     let Some(peer) = introduced else { return };
     let service = service_fn(|request| {
-        std::future::ready(Ok::<_, std::convert::Infallible>(router::answer(&site, peer, &request)))
+        // Only what a person's button asks for waits for a disk.
+        let asks = notices::is_for(&request).then(|| (request.method().clone(), request.uri().path().to_owned()));
+        let ready = asks.is_none().then(|| router::answer(&site, peer, &request));
+        let site = Arc::clone(&site);
+        async move {
+            let answer = match (ready, asks) {
+                (Some(answer), _) => answer,
+                (None, Some((method, path))) => notices::answer(&site, method, &path).await,
+                (None, None) => page::not_found(),
+            };
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

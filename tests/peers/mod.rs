@@ -4,3 +4,4 @@ mod smtp_sink;
 
 mod clients;
 mod seven_bit;
+mod webhooks;

@@ -26,6 +26,21 @@ impl Actions {
         self.write(&held, Change::PutNotices(login.to_owned(), choice)).await
     }
 
+    /// Changes what a person is told, on their behalf: the owner of the machine and server admins.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] for others; [`Refusal::NotFound`] for a login that is not there; [`Refusal::Store`].
+    pub async fn set_notices(&self, viewer: &Viewer, login: &str, choice: NoticeChoice) -> Result<(), Refusal> {
+        if !viewer.rules_all() {
+            return Err(Refusal::Forbidden("each person chooses for themselves; a server admin may help"));
+        }
+        let held = self.changing.lock().await;
+        if !self.settings.snapshot().users.contains_key(login) {
+            return Err(Refusal::not_found("user", login));
+        }
+        self.write(&held, Change::PutNotices(login.to_owned(), choice)).await
+    }
+
     /// What organisations allow, of those the viewer rules.
     pub fn notice_ceilings(&self, viewer: &Viewer) -> Vec<(OrgName, NoticeCeiling)> {
         let snapshot = self.settings.snapshot();

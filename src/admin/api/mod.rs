@@ -50,6 +50,7 @@ pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
         .route("/api/v1/users", get(users::list).post(users::add))
         .route("/api/v1/users/{login}", get(users::show).delete(users::remove))
         .route("/api/v1/users/{login}/password", put(users::password))
+        .route("/api/v1/users/{login}/notices", put(users::notices))
         .route("/api/v1/orgs", get(orgs::list))
         .route("/api/v1/orgs/{name}", get(orgs::show).patch(orgs::set))
         .route("/api/v1/inbox", get(inbox::list))

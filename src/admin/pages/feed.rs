@@ -33,8 +33,10 @@ const REPLAY_MAX: u32 = ACTIVITY_ROWS_MAX;
 const PIECES_MAX: usize = 32;
 /// How long a reader may take none of them.
 const SLOW_MAX: Duration = Duration::from_secs(10);
-/// Between two signs of life, so that no proxy takes the stream for dead; and how often the session is looked at.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often the session is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Looks between two signs of life, so that no proxy takes the stream for dead: 15 s.
+const LOOKS_PER_HEARTBEAT: u64 = 3;
 /// Then it ends, and the browser comes back.
 const STREAM_MAX: Duration = Duration::from_secs(3_600);
 /// Milliseconds until a browser comes back.
@@ -93,7 +95,8 @@ impl Stream {
         self.send(RETRY.to_owned()).await?;
         let position = listener.position().await.ok_or(Over)?;
         self.replay(position).await?;
-        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut looking = tokio::time::interval(LOOK_EVERY);
+        let mut looks = 0_u64;
         loop {
             tokio::select! {
                 heard = listener.next() => match heard {
@@ -108,11 +111,14 @@ impl Stream {
                     }
                     Err(Ended::Behind | Ended::Closed) => return Err(Over),
                 },
-                _ = heartbeat.tick() => {
+                _ = looking.tick() => {
                     if !self.is_still_logged_in() {
                         return Err(Over);
                     }
-                    self.send(": still here\n\n".to_owned()).await?;
+                    if looks % LOOKS_PER_HEARTBEAT == 0 {
+                        self.send(": still here\n\n".to_owned()).await?;
+                    }
+                    looks += 1;
                 }
             }
         }

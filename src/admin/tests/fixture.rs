@@ -343,6 +343,22 @@ impl Browser {
         self.send(Request::get(path)).await
     }
 
+    /// `stream` when the answer is one.
+    pub(super) async fn begins_stream(&self, path: &str) -> String {
+        let response = self.open(Request::get(path)).await;
+        let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned());
+        match kind.as_deref() {
+            Some("text/event-stream; charset=utf-8") => "stream".to_owned(),
+            _ => response.status().as_u16().to_string(),
+        }
+    }
+
+    /// The answer as it begins.
+    pub(super) async fn open(&self, request: axum::http::request::Builder) -> Response<Body> {
+        let request = request.header(header::COOKIE, &self.cookie).body(Body::empty()).unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
     pub(super) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let encode = |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };
         let csrf = ("csrf", self.csrf.as_str());

@@ -257,9 +257,9 @@ impl Outbox {
         self.history.readers.ask("news", move |connection| news::news(connection, clicks_before_ms)).await
     }
 
-    /// Where the events end, for when nobody wants any of them.
-    pub async fn last_event(&self) -> Result<i64, StoreError> {
-        self.history.readers.ask("news", news::last_event).await
+    /// Where the events and the refusals end, for when nobody wants any of them.
+    pub async fn last(&self) -> Result<(i64, i64), StoreError> {
+        self.history.readers.ask("news", news::last).await
     }
 
     /// Makes deliveries and lines of news, which thereby are told. Gives how many were dropped for want of room.

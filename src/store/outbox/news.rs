@@ -46,11 +46,14 @@ pub(super) fn news(connection: &Connection, clicks_before_ms: i64) -> rusqlite::
     Ok(batch)
 }
 
-/// The newest event there ever was.
-pub(super) fn last_event(connection: &Connection) -> rusqlite::Result<i64> {
+/// The newest event and the newest refusal.
+pub(super) fn last(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
     connection
-        .prepare_cached("SELECT max(coalesce((SELECT max(sequence) FROM event), 0), (SELECT sequence FROM told WHERE what = 'event'))")?
-        .query_row([], |row| row.get(0))
+        .prepare_cached(
+            "SELECT max(coalesce((SELECT max(sequence) FROM event), 0), (SELECT sequence FROM told WHERE what = 'event')),
+                    coalesce((SELECT max(sequence) FROM refusal), 0)",
+        )?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 fn of_event(connection: &Connection, entry: TimelineEntry) -> rusqlite::Result<Option<News>> {

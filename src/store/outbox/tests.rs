@@ -89,7 +89,7 @@ async fn news_are_what_people_did_and_come_once() {
     assert_eq!(world.outbox.news(FUTURE).await.unwrap(), batch, "reading tells nobody");
     world.outbox.tell(told(&batch)).await.unwrap();
     assert_eq!(seen(&world.outbox.news(FUTURE).await.unwrap()), Vec::<String>::new());
-    assert_eq!(world.outbox.last_event().await.unwrap(), 8);
+    assert_eq!(world.outbox.last().await.unwrap(), (8, 0));
 }
 
 /// A click waits for what comes after it; judged a machine's meanwhile, it is no news.

@@ -19,7 +19,7 @@ pub use key::Key;
 pub use message::{Link, LinkPut, Message, MessageLine, Messages, Recipient};
 pub use org::{Org, OrgPatch, Switches};
 pub use queue::{Queue, QueuedMail, QueuedRecipient};
-pub use user::{PasswordPut, User, UserPost};
+pub use user::{NoticesPut, PasswordPut, User, UserPost};
 pub use webhook::{Delivery, Replayed, Webhook, WebhookMade, WebhookPatch, WebhookPost};
 
 /// An organisation's name, for handlers.
