@@ -31,6 +31,7 @@ use crate::deliver::predict;
 use crate::geo::Geo;
 use crate::inbox::Inbox;
 use crate::listener::{self, Door, Rules, Shared, TlsMode, tls::ServerTls};
+use crate::notify::Notify;
 use crate::queue::{self, Queue};
 use crate::relay::{self, Relay};
 use crate::settings::Tracking;
@@ -38,12 +39,11 @@ use crate::smtp::session;
 use crate::spool::{DiskFiles, Spool, recover};
 use crate::store::history::{self, SqliteHistory};
 use crate::store::logins::{LoginOptions, Logins};
+use crate::store::outbox::Outbox;
 use crate::store::settings::{self, SledSettings};
 use crate::store::{self, HistoryStore, SettingsStore, key_file};
 use crate::token::Keyring;
 use crate::{admin, telemetry, web};
-use crate::notify::Notify;
-use crate::store::outbox::Outbox;
 pub use ports::example_command;
 
 /// The spool's folder in the data folder.

@@ -34,11 +34,7 @@ pub(super) fn options(config: &Config) -> Options {
         concurrency_max: webhooks.concurrency_max,
         connect_max: webhooks.connect_max,
         answer_max: webhooks.answer_max,
-        schedule: Schedule {
-            waits: webhooks.retry.clone(),
-            life: webhooks.life,
-            unknown_wait_min: Duration::ZERO,
-        },
+        schedule: Schedule { waits: webhooks.retry.clone(), life: webhooks.life, unknown_wait_min: Duration::ZERO },
         kept: webhooks.kept,
         streams_max: notify.feed_streams_max,
         mails_per_hour_max: notify.mails_per_hour_max,
@@ -64,13 +60,7 @@ impl Spooler {
 }
 
 impl Postman for Spooler {
-    fn post(
-        &self,
-        org: OrgName,
-        login: String,
-        envelope: Envelope,
-        raw: Bytes,
-    ) -> BoxFuture<'_, Result<(), String>> {
+    fn post(&self, org: OrgName, login: String, envelope: Envelope, raw: Bytes) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             let id = MessageId(getrandom::u64().map_err(|error| error.to_string())?);
             let now_ms = now_ms();

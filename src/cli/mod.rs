@@ -228,7 +228,10 @@ mod tests {
             ("keys rotate", true),
             // webhooks
             ("webhook add https://hooks.example/ --org acme", true),
-            ("webhook add https://hooks.example/ --org acme --topic message.opened --topic message.clicked --words", true),
+            (
+                "webhook add https://hooks.example/ --org acme --topic message.opened --topic message.clicked --words",
+                true,
+            ),
             ("webhook add https://hooks.example/", false),
             ("webhook add https://hooks.example/ --org acme --topic message.read", false),
             ("webhook edit 00000000000000ac --pause", true),

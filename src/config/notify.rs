@@ -136,8 +136,7 @@ impl NotifyConfig {
 impl WebhooksConfig {
     pub(super) fn read(file: &File<'_>, base_dir: &Path) -> WebhooksConfig {
         let section = file.section("webhooks");
-        let ca_file =
-            section.parsed("ca_file", "\"certs/webhooks-ca.pem\"", |text| server::path(base_dir, text));
+        let ca_file = section.parsed("ca_file", "\"certs/webhooks-ca.pem\"", |text| server::path(base_dir, text));
         let webhooks = WebhooksConfig {
             allow_private: section.flag("allow_private").unwrap_or(false),
             ca_file,
@@ -207,10 +206,20 @@ mod tests {
     #[test]
     fn nothing_written_is_the_default_and_the_parts_default_too() {
         assert_eq!(read(""), (NotifyConfig::default(), WebhooksConfig::default()));
-        let (notify, webhooks, part) = (NotifyConfig::default(), WebhooksConfig::default(), crate::notify::Options::default());
-        assert_eq!((notify.feed_streams_max, notify.mails_per_hour_max, notify.mail_lines_max), (part.streams_max, part.mails_per_hour_max, part.mail_lines_max));
-        assert_eq!((webhooks.per_org_max, webhooks.waiting_max, webhooks.concurrency_max), (part.webhooks_max, part.waiting_max, part.concurrency_max));
-        assert_eq!((webhooks.connect_max, webhooks.answer_max, webhooks.kept), (part.connect_max, part.answer_max, part.kept));
+        let (notify, webhooks, part) =
+            (NotifyConfig::default(), WebhooksConfig::default(), crate::notify::Options::default());
+        assert_eq!(
+            (notify.feed_streams_max, notify.mails_per_hour_max, notify.mail_lines_max),
+            (part.streams_max, part.mails_per_hour_max, part.mail_lines_max)
+        );
+        assert_eq!(
+            (webhooks.per_org_max, webhooks.waiting_max, webhooks.concurrency_max),
+            (part.webhooks_max, part.waiting_max, part.concurrency_max)
+        );
+        assert_eq!(
+            (webhooks.connect_max, webhooks.answer_max, webhooks.kept),
+            (part.connect_max, part.answer_max, part.kept)
+        );
         assert_eq!((webhooks.retry, webhooks.life), (part.schedule.waits, part.schedule.life));
     }
 

@@ -48,10 +48,9 @@ impl Config {
         for ((key, old), (_, new)) in self.spool.rows().into_iter().zip(new.spool.rows()) {
             compare(&mut difference.restart, &format!("spool.{key}"), &old, &new);
         }
-        for (section, old, new) in [
-            ("notify", self.notify.rows(), new.notify.rows()),
-            ("webhooks", self.webhooks.rows(), new.webhooks.rows()),
-        ] {
+        for (section, old, new) in
+            [("notify", self.notify.rows(), new.notify.rows()), ("webhooks", self.webhooks.rows(), new.webhooks.rows())]
+        {
             for ((key, old), (_, new)) in old.into_iter().zip(new) {
                 compare(&mut difference.restart, &format!("{section}.{key}"), &old, &new);
             }

@@ -271,7 +271,12 @@ mod tests {
         assert_eq!(header("List-Unsubscribe-Post"), "List-Unsubscribe=One-Click");
         assert_eq!(header("References"), "<offer@acme.example>");
         let text = mail.body_text(0).unwrap().replace("\r\n", "\n");
-        assert!(text.starts_with("bob@reader.example opened “The offer”\n  23 Nov 2026, 20:00 UTC · perhaps Lisbon, PT · Apple Mail\n"), "{text}");
+        assert!(
+            text.starts_with(
+                "bob@reader.example opened “The offer”\n  23 Nov 2026, 20:00 UTC · perhaps Lisbon, PT · Apple Mail\n"
+            ),
+            "{text}"
+        );
         assert!(text.ends_with(&format!("To stop this mail: {STOP}\n")), "{text}");
     }
 
@@ -286,7 +291,8 @@ mod tests {
         assert_eq!(mail.subject(), Some("5 opens and clicks of your mail"));
         assert!(mail.header_raw("References").is_none(), "they are about two mails");
         let text = mail.body_text(0).unwrap();
-        for words in ["place unknown", "followed a link in “The offer”", "  https://shop.example/offer", "And 3 more"] {
+        for words in ["place unknown", "followed a link in “The offer”", "  https://shop.example/offer", "And 3 more"]
+        {
             assert!(text.contains(words), "{words} is not in {text}");
         }
     }

@@ -100,3 +100,138 @@ fn write(
     };
     letter(&addressed, &lines, notice.total.saturating_sub(named)).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use arc_swap::ArcSwap;
+    use bytes::Bytes;
+
+    use super::super::payload::tests::{AT_MS, event};
+    use super::super::{Options, Parts, Postman};
+    use super::*;
+    use crate::event::{EventKind, Verdict};
+    use crate::message::Envelope;
+    use crate::settings::notices::{Level, NoticeChoice};
+    use crate::settings::{Choice, OrgName, Role, User};
+    use crate::store::history::{self, SqliteHistory};
+    use crate::store::memory::{MemoryHistory, MemorySettings};
+    use crate::store::outbox::{NewLine, News, Outbox, Telling};
+    use crate::store::{BoxFuture, Change, SettingsStore as _};
+    use crate::token::{Keyring, MessageId, RootKey, Secret, Site, SiteId};
+
+    /// Keeps what is posted, or refuses it.
+    #[derive(Default)]
+    struct Kept {
+        mails: Mutex<Vec<String>>,
+        full: Mutex<bool>,
+    }
+
+    impl Postman for Kept {
+        fn post(&self, _: OrgName, _: String, _: Envelope, raw: Bytes) -> BoxFuture<'_, Result<(), String>> {
+            Box::pin(async move {
+                if *self.full.lock().unwrap() {
+                    return Err("the disk is full".to_owned());
+                }
+                self.mails.lock().unwrap().push(String::from_utf8(raw.to_vec()).unwrap());
+                Ok(())
+            })
+        }
+    }
+
+    struct World {
+        notify: Arc<Notify>,
+        settings: Arc<MemorySettings>,
+        kept: Arc<Kept>,
+        _folder: tempfile::TempDir,
+    }
+
+    /// ann wants mail, two an hour at most, two lines each.
+    async fn world() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteHistory::open(&folder.path().join("h"), &history::Options::default()).unwrap();
+        let settings = Arc::new(MemorySettings::default());
+        let user = User {
+            login: "ann".to_owned(),
+            org: Some("acme".parse().unwrap()),
+            role: Role::Sender,
+            password_hash: String::new(),
+            addresses: Vec::new(),
+            choice: Choice::default(),
+        };
+        let wish = NoticeChoice { level: Level::First, mail: true };
+        let changes = vec![Change::PutUser(user), Change::PutNotices("ann".to_owned(), wish)];
+        settings.change(changes).await.unwrap();
+        let key = RootKey { id: 0, secret: Secret([3; 32]), created: jiff::Timestamp::UNIX_EPOCH, revoked: None };
+        let site =
+            Site { id: SiteId([1; 4]), url: "http://t.example".to_owned(), former_urls: Vec::new(), default: true };
+        let kept = Arc::new(Kept::default());
+        let parts = Parts {
+            outbox: Outbox::new(Arc::new(store)),
+            history: Arc::new(MemoryHistory::default()),
+            settings: Arc::clone(&settings) as Arc<dyn crate::store::SettingsStore>,
+            keyring: Arc::new(ArcSwap::from_pointee(Keyring::new(vec![key], vec![site]).unwrap())),
+            postman: Arc::clone(&kept) as Arc<dyn Postman>,
+            news: watch::Sender::new(()).subscribe(),
+            clock: || AT_MS,
+        };
+        let options = Options { mails_per_hour_max: 2, mail_lines_max: 2, ..Options::default() };
+        World { notify: Notify::new(parts, options), settings, kept, _folder: folder }
+    }
+
+    impl World {
+        async fn happens(&self, times: usize) {
+            let News::Event { entry, .. } = event(EventKind::Open, Verdict::Person, true) else { panic!() };
+            let line = NewLine {
+                login: "ann".to_owned(),
+                org: "acme".parse().unwrap(),
+                message: MessageId(1),
+                at_ms: AT_MS,
+                sender: "ann@acme.example".to_owned(),
+                line: Line::of(&entry, "<1@acme.example>").print(),
+            };
+            let telling = Telling { lines: vec![line; times], lines_max: 100, ..Telling::default() };
+            self.notify.parts.outbox.tell(telling).await.unwrap();
+            round(&self.notify).await.unwrap();
+        }
+
+        fn subjects(&self) -> Vec<String> {
+            let mails = self.kept.mails.lock().unwrap();
+            let subject =
+                |mail: &String| mail.split("Subject: ").nth(1).unwrap().split("\r\n").next().unwrap().to_owned();
+            mails.iter().map(subject).collect()
+        }
+
+        async fn waiting(&self) -> u64 {
+            self.notify.depth().await.unwrap().lines
+        }
+    }
+
+    #[tokio::test]
+    async fn so_many_an_hour_and_the_rest_in_one() {
+        let world = world().await;
+        world.happens(1).await;
+        world.happens(5).await;
+        assert_eq!(world.subjects()[1], "5 opens and clicks of your mail");
+        assert!(world.kept.mails.lock().unwrap()[1].contains("And 3 more"));
+        world.happens(1).await;
+        world.happens(2).await;
+        assert_eq!((world.subjects().len(), world.waiting().await), (2, 3), "the hour's are sent");
+    }
+
+    #[tokio::test]
+    async fn what_the_spool_does_not_take_waits_and_stop_is_stop() {
+        let world = world().await;
+        *world.kept.full.lock().unwrap() = true;
+        world.happens(2).await;
+        assert_eq!((world.subjects().len(), world.waiting().await), (0, 2));
+        *world.kept.full.lock().unwrap() = false;
+        world.happens(1).await;
+        assert_eq!((world.subjects(), world.waiting().await), (vec!["3 opens and clicks of your mail".to_owned()], 0));
+        let stop = NoticeChoice { level: Level::First, mail: false };
+        world.settings.change(vec![Change::PutNotices("ann".to_owned(), stop)]).await.unwrap();
+        world.happens(1).await;
+        assert_eq!((world.subjects().len(), world.waiting().await), (1, 0));
+    }
+}

@@ -111,13 +111,7 @@ impl Default for Options {
 /// Takes mail of our own: on disk when it answers, sent as it is, never tracked and never answered with a report.
 pub trait Postman: Send + Sync {
     /// Takes one mail on behalf of an organisation and a login.
-    fn post(
-        &self,
-        org: OrgName,
-        login: String,
-        envelope: Envelope,
-        raw: Bytes,
-    ) -> BoxFuture<'_, Result<(), String>>;
+    fn post(&self, org: OrgName, login: String, envelope: Envelope, raw: Bytes) -> BoxFuture<'_, Result<(), String>>;
 }
 
 /// What telling works with.
@@ -296,13 +290,20 @@ pub async fn run(notify: Arc<Notify>, stop: watch::Receiver<bool>) {
 /// Declares the metrics of this module.
 pub fn describe_metrics() {
     describe_counter!("waxseal_webhook_tries_total", "Tries to hand an event to a webhook, by what they came to.");
-    describe_histogram!("waxseal_webhook_try_seconds", Unit::Seconds, "From the begin of a try to the receiver's answer.");
+    describe_histogram!(
+        "waxseal_webhook_try_seconds",
+        Unit::Seconds,
+        "From the begin of a try to the receiver's answer."
+    );
     describe_counter!(
         "waxseal_notices_dropped_total",
         "Events for webhooks and lines for mail that found no room; they are told nobody."
     );
     describe_counter!("waxseal_notice_mails_total", "Notices by mail that were written.");
-    describe_counter!("waxseal_feed_streams_cut_total", "Live feeds that were ended because their reader was too slow.");
+    describe_counter!(
+        "waxseal_feed_streams_cut_total",
+        "Live feeds that were ended because their reader was too slow."
+    );
 }
 
 /// A random `webhook-id`.
@@ -321,6 +322,9 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 fn count_dropped(dropped: u64) {
     if dropped > 0 {
         counter!("waxseal_notices_dropped_total").increment(dropped);
-        tracing::warn!(dropped, "{dropped} notices found no room and are told nobody: look at the webhooks that do not answer");
+        tracing::warn!(
+            dropped,
+            "{dropped} notices found no room and are told nobody: look at the webhooks that do not answer"
+        );
     }
 }

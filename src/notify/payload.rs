@@ -276,7 +276,8 @@ pub(super) mod tests {
 
     #[test]
     fn without_words_nobody_is_in_it() {
-        for news in [refused(), event(EventKind::Open, Verdict::Person, true), event(EventKind::Click, Verdict::Person, false)]
+        for news in
+            [refused(), event(EventKind::Open, Verdict::Person, true), event(EventKind::Click, Verdict::Person, false)]
         {
             let sent = body(&news, false);
             for word in ["bob", "reader", "offer", "Lisbon", "PT", "Apple", "relay", "550"] {
@@ -295,9 +296,12 @@ pub(super) mod tests {
         }
         // The check can fail: a key too many, a key too few, a word that is none, a type that is none.
         let good: Value = serde_json::from_str(&samples()[2]).unwrap();
-        for (pointer, wrong) in
-            [("/data/more", json!(1)), ("/data/verdict", json!("machine")), ("/timestamp", json!(7)), ("/type", json!("x"))]
-        {
+        for (pointer, wrong) in [
+            ("/data/more", json!(1)),
+            ("/data/verdict", json!("machine")),
+            ("/timestamp", json!(7)),
+            ("/type", json!("x")),
+        ] {
             let mut bad = good.clone();
             match bad.pointer_mut(pointer) {
                 Some(place) => *place = wrong,

@@ -225,7 +225,8 @@ mod tests {
             assert!(asked.contains(line), "{line} is not in {asked}");
         }
         // A redirect is an answer and leads nowhere.
-        let (_, answer) = answered(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n").await;
+        let (_, answer) =
+            answered(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n").await;
         assert_eq!(answer.unwrap(), StatusCode::FOUND);
     }
 
@@ -248,7 +249,7 @@ mod tests {
         for host in ["localhost", "2130706433", "0x7f000001"] {
             let target = Target::parse(&format!("http://{host}:{port}/"), false).unwrap();
             let refused = poster(false).post(&target, signed(), String::new()).await;
-                let unknown = matches!(refused, Err(PostError::Connect(_))) && host != "localhost";
+            let unknown = matches!(refused, Err(PostError::Connect(_))) && host != "localhost";
             assert!(unknown || matches!(refused, Err(PostError::Private(_))), "{host}: {refused:?}");
         }
         let called = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await;

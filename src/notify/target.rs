@@ -37,7 +37,9 @@ pub enum BadTarget {
     #[error("leave user name and password out of it: the signature proves who sends")]
     Login,
     /// An address of this machine or a private network.
-    #[error("{0} is an address of this machine or of a private network; allow_private in [webhooks] of config.toml lets such through")]
+    #[error(
+        "{0} is an address of this machine or of a private network; allow_private in [webhooks] of config.toml lets such through"
+    )]
     Private(IpAddr),
 }
 

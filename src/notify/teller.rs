@@ -144,10 +144,15 @@ fn wants(snapshot: &Snapshot, webhook: &Webhook, news: &News) -> bool {
     let is_theirs = match &webhook.login {
         None => true,
         Some(sender) => {
-            login == Some(sender) && snapshot.users.get(sender).is_some_and(|user| user.org.as_ref() == Some(&webhook.org))
+            login == Some(sender)
+                && snapshot.users.get(sender).is_some_and(|user| user.org.as_ref() == Some(&webhook.org))
         }
     };
-    !webhook.paused && org == Some(&webhook.org) && is_theirs && is_wide_enough && webhook.topics.contains(&payload::topic(news))
+    !webhook.paused
+        && org == Some(&webhook.org)
+        && is_theirs
+        && is_wide_enough
+        && webhook.topics.contains(&payload::topic(news))
 }
 
 /// The line of a notice by mail, if its sender wants one. Refusals have their own reports.
@@ -259,7 +264,11 @@ mod tests {
             (Some(wish(Level::Every, true)), None, [true, true, true, false]),
             (Some(wish(Level::None, true)), None, [false; 4]),
             // what the organisation allows
-            (Some(wish(Level::Every, true)), Some(NoticeCeiling { level: Level::First, mail: true }), [true, false, true, false]),
+            (
+                Some(wish(Level::Every, true)),
+                Some(NoticeCeiling { level: Level::First, mail: true }),
+                [true, false, true, false],
+            ),
             (Some(wish(Level::Every, true)), Some(NoticeCeiling { level: Level::Every, mail: false }), [false; 4]),
         ] {
             assert_eq!(lines(choice, ceiling), expected, "{choice:?} {ceiling:?}");

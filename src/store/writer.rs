@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::column::{STORE, store_error};
-use super::record::{Delivery, Expired, Expiry, MessageRecord, Recording};
 use super::outbox::{self, Write};
+use super::record::{Delivery, Expired, Expiry, MessageRecord, Recording};
 use super::{Inserted, StoreError, events, expire, insert, settle};
 use crate::token::MessageId;
 

@@ -49,7 +49,8 @@ pub(super) async fn answer(site: &Site, method: Method, path: &str) -> Answer {
         let change = Change::PutNotices(login, NoticeChoice { mail: false, ..present });
         if let Err(error) = site.settings.change(vec![change]).await {
             tracing::error!(%error, "somebody asked to get no more notices, and that could not be kept");
-            let mut busy = page::plain(StatusCode::SERVICE_UNAVAILABLE, "That could not be done. Try again in a minute.\n");
+            let mut busy =
+                page::plain(StatusCode::SERVICE_UNAVAILABLE, "That could not be done. Try again in a minute.\n");
             busy.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
             return busy;
         }

@@ -108,7 +108,11 @@ fn every_event_arrives_under_one_id_whoever_dies_in_between() {
     let mut expected = BTreeSet::new();
     for round in 0..ROUNDS {
         // Up in every other round; waxseal dies in each, right behind an event.
-        if round % 2 == 0 { receiver.up() } else { receiver.down() }
+        if round % 2 == 0 {
+            receiver.up()
+        } else {
+            receiver.down()
+        }
         let who = format!("reader{round}@x.test");
         let mail = format!(
             "From: ana@example.com\r\nTo: {who}\r\nSubject: Round {round}\r\nMIME-Version: 1.0\r\n\

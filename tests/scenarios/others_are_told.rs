@@ -74,7 +74,12 @@ fn read(stream: &mut TcpStream) -> Told {
     reader.read_exact(&mut body).unwrap();
     // Base64 is not the same in lower case: this one as it was written is asked for below, by computing it.
     let (id, signature) = (header("webhook-id"), header("webhook-signature"));
-    Told { id, timestamp: header("webhook-timestamp").parse().unwrap(), signature, body: String::from_utf8(body).unwrap() }
+    Told {
+        id,
+        timestamp: header("webhook-timestamp").parse().unwrap(),
+        signature,
+        body: String::from_utf8(body).unwrap(),
+    }
 }
 
 #[test]
@@ -129,7 +134,9 @@ fn copies_for(relay: &Running, who: &str) -> Vec<Vec<u8>> {
     let Ok(folder) = std::fs::read_dir(relay.folder().join("data/inbox")) else { return Vec::new() };
     let entries = folder.flatten().map(|entry| entry.path());
     let theirs = entries.filter(|path| {
-        path.extension().is_some_and(|e| e == "toml") && std::fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("\"{who}\"")) && !text.contains(&format!("from = \"{who}\"")))
+        path.extension().is_some_and(|e| e == "toml")
+            && std::fs::read_to_string(path)
+                .is_ok_and(|text| text.contains(&format!("\"{who}\"")) && !text.contains(&format!("from = \"{who}\"")))
     });
     theirs.filter_map(|path| std::fs::read(path.with_extension("eml")).ok()).collect()
 }

@@ -91,7 +91,9 @@ impl Actions {
     pub fn listen(&self) -> Result<Listener, Refusal> {
         let notify = self.notify.as_ref().ok_or(Refusal::Absent("this server has no live feed"))?;
         let full = |feed::Full| {
-            Refusal::Conflict("as many pages are open as the server allows (feed_streams_max in config.toml)".to_owned())
+            Refusal::Conflict(
+                "as many pages are open as the server allows (feed_streams_max in config.toml)".to_owned(),
+            )
         };
         notify.feed().listen().map_err(full)
     }

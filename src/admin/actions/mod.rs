@@ -141,7 +141,6 @@ pub enum Refusal {
     /// A plugged-in part cannot do it now.
     #[error(transparent)]
     Port(#[from] PortError),
-
 }
 
 impl From<NotifyError> for Refusal {

@@ -81,7 +81,8 @@ impl Actions {
             Viewer::Person(person) => person.org.clone(),
             Viewer::Operator => None,
         };
-        let org = org.or(own_org).ok_or_else(|| Refusal::invalid("org", "name the organisation whose mail it is about"))?;
+        let org =
+            org.or(own_org).ok_or_else(|| Refusal::invalid("org", "name the organisation whose mail it is about"))?;
         let url = url_fit(notify, &url)?;
         let topics = topics_fit(topics)?;
         let id = getrandom::u64().map(WebhookId);
@@ -96,7 +97,8 @@ impl Actions {
         }
         let words = words || login.is_some();
         let created_at_ms = jiff::Timestamp::now().as_millisecond();
-        let webhook = Webhook { id, org, login, url, topics, level, words, paused: false, sealed_secret, created_at_ms };
+        let webhook =
+            Webhook { id, org, login, url, topics, level, words, paused: false, sealed_secret, created_at_ms };
         self.write(&held, Change::PutWebhook(webhook.clone())).await?;
         Ok((webhook, secret))
     }
@@ -230,7 +232,10 @@ fn topics_fit(mut topics: Vec<Topic>) -> Result<Vec<Topic>, Refusal> {
     topics.sort_unstable();
     topics.dedup();
     if topics.is_empty() {
-        return Err(Refusal::invalid("topics", "choose at least one of message.opened, message.clicked, message.bounced"));
+        return Err(Refusal::invalid(
+            "topics",
+            "choose at least one of message.opened, message.clicked, message.bounced",
+        ));
     }
     Ok(topics)
 }

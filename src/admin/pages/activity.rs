@@ -36,7 +36,10 @@ struct Activity {
 enum Item {
     Person(Line),
     /// Some in a row.
-    Machines { summary: String, lines: Vec<Line> },
+    Machines {
+        summary: String,
+        lines: Vec<Line>,
+    },
 }
 
 /// One event in words.

@@ -115,7 +115,7 @@ impl Stream {
                     if !self.is_still_logged_in() {
                         return Err(Over);
                     }
-                    if looks % LOOKS_PER_HEARTBEAT == 0 {
+                    if looks.is_multiple_of(LOOKS_PER_HEARTBEAT) {
                         self.send(": still here\n\n".to_owned()).await?;
                     }
                     looks += 1;

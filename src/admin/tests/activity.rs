@@ -17,7 +17,10 @@ async fn the_page_tells_people_first_and_folds_machines() {
     let world = world().await;
     let page = world.logged_in("ann").get("/activity").await;
     let text = &page.text;
-    assert!(text.contains("<strong>bob@reader.example</strong> opened <a href=\"/messages/00000000000000a1\">"), "{text}");
+    assert!(
+        text.contains("<strong>bob@reader.example</strong> opened <a href=\"/messages/00000000000000a1\">"),
+        "{text}"
+    );
     assert!(text.contains("followed a link in") && text.contains("https://shop.example/offer?id=42"));
     assert!(text.contains("1 look by machines") && text.contains("<details>"));
     assert!(!text.contains("Secret of other"));
@@ -36,7 +39,9 @@ async fn the_page_names_nobody_to_who_may_not_know() {
     let world = world().await;
     let page = world.logged_in("boss").get("/activity").await.text;
     assert!(page.contains("A recipient</strong> opened a mail of ann"), "{page}");
-    for word in ["bob@", "Your offer", "shop.example", "messages/00000000000000a1", "Secret", " eve", "DE", "Thunderbird"] {
+    for word in
+        ["bob@", "Your offer", "shop.example", "messages/00000000000000a1", "Secret", " eve", "DE", "Thunderbird"]
+    {
         assert!(!page.contains(word), "{word}");
     }
     let eves = world.logged_in("eve").get("/activity").await.text;
@@ -122,7 +127,11 @@ async fn each_hears_what_is_theirs_as_it_happens() {
     chief.until(": still here").await;
     happens(&world, vec![opened(EVES, Some([1; 8])), opened(ANNS, None), opened(ANNS, Some([1; 8]))]).await;
     let heard = ann.until("id: 7").await;
-    assert!(heard.contains("\"who\":\"bob@reader.example\"") && heard.contains("Lisbon, PT") && heard.contains("event: activity"));
+    assert!(
+        heard.contains("\"who\":\"bob@reader.example\"")
+            && heard.contains("Lisbon, PT")
+            && heard.contains("event: activity")
+    );
     // what is counted by the day is not seen as it happens, and others' never
     assert!(!heard.contains("id: 6") && !heard.contains("id: 5") && !heard.contains("Secret"), "{heard}");
     let heard = chief.until("id: 5").await;

@@ -52,7 +52,9 @@ async fn every_answer_carries_the_headers() {
         assert_eq!(answer.header("cache-control"), "no-store", "{path}");
         // the policy forbids scripts and inline styles, so a page that had them would be broken
         assert!(
-            !answer.text.replace("<script src=\"/assets/", "").contains("<script") && !answer.text.contains("style=\"") && !answer.text.contains("onclick"),
+            !answer.text.replace("<script src=\"/assets/", "").contains("<script")
+                && !answer.text.contains("style=\"")
+                && !answer.text.contains("onclick"),
             "{path}"
         );
     }

@@ -105,8 +105,16 @@ const TABLE: &[Row] = &[
     ("/notices/org", Some(&[("org", "acme"), ("level", "first")]), ["login", "done", "done", "403", "404", "404"]),
     ("/notices/org", Some(&[("org", "none"), ("level", "first")]), ["login", "404", "404", "404", "404", "404"]),
     // webhooks: about one's own mail by everyone who sends, about everybody's by admins, with names by server admins
-    ("/webhooks", Some(&[HOOK, OPENED, ("whose", "own"), ("org", "acme")]), ["login", "404", "200", "200", "404", "404"]),
-    ("/webhooks", Some(&[HOOK, OPENED, ("whose", "all"), ("org", "acme")]), ["login", "200", "200", "403", "404", "404"]),
+    (
+        "/webhooks",
+        Some(&[HOOK, OPENED, ("whose", "own"), ("org", "acme")]),
+        ["login", "404", "200", "200", "404", "404"],
+    ),
+    (
+        "/webhooks",
+        Some(&[HOOK, OPENED, ("whose", "all"), ("org", "acme")]),
+        ["login", "200", "200", "403", "404", "404"],
+    ),
     (
         "/webhooks",
         Some(&[HOOK, OPENED, ("whose", "all"), ("org", "acme"), ("words", "on")]),
@@ -125,7 +133,11 @@ const TABLE: &[Row] = &[
     ("/webhooks/nonsense", None, ["login", "404", "404", "404", "404", "404"]),
     ("/webhooks/00000000000000ac", Some(&[("do", "test")]), ["login", "done", "done", "404", "404", "404"]),
     ("/webhooks/00000000000000a1", Some(&[("do", "pause")]), ["login", "done", "404", "done", "404", "404"]),
-    ("/webhooks/0000000000000007", Some(&[("do", "save"), HOOK, OPENED]), ["login", "done", "404", "404", "404", "404"]),
+    (
+        "/webhooks/0000000000000007",
+        Some(&[("do", "save"), HOOK, OPENED]),
+        ["login", "done", "404", "404", "404", "404"],
+    ),
     ("/webhooks/00000000000000ac", Some(&[("do", "remove")]), ["login", "done", "done", "404", "404", "404"]),
     ("/webhooks/00000000000000ac/deliveries/1", Some(&[]), ["login", "404", "404", "404", "404", "404"]),
     // the inbox holds everyone's mail

@@ -41,11 +41,16 @@ impl Telling {
         // In memory where there is such a folder: hundreds of worlds are made, and a disk syncs each of them many times.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let store = SqliteHistory::open(&folder.path().join("h"), &history::Options::default()).unwrap();
-        let webhooks = [webhook(ACMES, "acme", None, false), webhook(ANNS, "acme", Some("ann"), true), webhook(OTHERS, "other", None, true)];
+        let webhooks = [
+            webhook(ACMES, "acme", None, false),
+            webhook(ANNS, "acme", Some("ann"), true),
+            webhook(OTHERS, "other", None, true),
+        ];
         settings.change(webhooks.map(Change::PutWebhook).to_vec()).await.unwrap();
         let news = watch::Sender::new(());
         let key = RootKey { id: 1, secret: Secret([7; 32]), created: jiff::Timestamp::UNIX_EPOCH, revoked: None };
-        let site = Site { id: SiteId([1; 4]), url: "http://t.example".to_owned(), former_urls: Vec::new(), default: true };
+        let site =
+            Site { id: SiteId([1; 4]), url: "http://t.example".to_owned(), former_urls: Vec::new(), default: true };
         let parts = notify::Parts {
             outbox: Outbox::new(Arc::new(store)),
             history: events,

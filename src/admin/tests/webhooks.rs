@@ -97,14 +97,23 @@ async fn the_api_makes_changes_and_replays() {
     assert!(made["secret"].as_str().unwrap().starts_with("whsec_"));
     let path = format!("/api/v1/webhooks/{}", made["id"].as_str().unwrap());
     let (_, shown) = call(&world, "GET", &path, Value::Null).await;
-    assert_eq!((&shown["secret"], &shown["topics"]), (&Value::Null, &json!(["message.opened", "message.clicked", "message.bounced"])));
+    assert_eq!(
+        (&shown["secret"], &shown["topics"]),
+        (&Value::Null, &json!(["message.opened", "message.clicked", "message.bounced"]))
+    );
     let patch = json!({"url": "https://hooks.example/v2", "topics": ["message.bounced"], "paused": true});
     let (_, changed) = call(&world, "PATCH", &path, patch).await;
-    assert_eq!((&changed["url"], &changed["topics"], &changed["paused"]), (&json!("https://hooks.example/v2"), &json!(["message.bounced"]), &json!(true)));
+    assert_eq!(
+        (&changed["url"], &changed["topics"], &changed["paused"]),
+        (&json!("https://hooks.example/v2"), &json!(["message.bounced"]), &json!(true))
+    );
     call(&world, "PATCH", &path, json!({"paused": false})).await;
     assert_eq!(call(&world, "POST", &format!("{path}/test"), Value::Null).await.0, StatusCode::ACCEPTED);
     let (_, deliveries) = call(&world, "GET", &format!("{path}/deliveries?state=waiting"), Value::Null).await;
-    assert_eq!((&deliveries[0]["topic"], &deliveries[0]["body"]["data"]["org"]), (&json!("waxseal.test"), &json!("other")));
+    assert_eq!(
+        (&deliveries[0]["topic"], &deliveries[0]["body"]["data"]["org"]),
+        (&json!("waxseal.test"), &json!("other"))
+    );
     let replay = format!("{path}/deliveries/{}/replay", deliveries[0]["id"]);
     assert_eq!(call(&world, "POST", &replay, Value::Null).await.1["replayed"], 1);
     assert_eq!(call(&world, "POST", &format!("{path}/replay"), Value::Null).await.1["replayed"], 0);
@@ -116,9 +125,27 @@ async fn the_api_makes_changes_and_replays() {
         ("POST", "/api/v1/webhooks", json!({"org": "acme", "url": "hooks"}), 422, "absolute address"),
         ("POST", "/api/v1/webhooks", json!({"url": "https://hooks.example/"}), 422, "name the organisation"),
         ("POST", "/api/v1/webhooks", json!({"org": "acme", "url": "http://10.0.0.1/"}), 422, "allow_private"),
-        ("POST", "/api/v1/webhooks", json!({"org": "acme", "url": "https://h.example/", "topics": ["x"]}), 422, "none of"),
-        ("POST", "/api/v1/webhooks", json!({"org": "acme", "url": "https://h.example/", "topics": []}), 422, "at least one"),
-        ("POST", "/api/v1/webhooks", json!({"org": "acme", "login": "eve", "url": "https://h.example/"}), 404, "no user"),
+        (
+            "POST",
+            "/api/v1/webhooks",
+            json!({"org": "acme", "url": "https://h.example/", "topics": ["x"]}),
+            422,
+            "none of",
+        ),
+        (
+            "POST",
+            "/api/v1/webhooks",
+            json!({"org": "acme", "url": "https://h.example/", "topics": []}),
+            422,
+            "at least one",
+        ),
+        (
+            "POST",
+            "/api/v1/webhooks",
+            json!({"org": "acme", "login": "eve", "url": "https://h.example/"}),
+            404,
+            "no user",
+        ),
     ] {
         let (status, problem) = call(&world, method, path, body).await;
         assert_eq!(status.as_u16(), code, "{problem}");

@@ -138,7 +138,10 @@ pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Re
         }
         Command::Test { id } => {
             client.order(Method::POST, &format!("{}/test", path(&id)), None::<&()>).await?;
-            Ok(print(&format!("a test is on its way; `waxseal webhook deliveries {}` tells how it went\n", clean(&id)))?)
+            Ok(print(&format!(
+                "a test is on its way; `waxseal webhook deliveries {}` tells how it went\n",
+                clean(&id)
+            ))?)
         }
         Command::Deliveries(asked) => asked.run(client).await,
         Command::Replay(Replay { id, delivery, .. }) => {
@@ -181,11 +184,8 @@ impl Edit {
 impl Deliveries {
     async fn run(self, client: &Client) -> anyhow::Result<()> {
         let Deliveries { id, state, before, limit, form } = self;
-        let asked = query(&[
-            ("state", state),
-            ("before", before.map(|id| id.to_string())),
-            ("limit", Some(limit.to_string())),
-        ]);
+        let asked =
+            query(&[("state", state), ("before", before.map(|id| id.to_string())), ("limit", Some(limit.to_string()))]);
         let found: Vec<Delivery> = client.get(&format!("{}/deliveries?{asked}", path(&id))).await?;
         if form.json {
             return print_json(&found);

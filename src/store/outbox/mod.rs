@@ -233,13 +233,22 @@ pub(super) enum Write {
     Tell(Box<Telling>),
     Tried(Tried),
     /// One, or all that failed; gives how many.
-    Replay { webhook: WebhookId, id: Option<i64>, now_ms: i64 },
+    Replay {
+        webhook: WebhookId,
+        id: Option<i64>,
+        now_ms: i64,
+    },
     /// Everything of a webhook.
     Forget(WebhookId),
     /// All that waited then; `None` drops them unsent.
-    Noticed { notice: Box<WaitingNotice>, sent_at_ms: Option<i64> },
+    Noticed {
+        notice: Box<WaitingNotice>,
+        sent_at_ms: Option<i64>,
+    },
     /// What ended before.
-    Purge { before_ms: i64 },
+    Purge {
+        before_ms: i64,
+    },
 }
 
 impl Outbox {

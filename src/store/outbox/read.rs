@@ -12,7 +12,8 @@ const ROWS_MAX: u32 = 500;
 /// Most logins of one answer; the others are asked for again.
 const LOGINS_MAX: u32 = 100;
 
-const COLUMNS: &str = "id, webhook, message_id, topic, body, created_at_ms, since_ms, state, attempts, next_try_ms, last_try_ms, answer";
+const COLUMNS: &str =
+    "id, webhook, message_id, topic, body, created_at_ms, since_ms, state, attempts, next_try_ms, last_try_ms, answer";
 
 pub(super) fn due_webhooks(connection: &Connection, now_ms: i64) -> rusqlite::Result<Vec<WebhookId>> {
     connection

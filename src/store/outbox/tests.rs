@@ -53,7 +53,13 @@ fn line(login: &str, at_ms: i64) -> NewLine {
 }
 
 fn told(batch: &Batch) -> Telling {
-    Telling { events_to: batch.events_to, refusals_to: batch.refusals_to, waiting_max: 10, lines_max: 10, ..Telling::default() }
+    Telling {
+        events_to: batch.events_to,
+        refusals_to: batch.refusals_to,
+        waiting_max: 10,
+        lines_max: 10,
+        ..Telling::default()
+    }
 }
 
 /// (sequence, first) of events; refusals as their recipient.
@@ -159,7 +165,10 @@ async fn lines_wait_by_login_and_are_bounded() {
     let lines = vec![line("ann", 1), line("bob", 2), line("ann", 3), line("ann", 4)];
     assert_eq!(world.outbox.tell(Telling { lines, lines_max: 2, ..Telling::default() }).await.unwrap(), 1);
     let waiting = world.outbox.notices(0, 1).await.unwrap();
-    assert_eq!(waiting.iter().map(|w| (w.login.as_str(), w.total, w.lines.len())).collect::<Vec<_>>(), [("ann", 2, 1), ("bob", 1, 1)]);
+    assert_eq!(
+        waiting.iter().map(|w| (w.login.as_str(), w.total, w.lines.len())).collect::<Vec<_>>(),
+        [("ann", 2, 1), ("bob", 1, 1)]
+    );
     world.outbox.noticed(waiting[0].clone(), Some(1_000)).await.unwrap();
     world.outbox.noticed(waiting[1].clone(), None).await.unwrap();
     assert_eq!(world.outbox.notices(0, 9).await.unwrap(), []);
@@ -177,7 +186,13 @@ async fn lines_wait_by_login_and_are_bounded() {
 async fn what_is_forgotten_is_not_told() {
     let world = world().await;
     world.history.settle(MessageId(1), vec![(9, refused(50))]).await.unwrap();
-    let telling = Telling { deliveries: vec![delivery(1)], lines: vec![line("ann", 1)], waiting_max: 9, lines_max: 9, ..Telling::default() };
+    let telling = Telling {
+        deliveries: vec![delivery(1)],
+        lines: vec![line("ann", 1)],
+        waiting_max: 9,
+        lines_max: 9,
+        ..Telling::default()
+    };
     world.outbox.tell(telling).await.unwrap();
     let expiry = Expiry { messages_before_ms: i64::MAX, events_before_ms: 0, after_sequence: 0, young: 0 };
     world.history.expire(expiry).await.unwrap();

@@ -49,9 +49,7 @@ fn tell(connection: &Connection, telling: &Telling) -> rusqlite::Result<u64> {
     connection
         .prepare_cached("UPDATE told SET sequence = ?1 WHERE what = 'event' AND sequence < ?1")?
         .execute(params![telling.events_to])?;
-    connection
-        .prepare_cached("DELETE FROM refusal WHERE sequence <= ?1")?
-        .execute(params![telling.refusals_to])?;
+    connection.prepare_cached("DELETE FROM refusal WHERE sequence <= ?1")?.execute(params![telling.refusals_to])?;
     Ok(dropped)
 }
 
