@@ -1,7 +1,7 @@
 //! Tells people and programs what happened to a mail: a live feed, webhooks, notices by mail.
 //!
-//! [`teller`] turns news of the history into what is to be told, one commit a batch; [`pump`] hands it to webhooks, and
-//! [`mailer`] writes the mail; [`feed`] shows events to open pages as they come.
+//! `teller` turns news of the history into what is to be told, one commit a batch; `pump` hands it to webhooks, and
+//! `mailer` writes the mail; [`feed`] shows events to open pages as they come.
 //!
 //! **Invariants:** what is told is on record (an event first, then its notice). A webhook's event arrives at least once, under
 //! one `webhook-id`, or is listed as failed. Machines and the sender's own are never told; a click is told when no burst can

@@ -109,7 +109,12 @@ impl Stream {
                             None => {}
                         }
                     }
-                    Err(Ended::Behind | Ended::Closed) => return Err(Over),
+                    Err(Ended::Behind) => {
+                        // What was left out comes with the next connection; this one may be stuck.
+                        self.hang_up.now();
+                        return Err(Over);
+                    }
+                    Err(Ended::Closed) => return Err(Over),
                 },
                 _ = looking.tick() => {
                     if !self.is_still_logged_in() {

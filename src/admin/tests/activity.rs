@@ -5,9 +5,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
 use super::fixture::{ANNS, EVES, START_MS, World, world};
+use crate::admin;
 use crate::event::{Event, EventKind, Verdict};
 use crate::store::{Change, SettingsStore as _};
 use crate::token::{MessageId, TokenId};
@@ -40,7 +42,7 @@ async fn the_page_names_nobody_to_who_may_not_know() {
     let page = world.logged_in("boss").get("/activity").await.text;
     assert!(page.contains("A recipient</strong> opened a mail of ann"), "{page}");
     for word in
-        ["bob@", "Your offer", "shop.example", "messages/00000000000000a1", "Secret", " eve", "DE", "Thunderbird"]
+        ["bob@", "Your offer", "shop.example", "messages/00000000000000a1", "Secret", "of eve", "DE", "Thunderbird"]
     {
         assert!(!page.contains(word), "{word}");
     }
@@ -177,4 +179,37 @@ async fn a_stream_ends_with_its_login_and_with_us_and_there_are_so_many() {
     assert_eq!(world.logged_in("root").begins_stream("/api/v1/feed").await, "stream");
     stop.send_replace(true);
     boss.ends().await;
+}
+
+/// A reader that takes nothing is cut off, whatever its connection still holds: neither its place nor its events are kept.
+#[tokio::test]
+#[ignore = "takes ten seconds and more"]
+async fn a_reader_that_does_not_read_is_hung_up_on() {
+    let world = world().await;
+    let _stop = running(&world);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(admin::serve(listener, world.site.clone(), std::future::pending()));
+    let mut stuck = tokio::net::TcpStream::connect(addr).await.unwrap();
+    let cookie = world.logged_in("ann").cookie;
+    let request = format!("GET /api/v1/feed HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n");
+    stuck.write_all(request.as_bytes()).await.unwrap();
+    let listeners = || world.telling.notify.feed().listeners();
+    let mut rounds = 0;
+    while listeners() == 0 || rounds < 60 {
+        happens(&world, vec![opened(ANNS, Some([1; 8])); 200]).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        rounds += 1;
+    }
+    // Nobody listens any more, and what is still to be read has no proper end.
+    let gone = async {
+        while listeners() > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), gone).await.expect("it still listens");
+    let mut rest = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(60), stuck.read_to_end(&mut rest)).await;
+    assert!(read.is_ok(), "the connection is still open");
+    assert!(!rest.ends_with(b"0\r\n\r\n") && rest.starts_with(b"HTTP/1.1 200 OK"), "{} bytes", rest.len());
 }
