@@ -18,8 +18,8 @@ use super::target::Target;
 use super::{Notify, stopped};
 use crate::deliver::backoff::{self, Last};
 use crate::settings::notices::{Webhook, WebhookId};
-use crate::store::StoreError;
 use crate::store::outbox::{DeliveryStage, Tried, WebhookDelivery};
+use crate::store::{Change, StoreError};
 
 /// How often the outbox is looked at when nobody says that something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -150,11 +150,16 @@ async fn attempt(notify: Arc<Notify>, webhook: Webhook, delivery: WebhookDeliver
     let at_ms = (notify.parts.clock)();
     let answered = send(&notify, &webhook, &delivery, at_ms).await;
     histogram!("waxseal_webhook_try_seconds").record(begun.elapsed().as_secs_f64());
+    let gone = matches!(answered, Ok(StatusCode::GONE));
     let (good, answer) = match answered {
         Ok(status) => (status.is_success(), said(status)),
         Err(why) => (false, why),
     };
-    let tried = outcome(&notify, &delivery, good, answer, at_ms);
+    let mut tried = outcome(&notify, &delivery, good, answer, at_ms);
+    if gone {
+        tried.stage = DeliveryStage::Failed;
+        pause(&notify, webhook.id).await;
+    }
     match tried.stage {
         DeliveryStage::Delivered => counter!("waxseal_webhook_tries_total", "outcome" => "delivered"),
         DeliveryStage::Waiting => counter!("waxseal_webhook_tries_total", "outcome" => "failed"),
@@ -168,6 +173,17 @@ async fn attempt(notify: Arc<Notify>, webhook: Webhook, delivery: WebhookDeliver
         tracing::error!(%error, "a try of a webhook could not be noted: it will be made again");
     }
     Ended { webhook: webhook.id, id: delivery.id, good }
+}
+
+/// Its receiver says that it is gone for good (410): Standard Webhooks asks senders to stop.
+async fn pause(notify: &Notify, id: WebhookId) {
+    let Some(webhook) = notify.parts.settings.snapshot().webhooks.get(&id).cloned() else { return };
+    tracing::warn!(webhook.id = %id, "webhook {id} says that it is gone (410): it is paused");
+    if let Err(error) =
+        notify.parts.settings.change(vec![Change::PutWebhook(Webhook { paused: true, ..webhook })]).await
+    {
+        tracing::error!(%error, "a webhook that is gone could not be paused");
+    }
 }
 
 async fn send(

@@ -121,6 +121,24 @@ fn a_program_is_told_under_one_id_until_it_takes_it() {
     assert!(told.recv_timeout(Duration::from_secs(3)).is_err());
 }
 
+#[test]
+fn a_receiver_that_says_it_is_gone_is_left_alone() {
+    let relay = Running::start(Upstream::Inbox, MORE);
+    let (addr, told) = receiver(&[410]);
+    let made = relay.cli(&["webhook", "add", &format!("http://{addr}/in"), "--org", "default", "--json"]);
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let id = made["id"].as_str().unwrap();
+    relay.cli(&["webhook", "test", id]);
+    told.recv_timeout(ARRIVAL_MAX).unwrap();
+    wait_for(|| relay.cli(&["webhook", "show", id]).contains("paused").then_some(()));
+    wait_for(|| relay.cli(&["webhook", "deliveries", id, "--state", "failed"]).contains("410 Gone").then_some(()));
+    // Resumed and replayed it is tried again, and the same is told.
+    relay.cli(&["webhook", "edit", id, "--resume"]);
+    assert!(relay.cli(&["webhook", "replay", id, "--failed"]).starts_with("1 "));
+    told.recv_timeout(ARRIVAL_MAX).unwrap();
+    wait_for(|| relay.cli(&["webhook", "deliveries", id, "--state", "delivered"]).contains("204").then_some(()));
+}
+
 /// Loads the picture of somebody's copy; where it is.
 fn open_all(relay: &Running, who: &str) -> String {
     let copy = wait_for(|| copies_for(relay, who).pop());

@@ -191,7 +191,9 @@ async fn a_reader_that_does_not_read_is_hung_up_on() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     tokio::spawn(admin::serve(listener, world.site.clone(), std::future::pending()));
-    let mut stuck = tokio::net::TcpStream::connect(addr).await.unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stuck = socket.connect(addr).await.unwrap();
     let cookie = world.logged_in("ann").cookie;
     let request = format!("GET /api/v1/feed HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n");
     stuck.write_all(request.as_bytes()).await.unwrap();
