@@ -27,7 +27,7 @@ use crate::config::{Config, LimitsConfig, ListenerTls, limits::BareNewlines};
 use crate::copies::Composer;
 use crate::deliver::courier::Courier;
 use crate::deliver::predict;
-use crate::geo::Geo;
+use crate::geo::{self, Geo};
 use crate::inbox::Inbox;
 use crate::listener::{self, Door, Rules, Shared, TlsMode, tls::ServerTls};
 use crate::queue::{self, Queue};
@@ -42,6 +42,7 @@ use crate::store::logins::{LoginOptions, Logins};
 use crate::store::settings::{self, SledSettings};
 use crate::store::{self, HistoryStore, SettingsStore, key_file};
 use crate::token::Keyring;
+use crate::web::client::ForwardedBy;
 use crate::{admin, telemetry, web};
 pub use ports::example_command;
 
@@ -122,7 +123,9 @@ impl App {
         }
         serve_tracking(&mut serving, &config, &parts, tracking_socket, sites_stop.clone());
         let history = Arc::clone(&parts.history);
-        serving.spawn(store::retention::run(history, store::retention::Options::default(), sites_stop.clone()));
+        let settings = Arc::clone(&parts.settings);
+        serving.spawn(store::retention::run(history, settings, retention_options(&config), sites_stop.clone()));
+        serving.spawn(geo::watch::run(Arc::clone(&parts.geo), geo::watch::EVERY, sites_stop.clone()));
         ports::serve_admin(&mut serving, &config, &parts, admin_socket, sites_stop)?;
         let first_password = first_password.map(|password| password.reveal().to_owned());
         Ok(App {
@@ -230,7 +233,7 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
         clock: now_ms,
     };
     let relay = Arc::new(Relay::new(parts, relay_options(config)));
-    let geo = Arc::new(Geo::open(config.geo.database.as_deref())?);
+    let geo = Arc::new(Geo::open(&config.geo.databases())?);
     Ok(Open {
         settings,
         history,
@@ -348,6 +351,10 @@ fn serve_tracking(
         connections_max: config.limits.web_connections_max,
         head_max: config.limits.web_request_max,
         event_queue_max: config.limits.event_queue_max,
+        forwarded_by: forwarded_by(config),
+        proxy_protocol: config.web.proxy_protocol,
+        more_agents: config.verdicts.more_agents.join("\n"),
+        more_networks: config.verdicts.more_networks.join("\n"),
         ..web::Options::default()
     };
     serving.spawn(async move {
@@ -355,6 +362,24 @@ fn serve_tracking(
             tracing::error!(%error, "the tracking site ended");
         }
     });
+}
+
+fn forwarded_by(config: &Config) -> ForwardedBy {
+    match config.web.forwarded_by {
+        crate::config::ForwardedBy::XForwardedFor => ForwardedBy::XForwardedFor,
+        crate::config::ForwardedBy::Forwarded => ForwardedBy::Forwarded,
+    }
+}
+
+fn retention_options(config: &Config) -> store::retention::Options {
+    store::retention::Options {
+        message_days: config.privacy.messages_days,
+        event_days: config.privacy.events_days,
+        every: config.limits.forget_every,
+        pause: Duration::from_millis(config.limits.forget_pause_ms),
+        events_max: config.limits.forget_events_max,
+        messages_max: config.limits.forget_messages_max,
+    }
 }
 
 fn server_tls(config: &Config) -> anyhow::Result<Option<Arc<ServerTls>>> {

@@ -49,6 +49,11 @@ impl Fields {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Every value of a field, as checkboxes of one name send them.
+    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+    }
+
     /// A field of many values, one a line or between commas.
     pub(super) fn list(&self, name: &str) -> Option<Vec<String>> {
         let split =

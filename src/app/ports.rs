@@ -62,8 +62,8 @@ pub(super) fn serve_admin(
         queue: Some(Arc::new(Keeper::new(open.queue.clone(), Arc::clone(&open.courier)))),
     }));
     let options = options(config);
-    let proxies = config.web.trusted_proxies.clone();
-    let address: admin::ClientAddress = Arc::new(move |peer, headers| web::client_address(peer, &proxies, headers));
+    let (proxies, by) = (config.web.trusted_proxies.clone(), super::forwarded_by(config));
+    let address: admin::ClientAddress = Arc::new(move |peer, headers| web::client_address(peer, &proxies, headers, by));
     let site = admin::Site::new(Arc::clone(&actions), options.clone(), address);
     let (site_stop, socket_stop) = (stopped(stop.clone()), stopped(stop));
     serving.spawn(async move {

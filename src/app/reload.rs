@@ -15,6 +15,7 @@ pub(super) async fn reload(app: &mut App, new: Config) -> anyhow::Result<Vec<Str
     app.open.keyring.store(Arc::new(with_org_sites(&app.config, keyring, app.open.settings.as_ref())?));
     app.open.ceiling.store(Arc::new(new.tracking));
     app.open.consent.store(Arc::new(new.privacy.rule()));
+    crate::geo::watch::refresh(&app.open.geo).await;
     app.shared.change_options(listener_options(&new));
     if let Some(tls) = &app.shared.tls {
         tls.reload(&new.tls.certificate, &new.tls.private_key)

@@ -178,6 +178,14 @@ limits! {
     admin_session_max: Duration = "admin_session_secs_max", 43_200, 300..=2_592_000, Restart;
     /// How long a stop waits for mails that are being handed on; what is cut off then is answered by nobody and sent again.
     shutdown_max: Duration = "shutdown_secs_max", 30, 1..=900, Restart;
+    /// How often it is looked what has become too old.
+    forget_every: Duration = "forget_every_secs", 86_400, 60..=2_592_000, Restart;
+    /// Events looked at in one slice of forgetting: some 2 ms of the history's one writer, for which mail waits.
+    forget_events_max: u32 = "forget_events_max", 500, 10..=100_000, Restart;
+    /// Messages forgotten in one slice, with their recipients and links.
+    forget_messages_max: u32 = "forget_messages_max", 20, 1..=10_000, Restart;
+    /// Milliseconds between two slices: the writer is free most of the time.
+    forget_pause_ms: u64 = "forget_pause_ms", 100, 0..=60_000, Restart;
     /// Mails kept in the built-in inbox; the oldest go.
     inbox_messages_max: usize = "inbox_messages_max", 1_000, 1..=100_000, Restart;
 }

@@ -34,8 +34,10 @@ pub(super) fn look(parsed: &Parsed, now: Timestamp) -> Vec<Problem> {
     if let UpstreamConfig::Smtp(smtp) = &config.upstream {
         upstream(&mut found, smtp);
     }
-    if let Some(database) = &config.geo.database {
-        geo(&mut found, database);
+    for (key, database) in [("geo.database", &config.geo.database), ("geo.database_ipv6", &config.geo.database_ipv6)] {
+        if let Some(database) = database {
+            geo(&mut found, key, database);
+        }
     }
     addresses(&mut found, config);
     found.problems
@@ -197,14 +199,13 @@ fn reach(host: &str, port: u16, wait: Duration) -> Result<(), String> {
     answered.recv_timeout(wait).unwrap_or_else(|_| Err(format!("no answer within {} seconds", wait.as_secs())))
 }
 
-fn geo(found: &mut Found<'_>, path: &Path) {
-    const FIX: &str = "name a country database in MaxMind's format (.mmdb), or remove the key";
-    const KEY: &str = "geo.database";
+fn geo(found: &mut Found<'_>, key: &str, path: &Path) {
+    const FIX: &str = "name a country or city database in MaxMind's format (.mmdb), or remove the key";
     let path_shown = path.display().to_string();
     if !path.exists() {
-        found.error(KEY, Wrong::FileMissing { path: path_shown, fix: FIX });
+        found.error(key, Wrong::FileMissing { path: path_shown, fix: FIX });
     } else if let Err(error) = maxminddb::Reader::open_readfile(path) {
-        found.error(KEY, Wrong::FileUnreadable { path: path_shown, detail: error.to_string(), fix: FIX });
+        found.error(key, Wrong::FileUnreadable { path: path_shown, detail: error.to_string(), fix: FIX });
     }
 }
 

@@ -10,6 +10,7 @@ pub mod check;
 mod contradictions;
 mod file;
 pub mod first_run;
+mod keeping;
 pub mod limits;
 pub mod listener;
 pub mod load;
@@ -24,11 +25,13 @@ pub mod spool;
 mod unknown;
 pub mod upstream;
 mod values;
+mod verdicts;
 pub mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+pub use keeping::OrgEvents;
 pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, ListenerTls};
 pub use org::OrgConfig;
@@ -38,7 +41,8 @@ pub use server::{ServerConfig, TlsConfig};
 pub use spool::SpoolConfig;
 pub use upstream::{SmtpUpstream, UpstreamAuth, UpstreamConfig, UpstreamTls};
 pub use values::BaseUrl;
-pub use web::WebConfig;
+pub use verdicts::VerdictsConfig;
+pub use web::{ForwardedBy, WebConfig};
 
 use crate::settings::Tracking;
 use contradictions::Shown;
@@ -70,6 +74,8 @@ pub struct Config {
     pub privacy: PrivacyConfig,
     /// `[geo]`
     pub geo: GeoConfig,
+    /// `[verdicts]`
+    pub verdicts: VerdictsConfig,
     /// `[log]`
     pub log: crate::telemetry::log::Options,
     /// `[[org]]`; names, domains and tracking hosts are each used once.
@@ -123,8 +129,9 @@ impl Config {
         let spool = SpoolConfig::read(file);
         let privacy = PrivacyConfig::read(file);
         let geo = GeoConfig::read(file, base_dir);
+        let verdicts = VerdictsConfig::read(file);
         let log = log::read(file);
-        let (shown_orgs, orgs) = OrgConfig::read_all(file, tracking).into_iter().unzip();
+        let (shown_orgs, orgs) = OrgConfig::read_all(file, tracking, privacy.events_days).into_iter().unzip();
         let config = Config {
             server,
             listeners,
@@ -136,6 +143,7 @@ impl Config {
             spool,
             privacy,
             geo,
+            verdicts,
             log,
             orgs,
         };

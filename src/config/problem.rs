@@ -160,6 +160,20 @@ pub enum Wrong {
     /// A whole part of the internet may submit without a login.
     #[error("{0} lets strangers send without a login, which makes an open relay; name your own networks only")]
     OpenRelay(String),
+    /// Every reader would be the organisation's own.
+    #[error("{0} makes every reader one of your own people; name your own networks only")]
+    OwnsEverything(String),
+    /// No line of the list of agents.
+    #[error("\"{0}\" is no line of the list; write opens, clicks or both and a name, as \"clicks acme-link-checker\"")]
+    AgentLine(String),
+    /// No line of the list of networks.
+    #[error(
+        "\"{0}\" is no line of the list; write opens, clicks, both, people, relay or hosting and a network, as \"both 192.0.2.0/24\""
+    )]
+    NetworkLine(String),
+    /// Nobody may speak the PROXY protocol.
+    #[error("is on, but nobody may speak it; name the proxies in trusted_proxies")]
+    ProxyProtocolOfNobody,
     /// Not a domain.
     #[error("\"{0}\" is not a domain; write a name such as \"example.com\", without \"@\", \"*\" or a path")]
     Domain(String),

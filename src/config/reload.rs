@@ -92,6 +92,13 @@ impl Config {
         if self.geo != new.geo {
             restart.push("[geo]: changed".to_owned());
         }
+        if self.verdicts != new.verdicts {
+            restart.push("[verdicts]: changed".to_owned());
+        }
+        compare(restart, "web.proxy_protocol", &self.web.proxy_protocol, &new.web.proxy_protocol);
+        if self.web.forwarded_by != new.web.forwarded_by {
+            restart.push("web.forwarded_by: changed".to_owned());
+        }
         if self.log != new.log {
             restart.push("[log]: changed".to_owned());
         }

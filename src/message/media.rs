@@ -16,6 +16,8 @@ pub struct Media {
     pub charset: Charset,
     /// The part has a file name.
     pub named: bool,
+    /// `format=flowed` (RFC 3676).
+    pub flowed: bool,
     /// `format=flowed` with `delsp=yes` (RFC 3676 §4.2): lines are joined without the space, so a word may go on in the next.
     pub joins_words: bool,
     /// The `start` parameter of multipart/related, without angle brackets.
@@ -78,6 +80,7 @@ pub fn media(raw: &[u8], header: &[Field]) -> Media {
         boundary: None,
         charset: Charset::Absent,
         named: false,
+        flowed: false,
         joins_words: false,
         start: None,
     };
@@ -142,12 +145,14 @@ fn media_of(value: &[u8]) -> Media {
             boundary: None,
             charset: Charset::Unclear,
             named: false,
+            flowed: false,
             joins_words: false,
             start: None,
         };
     };
     let (kind, parameters) = parameters(&text);
     let says = |name: &str, word: &[u8]| one(&parameters, name).is_some_and(|value| value.eq_ignore_ascii_case(word));
+    let flowed = says("format", b"flowed");
     let start = one(&parameters, "start").map(|id| id.strip_prefix(b"<").unwrap_or(id));
     Media {
         kind: kind_of(kind),
@@ -156,7 +161,8 @@ fn media_of(value: &[u8]) -> Media {
             .map(<[u8]>::to_vec),
         charset: charset(&parameters),
         named: parameters.iter().any(|(name, _)| base_name(name) == "name"),
-        joins_words: says("format", b"flowed") && says("delsp", b"yes"),
+        flowed,
+        joins_words: flowed && says("delsp", b"yes"),
         start: start.map(|id| id.strip_suffix(b">").unwrap_or(id).to_vec()),
     }
 }

@@ -7,7 +7,7 @@ use super::{Job, Parts};
 use crate::copies::{self, Frozen, Recipe};
 use crate::event::network::network_hash;
 use crate::message::header;
-use crate::rewrite::LinkDecision;
+use crate::rewrite::{LinkDecision, PixelOutcome};
 use crate::settings::Mode;
 use crate::smtp::ReversePath;
 use crate::store::record::{Delivery, DeliveryState, LinkRecord, MessageRecord, RecipientRecord};
@@ -89,31 +89,39 @@ fn untouched(job: &Job) -> Option<String> {
 
 fn recipients(job: &Job) -> Vec<RecipientRecord> {
     let pending = Delivery { state: DeliveryState::Pending, reply: String::new(), at_ms: job.accepted_at_ms };
+    let pixel = matches!(job.prepared.outcome().pixel, PixelOutcome::Placed { .. });
+    let clicks = job.prepared.outcome().tracked_links() > 0;
     let both = job.submission.mail.envelope.recipients.iter().zip(&job.recipe.recipients);
     both.map(|(recipient, portion)| {
         // What is in force is nothing where nothing was put in, whatever was planned.
         let tracking = portion.tracking();
-        let on = |mode, kind| if job.prepared.slots().iter().any(|slot| slot.kind == kind) { mode } else { Mode::Off };
+        let on = |mode, there: bool| if there { mode } else { Mode::Off };
         RecipientRecord {
             index: portion.index,
             copy_index: portion.copy_index,
             address: recipient.path.0.display(),
-            opens: on(tracking.opens, Kind::Pixel),
-            links: on(tracking.links, Kind::Click),
+            opens: on(tracking.opens, pixel),
+            links: on(tracking.links, clicks),
             delivery: pending.clone(),
         }
     })
     .collect()
 }
 
+/// The links that are in the mail. A slot can be there for one that did not fit into its line and stayed.
 fn links(job: &Job) -> Vec<LinkRecord> {
-    let clicks = job.prepared.slots().iter().filter(|slot| slot.kind == Kind::Click);
+    let number = |decision: &LinkDecision| match decision {
+        LinkDecision::Tracked(number) => Some(*number),
+        _ => None,
+    };
+    let tracked: HashSet<u16> = job.prepared.outcome().links.iter().filter_map(|link| number(&link.decision)).collect();
+    let clicks = job.prepared.slots().iter().filter(|slot| slot.kind == Kind::Click && tracked.contains(&slot.link));
     clicks.map(|slot| LinkRecord { index: slot.link, destination: slot.payload.clone() }).collect()
 }
 
 /// How many links are tracked, and how many were left alone.
 pub(super) fn link_counts(job: &Job) -> (usize, usize) {
-    let links = &job.prepared.outcome().links;
-    let tracked = links.iter().filter(|link| matches!(link.decision, LinkDecision::Tracked(_))).count();
-    (tracked, links.len() - tracked)
+    let outcome = job.prepared.outcome();
+    let tracked = outcome.tracked_links();
+    (tracked, outcome.links.len() - tracked)
 }

@@ -240,7 +240,7 @@ impl Collector<'_> {
             return Err(PartLeft::Guarded(guarded::Guard::InlinePgp));
         }
         let mut edits = Vec::new();
-        // Clients join the lines of flowed text, and with them what we would take for the end of a link.
+        // Clients join the lines of such text, and with them what we would take for the end of a link.
         let links = if part.media.joins_words { Vec::new() } else { text::links(content) };
         for link in links {
             self.text_link(number, decoded, &link, reading.utf8, &mut edits);

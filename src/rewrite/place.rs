@@ -24,6 +24,9 @@ pub(super) fn choose(
     encoding: AsciiCompatibleEncoding,
     memory_bytes_max: usize,
 ) -> Result<Option<(usize, Place)>, PartLeft> {
+    if found.frameset {
+        return Ok(None);
+    }
     let start = found.body_start.map(|at| (at, Place::BodyStart));
     if content.len() > CLIPPED_FROM_BYTES && start.is_some() {
         return Ok(start);
@@ -149,6 +152,9 @@ mod tests {
             ("<a href=\"x", "none"),
             ("<body>x<!-- y", "<body>|x<!-- y"),
             ("<plaintext>x", "none"),
+            // frames, and no body that anybody would see
+            ("<html><frameset><frame src=x></frameset></html>", "none"),
+            ("<html><frameset><noframes><body>x</body></noframes></frameset>", "none"),
         ];
         for (html, expected) in rows {
             assert_eq!(shown(html), *expected);

@@ -17,8 +17,8 @@ use crate::token::{MessageId, TokenId};
 
 const INSERT: &str = "
     INSERT INTO event (at_ms, message, recipient, link, kind, verdict, rule, country,
-                       agent_family, os_family, device_family, network_hash, former, repeats, city, via)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+                       agent_family, os_family, device_family, network_hash, former, repeats, city, via, address, agent)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -39,6 +39,7 @@ pub(super) fn without_person(event: &Event) -> Event {
         os_family: None,
         device_family: None,
         network_hash: None,
+        evidence: None,
     }
 }
 
@@ -123,6 +124,8 @@ fn insert(into: &mut Statement<'_>, event: &Event) -> rusqlite::Result<()> {
         event.repeats,
         event.city,
         event.via.map(|via| via.as_str()),
+        event.evidence.as_ref().map(|evidence| evidence.address.to_string()),
+        event.evidence.as_ref().and_then(|evidence| evidence.agent.as_deref()),
     ])
     .map(|_| ())
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Override;
 use super::people::LedgerEntry;
 use crate::settings::privacy::{Act, Consent, Footer, Noted, OrgPrivacy, Standing};
-use crate::settings::{Choice, Managed, Mode, Org, OrgName, Quotes, Role, User, VisibleUrls};
+use crate::settings::{Choice, Keeping, Managed, Mode, Org, OrgName, Quotes, Role, User, VisibleUrls};
 
 /// The only version so far.
 const VERSION_1: u8 = 1;
@@ -101,7 +101,7 @@ struct OrgV1 {
     name: String,
     domains: Vec<String>,
     choice: ChoiceV1,
-    /// Of `org`, `opens`, `links`, `text_links`: those that `config.toml` sets.
+    /// Those that `config.toml` sets, by their names in [`Managed`].
     managed: Vec<String>,
     tracking_url: Option<String>,
     former_urls: Vec<String>,
@@ -114,6 +114,8 @@ struct OrgV1 {
     own_networks: Vec<String>,
     #[serde(default, skip_serializing_if = "PrivacyV1::is_default")]
     privacy: PrivacyV1,
+    #[serde(default, skip_serializing_if = "KeepingV1::is_default")]
+    keeping: KeepingV1,
 }
 
 #[derive(Default, PartialEq, Serialize, Deserialize)]
@@ -149,6 +151,26 @@ struct EntryV1 {
     wording: String,
 }
 
+/// What is left out is as by default.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeepingV1 {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    raw_evidence: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    honour_gpc: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    events_days: Option<u32>,
+}
+
+impl KeepingV1 {
+    fn is_default(&self) -> bool {
+        *self == KeepingV1::default()
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UserV1 {
@@ -182,13 +204,39 @@ impl TryFrom<ChoiceV1> for Choice {
     }
 }
 
+impl From<Keeping> for KeepingV1 {
+    fn from(keeping: Keeping) -> KeepingV1 {
+        let usual = Keeping::default();
+        KeepingV1 {
+            place: (keeping.place != usual.place).then(|| keeping.place.to_string()),
+            raw_evidence: (keeping.raw_evidence != usual.raw_evidence).then_some(keeping.raw_evidence),
+            honour_gpc: (keeping.honour_gpc != usual.honour_gpc).then_some(keeping.honour_gpc),
+            events_days: keeping.events_days,
+        }
+    }
+}
+
+impl TryFrom<KeepingV1> for Keeping {
+    type Error = Unreadable;
+    fn try_from(stored: KeepingV1) -> Result<Keeping, Unreadable> {
+        let usual = Keeping::default();
+        let place = stored.place.map(|text| parse(&text, "detail of places", |t| t.parse().ok())).transpose()?;
+        Ok(Keeping {
+            place: place.unwrap_or(usual.place),
+            raw_evidence: stored.raw_evidence.unwrap_or(usual.raw_evidence),
+            honour_gpc: stored.honour_gpc.unwrap_or(usual.honour_gpc),
+            events_days: stored.events_days,
+        })
+    }
+}
+
 impl From<&Org> for OrgV1 {
     fn from(org: &Org) -> OrgV1 {
         OrgV1 {
             name: org.name.as_str().to_owned(),
             domains: org.domains.clone(),
             choice: org.choice.into(),
-            managed: managed_names(org.managed),
+            managed: org.managed.names().into_iter().map(str::to_owned).collect(),
             tracking_url: org.tracking_url.clone(),
             former_urls: org.former_urls.clone(),
             visible_urls: match org.visible_urls {
@@ -205,6 +253,7 @@ impl From<&Org> for OrgV1 {
             rules_off: org.rules_off.clone(),
             own_networks: org.own_networks.iter().map(ToString::to_string).collect(),
             privacy: PrivacyV1::from(&org.privacy),
+            keeping: org.keeping.into(),
         }
     }
 }
@@ -237,6 +286,7 @@ impl TryFrom<OrgV1> for Org {
                 .map(|text| parse(text, "network", |t| t.parse().ok()))
                 .collect::<Result<_, _>>()?,
             privacy: stored.privacy.try_into()?,
+            keeping: stored.keeping.try_into()?,
         })
     }
 }
@@ -303,24 +353,12 @@ impl TryFrom<UserV1> for User {
     }
 }
 
-fn managed_names(managed: Managed) -> Vec<String> {
-    let Managed { org, opens, links, text_links } = managed;
-    let all = [(org, "org"), (opens, "opens"), (links, "links"), (text_links, "text_links")];
-    all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name.to_owned()).collect()
-}
-
 fn managed_from(names: &[String]) -> Result<Managed, Unreadable> {
     let mut managed = Managed::default();
-    for name in names {
-        match name.as_str() {
-            "org" => managed.org = true,
-            "opens" => managed.opens = true,
-            "links" => managed.links = true,
-            "text_links" => managed.text_links = true,
-            other => return Err(format!("`{other}` is no managed value")),
-        }
+    match names.iter().find(|name| !managed.mark(name)) {
+        Some(other) => Err(format!("`{other}` is no managed value")),
+        None => Ok(managed),
     }
-    Ok(managed)
 }
 
 fn org_name(text: &str) -> Result<OrgName, Unreadable> {
@@ -334,6 +372,7 @@ fn parse<T>(text: &str, what: &str, read: impl FnOnce(&str) -> Option<T>) -> Res
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::settings::PlaceDetail;
 
     /// An org with no value at its default.
     pub(in crate::store) fn org(name: &str) -> Org {
@@ -341,7 +380,7 @@ pub(super) mod tests {
             name: name.parse().unwrap(),
             domains: vec!["example.com".to_owned(), "xn--bcher-kva.example".to_owned()],
             choice: Choice { opens: Some(Mode::Aggregate), links: Some(Mode::Off), text_links: Some(false) },
-            managed: Managed { org: true, opens: false, links: true, text_links: true },
+            managed: Managed { org: true, links: true, text_links: true, ..Managed::default() },
             tracking_url: Some("https://t.example.com".to_owned()),
             former_urls: vec!["https://old.example.com".to_owned()],
             visible_urls: VisibleUrls::Leave,
@@ -355,6 +394,12 @@ pub(super) mod tests {
                 consent: Some(Consent::Required),
                 without_consent: Some(Mode::Aggregate),
                 footer: Some("See [here]".parse().unwrap()),
+            },
+            keeping: Keeping {
+                place: PlaceDetail::Country,
+                raw_evidence: true,
+                honour_gpc: false,
+                events_days: Some(30),
             },
         }
     }
@@ -391,9 +436,15 @@ pub(super) mod tests {
         let stored = b"\x01{\"name\":\"acme\",\"domains\":[\"example.com\",\"xn--bcher-kva.example\"],\"choice\":{\"opens\":\"aggregate\",\
             \"links\":\"off\",\"text_links\":false},\"managed\":[\"org\",\"links\",\"text_links\"],\"tracking_url\":\"https://t.example.com\",\
             \"former_urls\":[\"https://old.example.com\"],\"visible_urls\":\"leave\",\"quotes\":\"leave\",\"excluded_hosts\":[\"intranet.example\"]}";
-        let without =
-            Org { rules_off: Vec::new(), own_networks: Vec::new(), privacy: OrgPrivacy::default(), ..org("acme") };
-        assert_eq!(decode_org(stored), Ok(without), "what was added since is empty");
+        let without = Org {
+            rules_off: Vec::new(),
+            own_networks: Vec::new(),
+            privacy: OrgPrivacy::default(),
+            keeping: Keeping::default(),
+            ..org("acme")
+        };
+        assert_eq!(decode_org(stored), Ok(without.clone()), "what was added since is as by default");
+        assert_eq!(encode_org(&without).unwrap(), stored, "and takes no room");
         assert_eq!(decode_override(b"\x01{\"destination\":null}"), Ok(Override::Withdrawn));
         let stored = b"\x01{\"stopped\":true,\"noted\":\"withdrawn\",\"changed_at_ms\":7,\"acts\":3}";
         let standing = Standing { stopped: true, noted: Noted::Withdrawn, changed_at_ms: 7, acts: 3 };

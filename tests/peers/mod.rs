@@ -7,5 +7,7 @@ mod clients;
 mod hrefs;
 mod mailbox;
 mod pictures;
+mod places;
+mod real_browser;
 mod seven_bit;
 mod signatures;

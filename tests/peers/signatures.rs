@@ -16,6 +16,7 @@ const MAILS: &[(&str, &str)] = &[
     ("dkim-simple", "it carries a DKIM signature"),
     ("arc", "it carries an ARC seal"),
     ("smime", "it is signed"),
+    ("smime-opaque", "it is encrypted or sealed"),
     ("pgp-mime", "it is signed"),
     ("inline-pgp", "it holds a PGP block"),
     ("unsigned", ""),

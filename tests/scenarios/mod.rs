@@ -3,11 +3,13 @@
 mod command_line;
 mod consent_and_forgetting;
 mod delivery;
-mod first_light;
+pub(crate) mod first_light;
 mod independent_client;
 mod links_outlive_the_stores;
+mod readers_are_judged_as_the_org_says;
 mod replies_to_tracked_mail;
 mod reports;
 mod the_recipient_says_no;
 mod upstream_without_8bitmime;
 mod what_waits_is_seen;
+mod what_was_not_tracked_says_so;

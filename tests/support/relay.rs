@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use waxseal::app::App;
@@ -37,14 +38,32 @@ impl Running {
         Running::start_in(tempfile::tempdir().unwrap(), upstream, more)
     }
 
+    /// The same with lines for `[web]`.
+    pub(crate) fn start_with(upstream: Upstream, web: &str, more: &str) -> Running {
+        Running::start_as(tempfile::tempdir().unwrap(), &config(&upstream, web, more))
+    }
+
     /// Starts in a folder that an earlier run left.
     pub(crate) fn start_in(folder: tempfile::TempDir, upstream: Upstream, more: &str) -> Running {
+        Running::start_as(folder, &config(&upstream, "", more))
+    }
+
+    fn start_as(folder: tempfile::TempDir, config: &str) -> Running {
         let path = folder.path().join("config.toml");
-        std::fs::write(&path, config(&upstream, more)).unwrap();
+        std::fs::write(&path, config).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        let config = Config::parse(&text, folder.path()).unwrap_or_else(|problems| panic!("{problems:?}")).config;
+        let config = || Config::parse(&text, folder.path()).unwrap_or_else(|problems| panic!("{problems:?}")).config;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let app = runtime.block_on(App::start(config)).unwrap();
+        // A program that another test is just starting holds our locks, too, from its fork to its exec.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let app = loop {
+            match runtime.block_on(App::start(config())) {
+                Err(e) if e.to_string().contains("in use by another") && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                started => break started.unwrap(),
+            }
+        };
         Running {
             smtp: app.listeners()[0],
             smtps: app.listeners()[1],
@@ -53,6 +72,15 @@ impl Running {
             folder,
             runtime: Some(runtime),
             app: Some(app),
+        }
+    }
+
+    /// Reads the configuration file again, as SIGHUP does.
+    pub(crate) fn reload(&mut self) {
+        let text = std::fs::read_to_string(self.folder.path().join("config.toml")).unwrap();
+        let config = Config::parse(&text, self.folder.path()).unwrap_or_else(|problems| panic!("{problems:?}")).config;
+        if let (Some(runtime), Some(app)) = (&self.runtime, &mut self.app) {
+            runtime.block_on(app.reload(config)).unwrap();
         }
     }
 
@@ -122,7 +150,7 @@ impl Drop for Running {
 
 const PUBLIC_URL: &str = "http://track.example";
 
-fn config(upstream: &Upstream, more: &str) -> String {
+fn config(upstream: &Upstream, web: &str, more: &str) -> String {
     let upstream = match upstream {
         Upstream::Inbox => "mode = \"inbox\"\n".to_owned(),
         Upstream::Smtp(addr) => format!(
@@ -153,6 +181,7 @@ private_key = "certs/relay.key"
 tracking = "127.0.0.1:0"
 public_url = "{PUBLIC_URL}"
 admin = "127.0.0.1:0"
+{web}
 [tracking]
 opens = "individual"
 links = "individual"

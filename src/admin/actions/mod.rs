@@ -7,6 +7,7 @@ pub mod inbox;
 pub mod keys;
 pub mod links;
 pub mod messages;
+mod org_events;
 pub mod orgs;
 pub mod people;
 pub mod queue;

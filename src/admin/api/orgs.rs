@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use super::shapes::{Org, OrgPatch};
 use super::{Api, Body, Problem};
 use crate::admin::Refusal;
-use crate::admin::actions::orgs::OrgPatch as Patch;
+use crate::admin::actions::orgs::{EventsPatch, OrgPatch as Patch};
 use crate::settings::{Mode, OrgName, Quotes, VisibleUrls};
 
 pub(super) async fn list(State(api): State<Api>) -> Json<Vec<Org>> {
@@ -30,6 +30,14 @@ pub(super) async fn set(
         quotes: patch.quotes.as_deref().map(quotes).transpose()?,
         excluded_hosts: patch.excluded_hosts,
         domains: patch.domains,
+        events: EventsPatch {
+            rules_off: patch.rules_off,
+            own_networks: patch.own_networks,
+            place: patch.place,
+            raw_evidence: patch.raw_evidence,
+            honour_gpc: patch.honour_gpc,
+            events_days: patch.events_days,
+        },
     };
     Ok(Json(api.actions.set_org(&api.viewer, &named(&name)?, patch).await?.into()))
 }

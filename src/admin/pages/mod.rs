@@ -11,6 +11,7 @@ pub(super) mod login;
 mod message;
 mod messages;
 mod metrics;
+mod org_events;
 mod orgs;
 pub(super) mod place;
 mod privacy;

@@ -164,7 +164,7 @@ async fn waiting_for_an_event_ends_with_it_or_in_time() {
     let began = Instant::now();
     let none = world.actions.next_events(&Viewer::Operator, query.clone(), Duration::from_millis(50)).await.unwrap();
     assert!(none.is_empty() && began.elapsed() >= Duration::from_millis(50), "it waits");
-    assert!(began.elapsed() < Duration::from_secs(5), "and no longer");
+    assert!(began.elapsed() < Duration::from_secs(20), "and no longer");
     // an event ends the wait
     let waiting = world.actions.next_events(&Viewer::Operator, query, Duration::from_secs(30));
     let first = TimelineFilter { limit: 1, ..TimelineFilter::default() };
@@ -176,7 +176,7 @@ async fn waiting_for_an_event_ends_with_it_or_in_time() {
     let began = Instant::now();
     let (found, ()) = tokio::join!(waiting, later);
     assert_eq!(found.unwrap()[0].sequence, 5);
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test]

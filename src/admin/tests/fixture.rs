@@ -17,7 +17,7 @@ use crate::admin::{
     Site, TestMail, TestMailRequest,
 };
 use crate::event::{Event, EventKind, Verdict};
-use crate::settings::{Choice, Managed, Mode, Org, OrgName, Quotes, Role, Tracking, User, VisibleUrls};
+use crate::settings::{Choice, Keeping, Managed, Mode, Org, OrgName, Quotes, Role, Tracking, User, VisibleUrls};
 use crate::store::consents::Consents;
 use crate::store::logins::{LoginOptions, Logins};
 use crate::store::memory::{MemoryHistory, MemorySettings};
@@ -67,6 +67,7 @@ fn org(name: &str, domain: &str) -> Org {
         rules_off: Vec::new(),
         own_networks: Vec::new(),
         privacy: Default::default(),
+        keeping: Keeping::default(),
     }
 }
 
@@ -224,6 +225,7 @@ fn events() -> Vec<Event> {
         os_family: Some("Linux".into()),
         device_family: None,
         network_hash: None,
+        evidence: None,
     };
     vec![
         event(ANNS, 14, EventKind::Open, 0, Verdict::Unknown),

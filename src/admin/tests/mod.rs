@@ -1,6 +1,7 @@
 //! The admin site as a browser and a program meet it: whole requests against the router, over stores in memory.
 
 mod api;
+mod events;
 mod fixture;
 mod metrics;
 mod pages;

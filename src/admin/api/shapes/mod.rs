@@ -16,7 +16,7 @@ use crate::settings::{BadOrgName, OrgName};
 pub use event::{Event, Events};
 pub use inbox::{InboxLine, TestMailPost, TestMailSent};
 pub use key::Key;
-pub use message::{Link, LinkPut, Message, MessageLine, Messages, Recipient};
+pub use message::{Counts, Link, LinkPut, Message, MessageLine, Messages, Recipient};
 pub use org::{Org, OrgPatch, Switches};
 pub use queue::{Queue, QueuedMail, QueuedRecipient};
 pub use user::{PasswordPut, User, UserPost};
