@@ -113,7 +113,8 @@ pub(super) fn erase(connection: &Connection, recipients: &[(MessageId, u16)]) ->
         }
         for sql in [
             "UPDATE event SET at_ms = at_ms - at_ms % 86400000, country = NULL, city = NULL, via = NULL,
-                              agent_family = NULL, os_family = NULL, device_family = NULL, network_hash = NULL
+                              agent_family = NULL, os_family = NULL, device_family = NULL, network_hash = NULL,
+                              address = NULL, agent = NULL
              WHERE message = ?1 AND recipient = ?2",
             "UPDATE recipient SET opens = replace(opens, 'individual', 'aggregate'),
                                   links = replace(links, 'individual', 'aggregate')

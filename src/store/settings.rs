@@ -361,7 +361,7 @@ fn batch_of(changes: &[Change]) -> Result<sled::Batch, StoreError> {
 }
 
 /// What a change does to the snapshot. The double in [`super::memory`] does the same.
-pub(super) fn apply(snapshot: &mut Snapshot, change: &Change) {
+pub(crate) fn apply(snapshot: &mut Snapshot, change: &Change) {
     match change {
         Change::PutOrg(org) => {
             snapshot.orgs.insert(org.name.clone(), org.clone());
