@@ -427,7 +427,10 @@ async fn one_address_is_found_and_made_nobodys() {
         store.insert(record(1)).await.unwrap();
         store.insert(MessageRecord { org: "beta".parse().unwrap(), accepted_at_ms: 6, ..record(2) }).await.unwrap();
         let all = [(1, 9), (1, 7), (1, 20), (2, 9)];
-        store.record(all.map(|(id, copy)| event(id, copy, EventKind::Click, Verdict::Person)).to_vec()).await.unwrap();
+        let raw = Evidence { address: "192.0.2.7".parse().unwrap(), agent: Some("x".to_owned()) };
+        let seen =
+            |(id, copy)| Event { evidence: Some(raw.clone()), ..event(id, copy, EventKind::Click, Verdict::Person) };
+        store.record(all.map(seen).to_vec()).await.unwrap();
         let held =
             |address: &str, org: Option<&str>| store.held(address.to_owned(), org.map(|org| org.parse().unwrap()), 100);
         let found = held("R9@Example.COM", None).await.unwrap();

@@ -65,6 +65,9 @@ fn expire_messages(connection: &Connection, expiry: &Expiry) -> rusqlite::Result
             "DELETE FROM recipient WHERE message = ?1",
             "DELETE FROM link WHERE message = ?1",
             "DELETE FROM copy_count WHERE message = ?1",
+            "DELETE FROM refusal WHERE message = ?1",
+            "DELETE FROM webhook_delivery WHERE message = ?1",
+            "DELETE FROM mail_notice WHERE message = ?1",
             &format!("UPDATE event SET {WITHOUT_PERSON} WHERE message = ?1 AND network_hash IS NOT NULL"),
             "DELETE FROM message WHERE id = ?1",
         ] {

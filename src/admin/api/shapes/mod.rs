@@ -9,6 +9,7 @@ mod org;
 pub mod people;
 mod queue;
 mod user;
+mod webhook;
 
 use serde::Deserialize;
 
@@ -21,7 +22,8 @@ pub use key::Key;
 pub use message::{Counts, Link, LinkPut, Message, MessageLine, Messages, Recipient};
 pub use org::{Org, OrgPatch, Switches};
 pub use queue::{Queue, QueuedMail, QueuedRecipient};
-pub use user::{PasswordPut, User, UserPost};
+pub use user::{NoticesPut, PasswordPut, User, UserPost};
+pub use webhook::{Delivery, Replayed, Webhook, WebhookMade, WebhookPatch, WebhookPost};
 
 /// An organisation's name, for handlers.
 pub(super) fn org_name(text: Option<String>) -> Result<Option<OrgName>, BadOrgName> {

@@ -205,12 +205,12 @@ pub struct HeldEvent {
     pub os: Option<String>,
     /// Its device.
     pub device: Option<String>,
+    /// The address it came from, where the organisation keeps it.
+    pub address: Option<String>,
+    /// The whole user agent, where the organisation keeps it.
+    pub raw_agent: Option<String>,
     /// A keyed hash of its network is kept for comparing within this mail.
     pub network_hash_kept: bool,
-    /// Who asked; only where the organisation keeps raw evidence.
-    pub address: Option<String>,
-    /// The whole User-Agent; likewise.
-    pub user_agent: Option<String>,
 }
 
 /// What an erasure did.
@@ -283,9 +283,9 @@ impl From<HeldRecord> for HeldMail {
             agent: event.agent_family,
             os: event.os_family,
             device: event.device_family,
-            network_hash_kept: event.network_hash.is_some(),
             address: event.evidence.as_ref().map(|evidence| evidence.address.to_string()),
-            user_agent: event.evidence.and_then(|evidence| evidence.agent),
+            raw_agent: event.evidence.and_then(|evidence| evidence.agent),
+            network_hash_kept: event.network_hash.is_some(),
         };
         HeldMail {
             id: message.to_string(),
