@@ -67,10 +67,7 @@ async fn send(notify: &Notify, notice: WaitingNotice, now_ms: i64) -> Result<(),
         return notify.parts.outbox.noticed(notice, None).await;
     };
     let taken = notify.parts.postman.post(org, notice.login.clone(), envelope.clone(), raw.clone()).await;
-    if let Err(why) = taken {
-        tracing::error!("a notice waits, for the spool does not take it: {why}");
-        return Ok(());
-    }
+    taken.map_err(|detail| StoreError::Disk { store: "spool", detail })?;
     counter!("waxseal_notice_mails_total").increment(1);
     notify.parts.outbox.noticed(notice, Some(now_ms)).await
 }
@@ -193,7 +190,8 @@ mod tests {
             };
             let telling = Telling { lines: vec![line; times], lines_max: 100, ..Telling::default() };
             self.notify.parts.outbox.tell(telling).await.unwrap();
-            round(&self.notify).await.unwrap();
+            let taken = round(&self.notify).await;
+            assert_eq!(taken.is_ok(), !*self.kept.full.lock().unwrap());
         }
 
         fn subjects(&self) -> Vec<String> {
