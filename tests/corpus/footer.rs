@@ -66,7 +66,7 @@ fn same_but_for_the_footer(name: &str, raw: &Bytes, copy: &Bytes) {
     assert_eq!(old.parts.len(), new.parts.len(), "{name}");
     for (before, after) in old.parts.iter().zip(&new.parts) {
         assert_eq!((&before.media, before.encoding), (&after.media, after.encoding), "{name}");
-        if before.children.is_empty() && &raw[before.body.clone()] != &copy[after.body.clone()] {
+        if before.children.is_empty() && raw[before.body.clone()] != copy[after.body.clone()] {
             let (was, is) = (
                 decoded(&raw[before.body.clone()], before.encoding),
                 decoded(&copy[after.body.clone()], after.encoding),
