@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{consent, events, inbox, keys, link, message, org, privacy, queue, user};
+use commands::{consent, events, inbox, keys, link, message, org, privacy, queue, user, webhook};
 
 /// An SMTP relay you host yourself that tells you what happened to the mail you sent.
 #[derive(Debug, Parser)]
@@ -86,6 +86,9 @@ enum Command {
     /// The keys all links are sealed with
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Programs that are told of opens, clicks and bounces
+    #[command(subcommand)]
+    Webhook(webhook::Command),
 }
 
 /// Options of `waxseal rewrite`.
@@ -158,6 +161,7 @@ fn dispatch(Line { place, command }: Line) -> anyhow::Result<ExitCode> {
         Some(Command::Consent(command)) => commands::ask(&place, async |client| consent::run(client, command).await),
         Some(Command::Privacy(command)) => commands::ask(&place, async |client| privacy::run(client, command).await),
         Some(Command::Keys(command)) => commands::ask(&place, async |client| keys::run(client, command).await),
+        Some(Command::Webhook(command)) => commands::ask(&place, async |client| webhook::run(client, command).await),
     }
 }
 
@@ -214,6 +218,9 @@ mod tests {
             ("user passwd ann", true),
             ("user passwd", false),
             ("user remove ann", true),
+            ("user notices ann --mail on --level every", true),
+            ("user notices ann --mail maybe", false),
+            ("user notices ann", false),
             // organisations
             ("org set acme --opens aggregate --links follow --text-links off", true),
             ("org set acme --domain a.example --domain b.example", true),
@@ -242,6 +249,23 @@ mod tests {
             ("privacy erase a@b.example", false),
             ("privacy erase a@b.example --org acme --yes", true),
             ("keys rotate", true),
+            // webhooks
+            ("webhook add https://hooks.example/ --org acme", true),
+            (
+                "webhook add https://hooks.example/ --org acme --topic message.opened --topic message.clicked --words",
+                true,
+            ),
+            ("webhook add https://hooks.example/", false),
+            ("webhook add https://hooks.example/ --org acme --topic message.read", false),
+            ("webhook edit 00000000000000ac --pause", true),
+            ("webhook edit 00000000000000ac --pause --resume", false),
+            ("webhook edit 00000000000000ac", false),
+            ("webhook deliveries 00000000000000ac --state failed --json", true),
+            ("webhook replay 00000000000000ac 7", true),
+            ("webhook replay 00000000000000ac --failed", true),
+            ("webhook replay 00000000000000ac", false),
+            ("webhook test 00000000000000ac", true),
+            ("webhook remove 00000000000000ac", true),
             ("fly", false),
         ];
         for (text, expected) in rows {

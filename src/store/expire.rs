@@ -64,6 +64,9 @@ fn expire_messages(connection: &Connection, expiry: &Expiry) -> rusqlite::Result
             "DELETE FROM recipient WHERE message = ?1",
             "DELETE FROM link WHERE message = ?1",
             "DELETE FROM copy_count WHERE message = ?1",
+            "DELETE FROM refusal WHERE message = ?1",
+            "DELETE FROM webhook_delivery WHERE message = ?1",
+            "DELETE FROM mail_notice WHERE message = ?1",
             "UPDATE event SET at_ms = at_ms - at_ms % 86400000, country = NULL, city = NULL, via = NULL, agent_family = NULL,
                               os_family = NULL, device_family = NULL, network_hash = NULL, address = NULL, agent = NULL
              WHERE message = ?1 AND network_hash IS NOT NULL",

@@ -63,7 +63,7 @@ impl Default for Options {
 pub struct SqliteHistory {
     queue: Option<mpsc::Sender<Work>>,
     writer: Option<JoinHandle<()>>,
-    readers: Readers,
+    pub(super) readers: Readers,
     erasures: AtomicU64,
 }
 
@@ -84,7 +84,7 @@ impl SqliteHistory {
         Ok(SqliteHistory { queue: Some(queue), writer: Some(writer), readers, erasures: AtomicU64::new(0) })
     }
 
-    async fn write<T>(&self, work: impl FnOnce(Answer<T>) -> Work) -> Result<T, StoreError> {
+    pub(super) async fn write<T>(&self, work: impl FnOnce(Answer<T>) -> Work) -> Result<T, StoreError> {
         let queue = self.queue.as_ref().ok_or(StoreError::Closed { store: STORE })?;
         let (answer, done) = oneshot::channel();
         queue.try_send(work(answer)).map_err(|e| match e {

@@ -10,6 +10,7 @@ pub(super) mod org;
 pub(super) mod privacy;
 pub(super) mod queue;
 pub(super) mod user;
+pub(super) mod webhook;
 
 use std::process::ExitCode;
 

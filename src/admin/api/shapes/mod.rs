@@ -8,6 +8,7 @@ mod org;
 pub mod people;
 mod queue;
 mod user;
+mod webhook;
 
 use serde::Deserialize;
 
@@ -19,7 +20,8 @@ pub use key::Key;
 pub use message::{Counts, Link, LinkPut, Message, MessageLine, Messages, Recipient};
 pub use org::{Org, OrgPatch, Switches};
 pub use queue::{Queue, QueuedMail, QueuedRecipient};
-pub use user::{PasswordPut, User, UserPost};
+pub use user::{NoticesPut, PasswordPut, User, UserPost};
+pub use webhook::{Delivery, Replayed, Webhook, WebhookMade, WebhookPatch, WebhookPost};
 
 /// An organisation's name, for handlers.
 pub(super) fn org_name(text: Option<String>) -> Result<Option<OrgName>, BadOrgName> {
