@@ -35,6 +35,8 @@ pub enum FooterLeft {
     Place,
     /// Its charset or transfer encoding has no way to say it.
     Charset,
+    /// A `=` that begins no escape stands right before the place: with a line end after it, it would become one.
+    Encoding,
 }
 
 impl fmt::Display for FooterLeft {
@@ -43,6 +45,7 @@ impl fmt::Display for FooterLeft {
             FooterLeft::Part => "the part is left as it is",
             FooterLeft::Place => "it has no safe place at its end",
             FooterLeft::Charset => "its charset cannot say it",
+            FooterLeft::Encoding => "its transfer encoding is broken at its end",
         })
     }
 }

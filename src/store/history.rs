@@ -19,7 +19,7 @@ use super::column::{STORE, store_error};
 use super::disk::sync_folder;
 use super::readers::Readers;
 use super::record::{
-    CopyCount, CopyFacts, CopyId, DayCount, DayCountFilter, Delivery, Expired, Expiry, Held, MessageFilter,
+    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, Expired, Expiry, Held, MessageFilter,
     MessageRecord, MessageSummary, Recording, TimelineEntry,
 };
 use super::writer::{Answer, Work};
@@ -63,7 +63,7 @@ impl Default for Options {
 pub struct SqliteHistory {
     queue: Option<mpsc::Sender<Work>>,
     writer: Option<JoinHandle<()>>,
-    readers: Readers,
+    pub(super) readers: Readers,
     erasures: AtomicU64,
 }
 
@@ -84,7 +84,7 @@ impl SqliteHistory {
         Ok(SqliteHistory { queue: Some(queue), writer: Some(writer), readers, erasures: AtomicU64::new(0) })
     }
 
-    async fn write<T>(&self, work: impl FnOnce(Answer<T>) -> Work) -> Result<T, StoreError> {
+    pub(super) async fn write<T>(&self, work: impl FnOnce(Answer<T>) -> Work) -> Result<T, StoreError> {
         let queue = self.queue.as_ref().ok_or(StoreError::Closed { store: STORE })?;
         let (answer, done) = oneshot::channel();
         queue.try_send(work(answer)).map_err(|e| match e {
@@ -143,6 +143,10 @@ impl HistoryStore for SqliteHistory {
 
     fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>> {
         Box::pin(self.readers.ask("counters", move |connection| counters::of_days(connection, &filter)))
+    }
+
+    fn days(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<(i64, Counts)>, StoreError>> {
+        Box::pin(self.readers.ask("counters", move |connection| counters::of_all_days(connection, &filter)))
     }
 
     fn messages(&self, filter: MessageFilter) -> BoxFuture<'_, Result<Vec<MessageSummary>, StoreError>> {

@@ -17,7 +17,6 @@ fn prepared(raw: &Bytes, wanted: Variant, quotes: Quotes, relay: bool) -> Prepar
     let options = Options {
         footer: None,
         wanted,
-        footer: None,
         links: &LinkRules::default(),
         quotes,
         site_url: SITE,

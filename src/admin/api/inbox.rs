@@ -22,10 +22,7 @@ pub(super) struct InboxAsked {
 /// The newest mails of the built-in inbox.
 #[utoipa::path(get, path = "/api/v1/inbox", tag = "inbox", operation_id = "inbox_list",
     params(InboxAsked), responses((status = 200, body = Vec<InboxLine>)))]
-pub(super) async fn list(
-    api: Api,
-    Query(asked): Query<InboxAsked>,
-) -> Result<Json<Vec<InboxLine>>, Problem> {
+pub(super) async fn list(api: Api, Query(asked): Query<InboxAsked>) -> Result<Json<Vec<InboxLine>>, Problem> {
     let rows = api.actions.inbox_list(&api.viewer, asked.limit.unwrap_or(INBOX_LIST_MAX)).await?;
     Ok(Json(rows.into_iter().map(InboxLine::from).collect()))
 }
@@ -49,10 +46,7 @@ pub(super) async fn raw(api: Api, Path(id): Path<String>) -> Result<Response, Pr
 /// Sends a mail of our own through the whole path.
 #[utoipa::path(post, path = "/api/v1/test-mail", tag = "test-mail", operation_id = "inbox_test_mail",
     request_body = TestMailPost, responses((status = 200, body = TestMailSent)))]
-pub(super) async fn test_mail(
-    api: Api,
-    Body(post): Body<TestMailPost>,
-) -> Result<Json<TestMailSent>, Problem> {
+pub(super) async fn test_mail(api: Api, Body(post): Body<TestMailPost>) -> Result<Json<TestMailSent>, Problem> {
     let org = shapes::org_name(post.org).map_err(|_| Refusal::NotFound { what: "such organisation".to_owned() })?;
     Ok(Json(TestMailSent { reply: api.actions.send_test_mail(&api.viewer, org, &post.to).await? }))
 }

@@ -37,10 +37,7 @@ pub(super) async fn change(
 /// Leads a link where it led when it was sent.
 #[utoipa::path(delete, path = "/api/v1/messages/{id}/links/{index}", tag = "messages", operation_id = "links_restore",
     responses((status = 200, body = Link)))]
-pub(super) async fn restore(
-    api: Api,
-    Path((id, index)): Path<(String, String)>,
-) -> Result<Json<Link>, Problem> {
+pub(super) async fn restore(api: Api, Path((id, index)): Path<(String, String)>) -> Result<Json<Link>, Problem> {
     apply(&api, &id, &index, LinkChange::Restore).await
 }
 

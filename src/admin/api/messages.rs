@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::shapes::{self, Event, Events, Message, MessageLine, Messages};
-use super::{Api, Path, Problem, Query, EVENT_WAIT_MAX, parsed};
+use super::{Api, EVENT_WAIT_MAX, Path, Problem, Query, parsed};
 use crate::admin::Refusal;
 use crate::admin::actions::messages::{EVENTS_PER_ANSWER_MAX, EventQuery, MessageQuery};
 use crate::admin::pages::place;
@@ -32,10 +32,7 @@ pub(super) struct MessagesAsked {
 /// Mail that was sent, newest first.
 #[utoipa::path(get, path = "/api/v1/messages", tag = "messages", operation_id = "messages_list",
     params(MessagesAsked), responses((status = 200, body = Messages)))]
-pub(super) async fn list(
-    api: Api,
-    Query(asked): Query<MessagesAsked>,
-) -> Result<Json<Messages>, Problem> {
+pub(super) async fn list(api: Api, Query(asked): Query<MessagesAsked>) -> Result<Json<Messages>, Problem> {
     let before = match asked.before.as_deref() {
         None => None,
         Some(text) => Some(place::read(text).ok_or_else(|| not_a_place(text))?),
@@ -91,7 +88,7 @@ pub(super) async fn events(api: Api, Query(asked): Query<EventsAsked>) -> Result
     Ok(Json(Events { events: found.into_iter().map(Event::from).collect(), after }))
 }
 
-fn org_asked(text: Option<String>) -> Result<Option<crate::settings::OrgName>, Problem> {
+pub(super) fn org_asked(text: Option<String>) -> Result<Option<crate::settings::OrgName>, Problem> {
     shapes::org_name(text).map_err(|_| Refusal::NotFound { what: "such organisation".to_owned() }.into())
 }
 

@@ -5,6 +5,7 @@
 
 mod door;
 mod etag;
+mod figures;
 mod inbox;
 mod keys;
 mod links;
@@ -17,13 +18,14 @@ mod queue;
 mod session;
 pub mod shapes;
 mod users;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::request::Parts;
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
@@ -61,9 +63,11 @@ fn routes(door: Door) -> Router {
         .route("/api/v1/messages/{id}/links", get(links::list))
         .route("/api/v1/messages/{id}/links/{index}", put(links::change).delete(links::restore))
         .route("/api/v1/events", get(messages::events))
+        .route("/api/v1/figures", get(figures::show))
         .route("/api/v1/users", get(users::list).post(users::add))
         .route("/api/v1/users/{login}", get(users::show).delete(users::remove))
         .route("/api/v1/users/{login}/password", put(users::password))
+        .route("/api/v1/users/{login}/notices", put(users::notices))
         .route("/api/v1/orgs", get(orgs::list))
         .route("/api/v1/orgs/{name}", get(orgs::show).patch(orgs::set))
         .route("/api/v1/orgs/{name}/privacy", get(people::privacy).patch(people::set_privacy))
@@ -77,6 +81,12 @@ fn routes(door: Door) -> Router {
         .route("/api/v1/queue", get(queue::list))
         .route("/api/v1/queue/{id}", get(queue::show).delete(queue::discard))
         .route("/api/v1/queue/{id}/retry", post(queue::retry))
+        .route("/api/v1/webhooks", get(webhooks::list).post(webhooks::add))
+        .route("/api/v1/webhooks/{id}", get(webhooks::show).patch(webhooks::change).delete(webhooks::remove))
+        .route("/api/v1/webhooks/{id}/test", post(webhooks::test))
+        .route("/api/v1/webhooks/{id}/deliveries", get(webhooks::deliveries))
+        .route("/api/v1/webhooks/{id}/deliveries/{delivery}/replay", post(webhooks::replay_one))
+        .route("/api/v1/webhooks/{id}/replay", post(webhooks::replay_failed))
         .route("/api/v1/keys", get(keys::list))
         .route("/api/v1/keys/rotate", post(keys::rotate))
         .method_not_allowed_fallback(async || {

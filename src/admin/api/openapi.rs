@@ -8,7 +8,8 @@ use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi as _};
 
 use super::problem::Problem;
-use super::{inbox, keys, links, messages, orgs, people, queue, session, users};
+use super::{figures, inbox, keys, links, messages, orgs, people, queue, session, users, webhooks};
+use crate::admin::pages::feed;
 
 /// Name of the answer every operation may give.
 const PROBLEM: &str = "Problem";
@@ -30,6 +31,8 @@ const PROBLEM_JSON: &str = "application/problem+json";
         messages::list,
         messages::show,
         messages::events,
+        feed::stream,
+        figures::show,
         links::list,
         links::change,
         links::restore,
@@ -37,6 +40,7 @@ const PROBLEM_JSON: &str = "application/problem+json";
         users::show,
         users::add,
         users::password,
+        users::notices,
         users::remove,
         orgs::list,
         orgs::show,
@@ -55,6 +59,15 @@ const PROBLEM_JSON: &str = "application/problem+json";
         queue::show,
         queue::retry,
         queue::discard,
+        webhooks::list,
+        webhooks::show,
+        webhooks::add,
+        webhooks::change,
+        webhooks::remove,
+        webhooks::test,
+        webhooks::deliveries,
+        webhooks::replay_one,
+        webhooks::replay_failed,
         keys::list,
         keys::rotate,
     ),
@@ -93,7 +106,9 @@ impl Modify for Problems {
             for operation in operations.into_iter().flatten() {
                 let responses = &mut operation.responses.responses;
                 for answer in responses.values_mut() {
-                    if let RefOr::T(answer) = answer && answer.description.is_empty() {
+                    if let RefOr::T(answer) = answer
+                        && answer.description.is_empty()
+                    {
                         answer.description = "Done".to_owned();
                     }
                 }

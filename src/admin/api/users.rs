@@ -3,10 +3,11 @@
 use axum::Json;
 use axum::http::StatusCode;
 
-use super::shapes::{self, PasswordPut, User, UserPost};
+use super::shapes::{self, NoticesPut, PasswordPut, User, UserPost};
 use super::{Api, Body, Path, Problem};
 use crate::admin::Refusal;
 use crate::admin::actions::users::{NewUser, role_named};
+use crate::settings::notices::{Level, NoticeChoice};
 
 /// Who has a login.
 #[utoipa::path(get, path = "/api/v1/users", tag = "users", operation_id = "users_list",
@@ -25,10 +26,7 @@ pub(super) async fn show(api: Api, Path(login): Path<String>) -> Result<Json<Use
 /// Adds a user.
 #[utoipa::path(post, path = "/api/v1/users", tag = "users", operation_id = "users_add",
     request_body = UserPost, responses((status = 201, body = User)))]
-pub(super) async fn add(
-    api: Api,
-    Body(post): Body<UserPost>,
-) -> Result<(StatusCode, Json<User>), Problem> {
+pub(super) async fn add(api: Api, Body(post): Body<UserPost>) -> Result<(StatusCode, Json<User>), Problem> {
     let role = role_named(&post.role)
         .ok_or_else(|| invalid("role", format!("{:?} is none of sender, org-admin, server-admin", post.role)))?;
     let org =
@@ -46,6 +44,20 @@ pub(super) async fn password(
     Body(put): Body<PasswordPut>,
 ) -> Result<StatusCode, Problem> {
     api.actions.reset_password(&api.viewer, &login, &put.password).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the user is told of, and whether by mail.
+#[utoipa::path(put, path = "/api/v1/users/{login}/notices", tag = "users", operation_id = "users_notices",
+    request_body = NoticesPut, responses((status = 204)))]
+pub(super) async fn notices(
+    api: Api,
+    Path(login): Path<String>,
+    Body(put): Body<NoticesPut>,
+) -> Result<StatusCode, Problem> {
+    let level = Level::parse(&put.level)
+        .ok_or_else(|| invalid("level", format!("{:?} is none of first, every, none", put.level)))?;
+    api.actions.set_notices(&api.viewer, &login, NoticeChoice { level, mail: put.mail }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

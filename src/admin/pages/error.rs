@@ -84,7 +84,9 @@ fn heading_of(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::NotFound { .. } | Refusal::Absent(_) => "Nothing here",
         Refusal::Forbidden(_) => "Not yours to see",
-        Refusal::Invalid { .. } | Refusal::Managed { .. } | Refusal::Conflict(_) | Refusal::Changed => "That cannot be done",
+        Refusal::Invalid { .. } | Refusal::Managed { .. } | Refusal::Conflict(_) | Refusal::Changed => {
+            "That cannot be done"
+        }
         Refusal::Busy(_) | Refusal::Store(_) | Refusal::Port(_) => "Not now",
     }
 }
