@@ -13,6 +13,7 @@ if [ ${#need[@]} -gt 0 ]; then
   (cd "$here" && npm install --silent --no-audit --no-fund --prefix "$here" "${need[@]}" >/dev/null)
 fi
 [ -x "$here/venv/bin/python" ] || python3 -m venv "$here/venv"
-if ! "$here/venv/bin/python" -c 'import html5lib, lxml, dkim, authres' 2>/dev/null; then
-  "$here/venv/bin/pip" install -q --disable-pip-version-check html5lib==1.1 lxml==6.1.3 dkimpy==1.1.8 authres==1.2.0
+if ! "$here/venv/bin/python" -c 'import html5lib, lxml, dkim, authres, schemathesis' 2>/dev/null; then
+  "$here/venv/bin/pip" install -q --disable-pip-version-check html5lib==1.1 lxml==6.1.3 dkimpy==1.1.8 authres==1.2.0 \
+    schemathesis==4.32.5
 fi

@@ -2,6 +2,7 @@
 
 mod smtp_sink;
 
+mod api_contract;
 mod browser;
 mod clients;
 mod hrefs;
