@@ -6,6 +6,7 @@
 mod check;
 mod client;
 mod commands;
+mod notify;
 mod password;
 mod rewrite;
 mod serve;

@@ -11,6 +11,8 @@ use super::server;
 pub struct PrivacyConfig {
     /// `None` until somebody decides, which must be before real people are tracked.
     pub consent: Option<Consent>,
+    /// Whether `Received:` tells where a client that logged in is.
+    pub show_client: bool,
 }
 
 /// What tracking an individual needs.
@@ -31,8 +33,9 @@ impl PrivacyConfig {
     pub(super) fn read(file: &File<'_>) -> PrivacyConfig {
         let section = file.section("privacy");
         let consent = section.parsed("consent", "\"none\"", consent);
+        let show_client = section.choice("received_client", &[("hide", false), ("show", true)]).unwrap_or(false);
         section.finish();
-        PrivacyConfig { consent }
+        PrivacyConfig { consent, show_client }
     }
 }
 

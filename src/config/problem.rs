@@ -160,6 +160,9 @@ pub enum Wrong {
     /// A whole part of the internet may submit without a login.
     #[error("{0} lets strangers send without a login, which makes an open relay; name your own networks only")]
     OpenRelay(String),
+    /// Strangers could claim any address.
+    #[error("{0} lets strangers claim any address by a PROXY header; name the proxies' own addresses")]
+    ProxiesEverywhere(String),
     /// Not a domain.
     #[error("\"{0}\" is not a domain; write a name such as \"example.com\", without \"@\", \"*\" or a path")]
     Domain(String),

@@ -20,7 +20,8 @@ pub(super) struct Admitted {
     pub(super) tracking: Tracking,
     /// Every recipient's part.
     pub(super) plan: Plan,
-    /// The client's address as `Received:` shows it: not for someone who logged in, whose home it would tell.
+    /// The client's address as `Received:` shows it: not that of someone who logged in, whose home it would tell, unless
+    /// the operator wants it.
     pub(super) shown_peer: Option<IpAddr>,
 }
 
@@ -40,7 +41,8 @@ pub(super) fn admit(parts: &Parts, options: &Options, submission: &Submission) -
     let header = HeaderChoice::read(&mail.raw);
     let choices = vec![Choice::default(); mail.envelope.recipients.len()];
     let plan = policy::plan(settings, header, &choices, options.split_recipients_max);
-    let shown_peer = submission.submitter.login.is_none().then_some(submission.peer);
+    let is_shown = submission.submitter.login.is_none() || options.show_client;
+    let shown_peer = is_shown.then_some(submission.peer);
     Ok(Admitted { org: org.clone(), tracking: settings.narrowed_by(header.choice), plan, shown_peer })
 }
 

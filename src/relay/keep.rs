@@ -126,7 +126,7 @@ async fn claim(relay: &Relay, job: &Job) -> Result<Option<Claim>, StillRunning> 
     let mail = &job.submission.mail;
     let has = |name| header::fields(&mail.raw, 0).any(|field| field.is(&mail.raw, name));
     let Some(key) = Key::of(&job.submission.submitter, mail, has("Message-ID") && has("Date")) else { return Ok(None) };
-    relay.guard.claim(key, std::time::Instant::now(), relay.options.keep_by).await
+    relay.guard.claim(key, std::time::Instant::now(), relay.options().keep_by).await
 }
 
 /// Begins to write the message record, beside the upstream dialogue. The value turns true when it is durable, false when
@@ -139,7 +139,7 @@ fn begin_record(relay: &Relay, job: &Job) -> watch::Receiver<Option<bool>> {
         return told;
     }
     let record = record::record(&relay.parts, job, job.id);
-    let (history, id, limit) = (Arc::clone(&relay.parts.history), job.id, relay.options.record_max);
+    let (history, id, limit) = (Arc::clone(&relay.parts.history), job.id, relay.options().record_max);
     tokio::spawn(async move {
         let outcome = timeout(limit, history.insert(record)).await;
         let why = match outcome {
@@ -178,7 +178,7 @@ async fn attempt(relay: &Relay, job: &Job, positions: &[usize], recorded: watch:
     let recipients = job.submission.mail.envelope.recipients.len();
     let groups = job.recipe.groups(positions);
     let forecast = relay.parts.courier.forecast(groups.len(), job.submission.mail.raw.len() as u64);
-    let straight = predict::straight_to_spool(&forecast, &relay.options.predict);
+    let straight = predict::straight_to_spool(&forecast, &relay.options().predict);
     if let Some(why) = straight.filter(|_| !groups.is_empty() && relay.parts.queue.has_room()) {
         tracing::info!(message.id = %job.id, "queued {} without trying: {why}", job.id);
         let all = vec![Standing::Untried; recipients];
@@ -186,8 +186,8 @@ async fn attempt(relay: &Relay, job: &Job, positions: &[usize], recorded: watch:
     }
     let bodies = relay.parts.composer.render(&job.prepared, job.id, &job.recipe, &groups);
     let plain = job.prepared.identity();
-    let until = job.begun + relay.options.budget;
-    let deadlines = Deadlines { dot_sent_by: until, dot_answered_by: until + relay.options.dot };
+    let until = job.begun + relay.options().budget;
+    let deadlines = Deadlines { dot_sent_by: until, dot_answered_by: until + relay.options().dot };
     let start = |number: usize, canary: bool| -> Attempt {
         let none = Vec::new();
         let group = groups.get(number).unwrap_or(&none);
@@ -197,7 +197,7 @@ async fn attempt(relay: &Relay, job: &Job, positions: &[usize], recorded: watch:
         let courier = Arc::clone(&relay.parts.courier);
         tokio::spawn(async move { courier.deliver_in_either(copy, deadlines).await })
     };
-    attempts::run(recipients, groups.clone(), until, relay.options.parallel_max, start).await
+    attempts::run(recipients, groups.clone(), until, relay.options().parallel_max, start).await
 }
 
 /// What upstream's 354 asks for, out of the tracked body and the plain one.
@@ -251,7 +251,7 @@ async fn keep(relay: &Relay, job: &Job, standings: &[Standing]) -> Result<(), Re
         recipe,
         raw: job.submission.mail.raw.clone(),
     };
-    let left = (job.begun + relay.options.keep_by).saturating_duration_since(Instant::now());
+    let left = (job.begun + relay.options().keep_by).saturating_duration_since(Instant::now());
     match relay.parts.queue.keep(record, left).await {
         Ok(()) => {
             relay.parts.queue.adopt(job.id, &state);

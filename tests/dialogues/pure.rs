@@ -67,8 +67,9 @@ impl Server {
                     return;
                 }
                 Action::CheckLogin(credentials) => {
-                    Input::Login(match backend::login(&credentials.login, &credentials.password) {
-                        LoginOutcome::Welcome(submitter) => LoginAnswer::Welcome(submitter),
+                    Input::Login(match backend::login(&credentials) {
+                        LoginOutcome::Welcome(submitter) | LoginOutcome::WelcomeWith(submitter, _) => LoginAnswer::Welcome(submitter),
+                        LoginOutcome::Told(reply) => LoginAnswer::Told(reply),
                         LoginOutcome::Refused => LoginAnswer::Refused,
                         LoginOutcome::Unavailable => LoginAnswer::Unavailable,
                     })
