@@ -224,6 +224,7 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
         composer,
         courier: Arc::clone(&courier),
         queue: queue.clone(),
+        passthrough: upstream::passthrough(config)?,
         clock: now_ms,
     };
     let relay = Arc::new(Relay::new(parts, relay_options(config)));
@@ -387,6 +388,7 @@ fn listener_options(config: &Config) -> listener::Options {
     session.command_errors_max = limits.command_errors_max;
     session.auth_failures_max = limits.auth_failures_max;
     session.dsn = true;
+    session.bearer_logins = config.upstream.is_passthrough();
     session.bare_newlines = match limits.bare_newlines {
         BareNewlines::Normalize => crate::smtp::data::BareNewlines::Normalize,
         BareNewlines::Reject => crate::smtp::data::BareNewlines::Reject,
@@ -433,6 +435,11 @@ fn relay_options(config: &Config) -> relay::Options {
             messages_per_day: limits.user_messages_per_day_max,
             recipients_per_hour: limits.user_recipients_per_hour_max,
             recipients_per_day: limits.user_recipients_per_day_max,
+        },
+        passthrough: relay::passthrough::Limits {
+            per_user_per_minute: limits.upstream_logins_per_user_per_minute_max,
+            per_minute: limits.upstream_logins_per_minute_max,
+            create_users: config.orgs.iter().filter(|org| org.create_users).map(|org| org.name.clone()).collect(),
         },
         show_client: config.privacy.show_client,
     }

@@ -12,7 +12,9 @@ pub mod allowance;
 mod attempts;
 mod guard;
 mod keep;
+pub mod passthrough;
 mod record;
+mod own_line;
 pub mod throttle;
 
 use std::net::IpAddr;
@@ -40,6 +42,7 @@ use crate::telemetry::maillog;
 use crate::token::{Keyring, MessageId};
 use allowance::{Allowance, Ledger};
 use guard::Guard;
+use passthrough::{Line, Passthrough};
 use throttle::Throttle;
 
 /// What the relay is told.
@@ -67,6 +70,8 @@ pub struct Options {
     pub logins: throttle::Limits,
     /// How much a login may send.
     pub allowance: Allowance,
+    /// How often upstream is asked about logins, and who is made a user.
+    pub passthrough: passthrough::Limits,
     /// Whether `Received:` tells the address and the name of a client that logged in.
     pub show_client: bool,
 }
@@ -89,6 +94,8 @@ pub struct Parts {
     pub courier: Arc<Courier>,
     /// What upstream could not take now.
     pub queue: Queue,
+    /// Where upstream judges logins, instead of `logins`.
+    pub passthrough: Option<Passthrough>,
     /// Unix milliseconds.
     pub clock: fn() -> i64,
 }
@@ -114,6 +121,8 @@ struct Job {
     /// How long reading and deciding took.
     prepared_in: Duration,
     tracking: Tracking,
+    /// The session's own way upstream, when its login is upstream's.
+    line: Option<Arc<Line>>,
 }
 
 impl Relay {
@@ -169,6 +178,11 @@ impl Relay {
 
     async fn answer(&self, submission: Submission) -> Reply {
         let begun = Instant::now();
+        if self.parts.passthrough.is_some() && submission.lease.kept::<Line>().is_none() {
+            let reply = Reply::login_required();
+            maillog::refused("DATA", &reply);
+            return reply;
+        }
         let admitted = match admit::admit(&self.parts, &self.options(), &submission) {
             Ok(admitted) => admitted,
             Err(reply) => {
@@ -214,7 +228,8 @@ impl Relay {
             composer.prepare(&raw, &recipe)
         };
         let prepared_in = begun.elapsed();
-        Ok(Job { id, accepted_at_ms, begun, submission, recipe, prepared, prepared_in, tracking })
+        let line = submission.lease.kept::<Line>();
+        Ok(Job { id, accepted_at_ms, begun, submission, recipe, prepared, prepared_in, tracking, line })
     }
 }
 
@@ -282,6 +297,9 @@ impl Relay {
     }
 
     async fn judge(&self, credentials: Credentials) -> LoginOutcome {
+        if let Some(passthrough) = &self.parts.passthrough {
+            return passthrough.judge(&self.parts, &self.options().passthrough, credentials).await;
+        }
         let Credentials { login, password, kind: Kind::Password } = credentials else { return LoginOutcome::Refused };
         match self.parts.logins.check(&login, &password).await {
             Ok(Some(user)) => match user.org {

@@ -178,6 +178,12 @@ limits! {
     upstream_idle_max: Duration = "upstream_idle_secs_max", 30, 0..=300, Restart;
     /// Mails sent over one connection before a new one is made; some servers cut a connection off after a hundred.
     upstream_mails_per_connection_max: u32 = "upstream_mails_per_connection_max", 100, 1..=10_000, Restart;
+    /// Logins tried upstream at one time, with `auth = "passthrough"`.
+    upstream_logins_max: usize = "upstream_logins_max", 8, 1..=1_000, Restart;
+    /// Logins tried upstream within a minute, of all users: a provider closes its door to an address that asks too often.
+    upstream_logins_per_minute_max: u32 = "upstream_logins_per_minute_max", 120, 1..=100_000, Effect;
+    /// The same of one user; a program that connects for every mail logs in each time.
+    upstream_logins_per_user_per_minute_max: u32 = "upstream_logins_per_user_per_minute_max", 30, 1..=100_000, Effect;
     /// How long the message record may take to be durable; after that the mail goes out untracked (DESIGN 4.4).
     record_max: Duration = "record_secs_max", 2, 1..=30, Restart;
 

@@ -24,6 +24,8 @@ pub struct OrgConfig {
     pub tracking_url: Option<BaseUrl>,
     /// Hosts whose links must go on working.
     pub former_urls: Vec<BaseUrl>,
+    /// Who logs in upstream with an address of its domains is made a user.
+    pub create_users: bool,
 }
 
 impl OrgConfig {
@@ -62,6 +64,7 @@ impl OrgConfig {
         let choice = read_choice(&section, ceiling);
         let tracking_url = section.parsed("tracking_url", "\"https://t.example.com\"", values::base_url);
         let former_urls = section.list("former_urls", "\"https://old.example.com\"", values::base_url);
+        let create_users = section.flag("create_users").unwrap_or(false);
         if !section.has("name") {
             section.wrong("name", Wrong::Missing("give it one, as name = \"default\""));
         }
@@ -78,6 +81,7 @@ impl OrgConfig {
             choice,
             tracking_url,
             former_urls: former_urls.unwrap_or_default(),
+            create_users,
         })
     }
 }
@@ -167,7 +171,14 @@ mod tests {
 
     fn config(choice: Choice) -> OrgConfig {
         let domains = vec!["example.com".to_owned()];
-        OrgConfig { name: "default".parse().unwrap(), domains, choice, tracking_url: None, former_urls: Vec::new() }
+        OrgConfig {
+            name: "default".parse().unwrap(),
+            domains,
+            choice,
+            tracking_url: None,
+            former_urls: Vec::new(),
+            create_users: false,
+        }
     }
 
     #[test]

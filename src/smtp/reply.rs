@@ -391,6 +391,12 @@ impl Reply {
         Reply::new(452, Enhanced(4, 3, 1), "No room to keep this mail, try again later")
     }
 
+    /// Some recipients have the mail or never will; the client keeps it for the others and sends it again.
+    pub fn rest_is_yours(left: usize, recipients: usize) -> Reply {
+        let text = format!("{left} of {recipients} recipients could not be served now, send again later");
+        Reply::new(451, Enhanced(4, 4, 0), text)
+    }
+
     /// Our own fault; the mail was not taken.
     pub fn internal_error() -> Reply {
         Reply::new(451, Enhanced(4, 3, 0), "Local error, try again later")
