@@ -129,6 +129,8 @@ mod tests {
             starttls: true,
             auth_plain: true,
             auth_login: true,
+            auth_xoauth2: true,
+            auth_oauthbearer: true,
         };
         let table: &[(&[&str], Capabilities)] = &[
             // any case, any order, unknown ones among them
@@ -143,7 +145,7 @@ mod tests {
                     "dsn",
                     "EnhancedStatusCodes",
                     "starttls",
-                    "auth login xoauth2 plain",
+                    "auth login xoauth2 plain oauthbearer",
                 ],
                 all,
             ),

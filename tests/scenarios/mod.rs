@@ -1,10 +1,16 @@
 //! One story a file, named by what happens.
 
 mod command_line;
+mod certificate_renewed;
 mod delivery;
 mod first_light;
 mod independent_client;
+mod hostile_clients;
 mod links_outlive_the_stores;
+mod logins;
+mod passthrough;
 mod reports;
+mod service_manager;
+mod upstream_tokens;
 mod upstream_without_8bitmime;
 mod what_waits_is_seen;
