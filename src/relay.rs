@@ -12,9 +12,9 @@ pub mod allowance;
 mod attempts;
 mod guard;
 mod keep;
+mod own_line;
 pub mod passthrough;
 mod record;
-mod own_line;
 pub mod throttle;
 
 use std::net::IpAddr;

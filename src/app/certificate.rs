@@ -21,7 +21,9 @@ pub(super) async fn watch(tls: Arc<ServerTls>, every: Duration, mut stop: watch:
         let tls = Arc::clone(&tls);
         match tokio::task::spawn_blocking(move || tls.reload_if_changed()).await {
             Ok(Ok(false)) => {}
-            Ok(Ok(true)) => tracing::info!("the certificate's files have changed: new connections are shown the new one"),
+            Ok(Ok(true)) => {
+                tracing::info!("the certificate's files have changed: new connections are shown the new one")
+            }
             Ok(Err(error)) => {
                 tracing::error!(%error, "the certificate's files have changed and cannot be used; the old one stays in use: {error}");
             }

@@ -248,7 +248,9 @@ pub enum Wrong {
     #[error("has no effect while upstream.mode = \"inbox\"; remove it, or set mode = \"smtp\"")]
     UnusedInInbox,
     /// A login half given.
-    #[error("does nothing with upstream.auth = \"{auth}\"; set auth to what it belongs to (\"login\", \"oauth\"), or remove it")]
+    #[error(
+        "does nothing with upstream.auth = \"{auth}\"; set auth to what it belongs to (\"login\", \"oauth\"), or remove it"
+    )]
     UnusedWithoutLogin {
         /// As in force.
         auth: &'static str,

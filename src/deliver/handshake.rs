@@ -15,11 +15,11 @@ use tokio::time::{Instant, timeout_at};
 use crate::smtp::Reply;
 
 use super::capabilities::Capabilities;
-use super::{BoxFuture, Options};
 use super::dial::{Dial, Dialed};
 use super::fate::{Stage, Trouble, Why};
 use super::tls::TlsClient;
 use super::wire::Wire;
+use super::{BoxFuture, Options};
 
 /// How the connection is protected.
 #[derive(Debug, Clone)]

@@ -157,12 +157,7 @@ impl Upstream {
     }
 
     fn route(&self) -> Route<'_> {
-        Route {
-            dial: self.dial.as_ref(),
-            security: &self.security,
-            login: self.login.as_ref(),
-            options: &self.options,
-        }
+        Route { dial: self.dial.as_ref(), security: &self.security, login: self.login.as_ref(), options: &self.options }
     }
 
     /// One transaction, on a connection at rest if there is a live one.

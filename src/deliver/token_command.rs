@@ -54,7 +54,12 @@ impl TokenCommand {
     }
 
     fn within(command: impl Into<String>, command_max: Duration) -> TokenCommand {
-        TokenCommand { command: command.into(), command_max, running: Mutex::default(), last: StdMutex::new(Last::Nothing) }
+        TokenCommand {
+            command: command.into(),
+            command_max,
+            running: Mutex::default(),
+            last: StdMutex::new(Last::Nothing),
+        }
     }
 
     fn kept(&self) -> Option<Result<String, String>> {
@@ -76,7 +81,8 @@ impl TokenCommand {
         }
         let (command, command_max, begun) = (self.command.clone(), self.command_max, Instant::now());
         let ran = tokio::task::spawn_blocking(move || run(&command, command_max)).await;
-        let read = ran.unwrap_or_else(|_| Err("running token_command died".to_owned())).and_then(|output| read(&output));
+        let read =
+            ran.unwrap_or_else(|_| Err("running token_command died".to_owned())).and_then(|output| read(&output));
         match read {
             Ok((token, life)) => {
                 self.keep(Last::Token { token: token.clone(), until: begun + life });
@@ -138,7 +144,10 @@ fn run(command: &str, command_max: Duration) -> Result<String, String> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a blocking thread of its own; nothing tells when a child ends without waiting for it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a blocking thread of its own; nothing tells when a child ends without waiting for it"
+)]
 fn ended(child: &mut Child, deadline: Instant) -> Result<(), String> {
     loop {
         match child.try_wait() {
@@ -183,7 +192,8 @@ mod tests {
 
     #[test]
     fn outputs() {
-        let rows: &[(&str, Result<(&str, u64), &str>)] = &[
+        type Expected = Result<(&'static str, u64), &'static str>;
+        let rows: &[(&str, Expected)] = &[
             ("ya29.a0-_x/=\n", Ok(("ya29.a0-_x/=", 300))),
             ("{\"access_token\": \"t\", \"expires_in\": 3599, \"token_type\": \"Bearer\"}", Ok(("t", 3539))),
             ("{\"access_token\": \"t\"}", Ok(("t", 300))),
@@ -195,7 +205,9 @@ mod tests {
         ];
         for (output, expected) in rows {
             match (read(output), expected) {
-                (Ok((token, life)), Ok((wanted, secs))) => assert_eq!((token.as_str(), life.as_secs()), (*wanted, *secs)),
+                (Ok((token, life)), Ok((wanted, secs))) => {
+                    assert_eq!((token.as_str(), life.as_secs()), (*wanted, *secs))
+                }
                 (Err(why), Err(words)) => assert!(why.contains(words), "{why}"),
                 (got, _) => panic!("{output:?}: {got:?}"),
             }

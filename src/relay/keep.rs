@@ -71,7 +71,9 @@ async fn conclude(relay: &Relay, job: Job, standings: Standings, claim: Option<C
     };
     let (reply, kept) = match decision {
         Decision::Answer(reply) => (reply, false),
-        Decision::Keep(reply) if job.line.is_some() => (own_line::answer(relay, &job, &standings.all, reply).await, false),
+        Decision::Keep(reply) if job.line.is_some() => {
+            (own_line::answer(relay, &job, &standings.all, reply).await, false)
+        }
         Decision::Keep(reply) => match keep(relay, &job, &standings.all).await {
             Ok(()) => (reply, true),
             Err(reply) => (reply, false),

@@ -11,11 +11,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Job, Relay};
+use crate::deliver::Fate;
 use crate::deliver::bounce::Kind;
 use crate::deliver::courier::Courier;
 use crate::deliver::decision::Standing;
 use crate::deliver::outbound::{Deadlines, Outbound};
-use crate::deliver::Fate;
 use crate::message::Body;
 use crate::smtp::Reply;
 

@@ -281,7 +281,16 @@ mod tests {
 
     #[test]
     fn which_replies_speak_of_the_login() {
-        let rows = [(535, true), (534, true), (530, true), (550, true), (500, false), (503, false), (504, false), (454, false)];
+        let rows = [
+            (535, true),
+            (534, true),
+            (530, true),
+            (550, true),
+            (500, false),
+            (503, false),
+            (504, false),
+            (454, false),
+        ];
         for (code, expected) in rows {
             assert_eq!(is_about_the_login(&Reply::new(code, Enhanced(5, 7, 8), "x")), expected, "{code}");
         }

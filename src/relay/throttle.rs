@@ -250,7 +250,10 @@ mod tests {
         }
         assert!(throttle.pairs.len() <= ENTRIES_MAX && throttle.sources.len() <= ENTRIES_MAX);
         assert!(throttle.known.len() <= ENTRIES_MAX && throttle.known.len() > ENTRIES_MAX / 2);
-        assert!(throttle.sources.contains_key(&IpAddr::V4(Ipv4Addr::from_bits((ENTRIES_MAX as u32) << 8))), "the newest");
+        assert!(
+            throttle.sources.contains_key(&IpAddr::V4(Ipv4Addr::from_bits((ENTRIES_MAX as u32) << 8))),
+            "the newest"
+        );
         assert!(!throttle.sources.contains_key(&ip("0.0.0.0")), "not the oldest");
     }
 }

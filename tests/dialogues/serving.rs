@@ -220,7 +220,9 @@ async fn nobody_else_speaks_for_others() {
 /// `[::]` takes both families, and an IPv4 client is judged by its IPv4 address.
 #[tokio::test]
 async fn an_ipv6_listener_knows_who_comes() {
-    for (at, from) in [(Ipv6Addr::UNSPECIFIED, "127.0.0.1"), (Ipv6Addr::UNSPECIFIED, "::1"), (Ipv6Addr::LOCALHOST, "::1")] {
+    for (at, from) in
+        [(Ipv6Addr::UNSPECIFIED, "127.0.0.1"), (Ipv6Addr::UNSPECIFIED, "::1"), (Ipv6Addr::LOCALHOST, "::1")]
+    {
         for (network, expected) in [("127.0.0.0/8", from == "127.0.0.1"), ("::1/128", from == "::1")] {
             let rules = Rules { networks: vec![network.parse().unwrap()], ..client::rules(trusted()).0 };
             let running = start_at(at.into(), rules, trusted(), None, |_| {}).await;
@@ -251,7 +253,12 @@ async fn errors_cost_time() {
         }
     }
     let begun = Instant::now();
-    assert!(client.answer(b"NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n").await.starts_with("250"));
+    assert!(
+        client
+            .answer(b"NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n")
+            .await
+            .starts_with("250")
+    );
     assert!(begun.elapsed() < Duration::from_secs(4), "ten good commands took {:?}", begun.elapsed());
 }
 

@@ -138,7 +138,9 @@ fn cuts(row: &Row) -> Vec<usize> {
     match row.whole {
         true => vec![0],
         false if length < 200 => (0..=length).collect(),
-        false => (0..20).chain(4_090..4_110).chain(length.saturating_sub(20)..=length).filter(|at| *at <= length).collect(),
+        false => {
+            (0..20).chain(4_090..4_110).chain(length.saturating_sub(20)..=length).filter(|at| *at <= length).collect()
+        }
     }
 }
 

@@ -3,4 +3,6 @@
 mod smtp_sink;
 
 mod clients;
+mod outsiders;
+mod passthrough;
 mod seven_bit;

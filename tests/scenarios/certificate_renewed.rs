@@ -13,7 +13,12 @@ fn the_new_one_is_shown_without_a_restart() {
         let tls = TlsParameters::builder("localhost".to_owned());
         let tls = tls.add_root_certificate(Certificate::from_pem(pem.as_bytes()).unwrap()).build().unwrap();
         let port = relay.smtps.port();
-        SmtpTransport::builder_dangerous("localhost").port(port).tls(Tls::Wrapper(tls)).build().test_connection().is_ok()
+        SmtpTransport::builder_dangerous("localhost")
+            .port(port)
+            .tls(Tls::Wrapper(tls))
+            .build()
+            .test_connection()
+            .is_ok()
     };
     let first = std::fs::read_to_string(relay.certificate()).unwrap();
     assert!(trusts(&first));

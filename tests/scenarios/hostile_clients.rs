@@ -67,13 +67,17 @@ fn one_mail_in_is_one_mail_out_and_clean() {
         let link = [b"<a href=\"https://shop.example/", *vector, b"x\">one</a>"].concat();
         let quoted: Vec<u8> = vector.iter().flat_map(|octet| format!("={octet:02X}").into_bytes()).collect();
         use base64::Engine as _;
-        let encoded = base64::engine::general_purpose::STANDARD.encode([b"<p>x</p>", *vector, b"<a href=\"https://x.example/\">y</a>"].concat());
+        let encoded = base64::engine::general_purpose::STANDARD
+            .encode([b"<p>x</p>", *vector, b"<a href=\"https://x.example/\">y</a>"].concat());
         let mails: Vec<Vec<u8>> = vec![
             [b"From: ana@example.com\r\n\r\nSTART", *vector, evil].concat(),
             [b"From: ana@example.com\r\nSubject: a", *vector, b"b\r\n\r\nx\r\n"].concat(),
             html("7bit", &[b"<p>START", *vector, evil, b"<a href=\"https://x.example/\">y</a>\r\n"].concat()),
             html("8bit", &[&link, b"\r\n".as_slice()].concat()),
-            html("quoted-printable", &[b"<p>", quoted.as_slice(), b"<a href=3D\"https://x.example/\">y</a>\r\n"].concat()),
+            html(
+                "quoted-printable",
+                &[b"<p>", quoted.as_slice(), b"<a href=3D\"https://x.example/\">y</a>\r\n"].concat(),
+            ),
             html("base64", &[encoded.as_bytes(), b"\r\n"].concat()),
             [b".x: y\r\nFrom: ana@example.com\r\n\r\nA", *vector].concat(),
         ];
@@ -200,7 +204,7 @@ fn a_local_part_is_no_parameter() {
     assert_eq!(upstream.accepted()[0].rcpts, [rcpt]);
 }
 
-/// What would exhaust a parser or the memory leaves as it came, in time, and the next mail goes its way.
+/// What would exhaust a parser or the memory leaves in time, as it came where it is over a limit, and the next mail goes its way.
 #[test]
 fn bombs_leave_as_they_came() {
     let (_runtime, upstream) = upstream(Script::new().keywords(&["PIPELINING", "8BITMIME", "SIZE 30000000"]));
@@ -209,22 +213,55 @@ fn bombs_leave_as_they_came() {
     let mixed = "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=bombboundary\r\n\r\n";
     let nested = |n: usize| {
         (0..n).fold(String::new(), |text, level| {
-            format!("{text}--bombboundary{level}\r\nContent-Type: multipart/mixed; boundary=bombboundary{}\r\n\r\n", level + 1)
+            format!(
+                "{text}--bombboundary{level}\r\nContent-Type: multipart/mixed; boundary=bombboundary{}\r\n\r\n",
+                level + 1
+            )
         })
     };
     let bombs: Vec<(&str, String)> = vec![
         ("sibling parts", format!("{from}{mixed}{}", "--bombboundary\r\n\r\nx\r\n".repeat(200_000))),
-        ("nested parts", format!("{from}MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=bombboundary0\r\n\r\n{}", nested(5_000))),
+        (
+            "nested parts",
+            format!(
+                "{from}MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=bombboundary0\r\n\r\n{}",
+                nested(5_000)
+            ),
+        ),
         ("nested messages", format!("{from}{}", "Content-Type: message/rfc822\r\n\r\n".repeat(100_000))),
         ("headers", format!("{from}{}\r\nx\r\n", "X: y\r\n".repeat(300_000))),
         ("one header", format!("{from}X: {}\r\n\r\nx\r\n", "a\r\n ".repeat(300_000))),
         ("recipients in To", format!("{from}To: {}\r\n\r\nx\r\n", "a@x.test,\r\n ".repeat(200_000))),
         ("brackets", format!("{from}Subject: x\r\nContent-Type: text/html{}\r\n\r\nx\r\n", "(".repeat(400_000))),
         ("one line", format!("{from}\r\n{}\r\n", "x".repeat(5_000_000))),
-        ("soft breaks", format!("{from}Content-Type: text/html\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{}", "=\r\n".repeat(1_000_000))),
-        ("encoded dots", format!("{from}Content-Type: text/html\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{}\r\n", "=3D".repeat(1_000_000))),
-        ("links", format!("{from}Content-Type: text/html\r\n\r\n{}", "<a href=\"https://x.example/\">x</a>\r\n".repeat(100_000))),
-        ("one attribute", format!("{from}Content-Type: text/html\r\n\r\n<a href=\"https://x.example/{}\">x</a>\r\n", "a".repeat(6_000_000))),
+        (
+            "soft breaks",
+            format!(
+                "{from}Content-Type: text/html\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{}",
+                "=\r\n".repeat(1_000_000)
+            ),
+        ),
+        (
+            "encoded dots",
+            format!(
+                "{from}Content-Type: text/html\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{}\r\n",
+                "=3D".repeat(1_000_000)
+            ),
+        ),
+        (
+            "links",
+            format!(
+                "{from}Content-Type: text/html\r\n\r\n{}",
+                "<a href=\"https://x.example/\">x</a>\r\n".repeat(100_000)
+            ),
+        ),
+        (
+            "one attribute",
+            format!(
+                "{from}Content-Type: text/html\r\n\r\n<a href=\"https://x.example/{}\">x</a>\r\n",
+                "a".repeat(6_000_000)
+            ),
+        ),
         ("parameters", format!("{from}Content-Type: text/html{}\r\n\r\nx\r\n", ";\r\n a=b".repeat(50_000))),
     ];
     for (number, (name, bomb)) in bombs.iter().enumerate() {
@@ -236,7 +273,9 @@ fn bombs_leave_as_they_came() {
         let (_, rest) = crate::support::postfix::split_first_field(left);
         let came = bomb.as_bytes();
         let came = if came.ends_with(b"\r\n") { came.to_vec() } else { [came, b"\r\n"].concat() };
-        assert!(rest == came || *name == "soft breaks" || *name == "encoded dots", "{name}: changed");
+        // Large, and yet within the limits: these are HTML that can be tracked, so they get their pixel.
+        let may_change = matches!(*name, "soft breaks" | "encoded dots" | "one attribute");
+        assert!(rest == came || may_change, "{name}: changed");
     }
     assert!(submit(relay.smtp, "ana@example.com", &["c@ok.test"], &format!("{from}\r\nhello\r\n")).starts_with("250"));
 }

@@ -70,7 +70,10 @@ fn a_user_may_send_so_much_and_a_trusted_network_any() {
     assert_eq!((too_many.code(), too_many.reply.unwrap().text.contains("to 5 recipients within a day")), (450, true));
     assert_eq!(client.submit(&Submission::new("a3", &["x"])).code(), 250);
     let told = client.submit(&Submission::new("a4", &["x"])).reply.unwrap();
-    assert!(told.code == 450 && told.text.starts_with("4.7.1 You may send 2 mails within an hour; try again in"), "{told:?}");
+    assert!(
+        told.code == 450 && told.text.starts_with("4.7.1 You may send 2 mails within an hour; try again in"),
+        "{told:?}"
+    );
     assert_eq!(client.command("NOOP").unwrap().code, 250, "the session goes on");
     let mut other = Client::connect(relay.smtp).unwrap();
     assert_eq!(other.command(&plain("ben@example.com", "battery staple")).unwrap().code, 235);
@@ -86,7 +89,11 @@ fn where_a_user_is_stays_between_us() {
     for (more, shown) in [("", false), ("show", true)] {
         let relay = match more {
             "" => Running::start(Upstream::Inbox, ""),
-            _ => Running::start_with(Upstream::Inbox, "", &[("consent = \"none\"", "consent = \"none\"\nreceived_client = \"show\"")]),
+            _ => Running::start_with(
+                Upstream::Inbox,
+                "",
+                &[("consent = \"none\"", "consent = \"none\"\nreceived_client = \"show\"")],
+            ),
         };
         relay.add_user("ana@example.com", "correct horse", "default");
         let mut client = Client::connect(relay.smtp).unwrap();

@@ -1,11 +1,11 @@
 //! One story a file, named by what happens.
 
-mod command_line;
 mod certificate_renewed;
+mod command_line;
 mod delivery;
 mod first_light;
-mod independent_client;
 mod hostile_clients;
+mod independent_client;
 mod links_outlive_the_stores;
 mod logins;
 mod passthrough;

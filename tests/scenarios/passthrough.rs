@@ -44,7 +44,12 @@ impl Story {
 
     /// Times this recipient has got the mail.
     fn copies(&self, name: &str) -> usize {
-        self.upstream.accepted().iter().flat_map(|mail| &mail.rcpts).filter(|rcpt| rcpt.contains(&format!("<{name}."))).count()
+        self.upstream
+            .accepted()
+            .iter()
+            .flat_map(|mail| &mail.rcpts)
+            .filter(|rcpt| rcpt.contains(&format!("<{name}.")))
+            .count()
     }
 }
 
@@ -170,12 +175,12 @@ fn what_upstream_cannot_take_now_is_left_to_the_client() {
     story.upstream.change(healthy());
     assert_eq!(client.submit(&mail).code(), 250);
     assert_eq!((story.copies("soon"), story.copies("late"), story.spooled()), (1, 1, 0));
+    // Upstream hangs up before it has heard of the next mail: a new connection, with the same login.
+    story.upstream.change(healthy().on_nth(At::Mail, 1, [Act::Close]));
+    assert_eq!(client.submit(&Submission::new("m2", &["x"])).code(), 250);
     // Everybody refused alike passes through, as ever.
     story.upstream.change(healthy().answer(At::Rcpt, "", "550 5.1.1 nobody"));
-    assert_eq!(client.submit(&Submission::new("m2", &["x", "y"])).code(), 550);
-    // Upstream hangs up: a new connection, with the same login.
-    story.upstream.change(healthy().on_nth(At::Mail, 1, [Act::Close]));
-    assert_eq!(client.submit(&Submission::new("m3", &["x"])).code(), 250);
+    assert_eq!(client.submit(&Submission::new("m3", &["x", "y"])).code(), 550);
     story.upstream.change(healthy().on(At::Dot, [Act::say("451 4.3.0 later")]));
     assert_eq!(client.submit(&Submission::new("m4", &["x"])).code(), 451);
     assert_eq!(story.spooled(), 0);
@@ -193,7 +198,8 @@ fn a_report_goes_over_the_senders_own_login() {
     story.upstream.change(refusing());
     assert_eq!(client.submit(&mail).code(), 250);
     assert_eq!((story.copies("b"), story.copies("nobody"), story.spooled()), (1, 0, 0));
-    let reports: Vec<_> = story.upstream.accepted().into_iter().filter(|mail| mail.mail.starts_with("MAIL FROM:<>")).collect();
+    let reports: Vec<_> =
+        story.upstream.accepted().into_iter().filter(|mail| mail.mail.starts_with("MAIL FROM:<>")).collect();
     assert_eq!(reports.len(), 1);
     let text = String::from_utf8_lossy(&reports[0].content).into_owned();
     assert!(text.contains("Final-Recipient: rfc822; nobody.m1@ok.test") && text.contains("550 5.1.1"), "{text}");

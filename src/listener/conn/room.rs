@@ -4,8 +4,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::super::capacity::Room;
-use super::super::transport::READ_BYTES;
 use super::super::limit_met;
+use super::super::transport::READ_BYTES;
 use super::Conn;
 use crate::settings::Submitter;
 use crate::smtp::Reply;
