@@ -35,7 +35,7 @@ fn no_open_relay_for_nmap() {
         .output()
         .expect("nmap is not installed");
     let text = said(&out);
-    assert!(text.contains("Server doesn't seem to be an open relay") || text.contains("all tests failed"), "{text}");
+    assert!(text.contains("Server isn't an open relay") || text.contains("doesn't seem to be an open relay"), "{text}");
     assert!(!text.contains("RCPT, ") && text.contains("smtp-enum-users"), "{text}");
     assert_eq!(relay.cli(&["inbox", "list", "--json"]).matches("\"id\"").count(), 0);
 }
