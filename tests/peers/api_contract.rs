@@ -14,8 +14,8 @@ fn the_api_keeps_to_its_document() {
     let relay = Running::start(Upstream::Inbox, "");
     let added = relay.cli_with(&["user", "add", "fuzzer", "--role", "server-admin"], &format!("{PASSWORD}\n"));
     assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
-    relay.cli(&["inbox", "list"]);
-    let peers = std::env::var("WAXSEAL_PEERS").expect("WAXSEAL_PEERS names the folder that tests/peers/install.sh filled");
+    let peers =
+        std::env::var("WAXSEAL_PEERS").expect("WAXSEAL_PEERS names the folder that tests/peers/install.sh filled");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/api_contract.py");
     let out = Command::new(Path::new(&peers).join("venv/bin/python"))
         .arg(script)
@@ -25,5 +25,6 @@ fn the_api_keeps_to_its_document() {
         .unwrap();
     let said = format!("{}\n{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{said}");
-    assert!(said.contains("Operations") || said.contains("generated"), "it asked something: {said}");
+    let generated = said.lines().find_map(|line| line.trim().split_once(" generated")?.0.parse::<u32>().ok());
+    assert!(generated.is_some_and(|cases| cases > 500), "it asked hundreds of things: {said}");
 }

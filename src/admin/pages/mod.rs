@@ -21,6 +21,7 @@ mod orgs;
 pub(super) mod place;
 mod privacy;
 mod queue;
+mod reference;
 mod users;
 mod webhooks;
 mod words;
@@ -75,6 +76,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/inbox/{id}", get(inbox::mail))
         .route("/inbox/{id}/frame", get(inbox::frame))
         .route("/inbox/{id}/raw", get(inbox::raw))
+        .route("/api", get(reference::page))
         .route("/metrics", get(metrics::text))
         .route("/login", get(sessions::form).post(sessions::log_in))
         .route("/logout", post(sessions::log_out))

@@ -189,3 +189,18 @@ async fn a_change_decided_on_an_old_state_is_not_made() {
         assert_eq!(send(&boss, "PATCH", path, &now, second).await.0.status, StatusCode::OK);
     }
 }
+
+#[tokio::test]
+async fn the_reference_page_names_every_address_and_shape() {
+    let world = world().await;
+    let page = world.logged_in("ann").get("/api").await;
+    assert_eq!(page.status, StatusCode::OK);
+    for (path, verb) in documented() {
+        assert!(page.text.contains(&format!("<code>{} {path}</code>", verb.to_uppercase())), "{verb} {path}");
+    }
+    for name in document()["components"]["schemas"].as_object().unwrap().keys() {
+        assert!(page.text.contains(&format!("<h3 id=\"{name}\">")), "{name}");
+    }
+    // nothing from elsewhere, nothing that runs
+    assert!(!page.text.contains("<script") && !page.text.contains("src=\"http"));
+}

@@ -90,6 +90,7 @@ const TABLE: &[Row] = &[
     ("/users/remove", Some(&[("login", "boss")]), ["login", "done", "422", "404", "404", "404"]),
     // one's own account
     ("/account", None, EVERYBODY),
+    ("/api", None, EVERYBODY),
     (
         "/account",
         Some(&[("present", "wrong"), ("password", "a new password")]),
