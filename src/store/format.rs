@@ -436,8 +436,13 @@ pub(super) mod tests {
         let stored = b"\x01{\"name\":\"acme\",\"domains\":[\"example.com\",\"xn--bcher-kva.example\"],\"choice\":{\"opens\":\"aggregate\",\
             \"links\":\"off\",\"text_links\":false},\"managed\":[\"org\",\"links\",\"text_links\"],\"tracking_url\":\"https://t.example.com\",\
             \"former_urls\":[\"https://old.example.com\"],\"visible_urls\":\"leave\",\"quotes\":\"leave\",\"excluded_hosts\":[\"intranet.example\"]}";
-        let without =
-            Org { rules_off: Vec::new(), own_networks: Vec::new(), privacy: OrgPrivacy::default(), keeping: Keeping::default(), ..org("acme") };
+        let without = Org {
+            rules_off: Vec::new(),
+            own_networks: Vec::new(),
+            privacy: OrgPrivacy::default(),
+            keeping: Keeping::default(),
+            ..org("acme")
+        };
         assert_eq!(decode_org(stored), Ok(without.clone()), "what was added since is as by default");
         assert_eq!(encode_org(&without).unwrap(), stored, "and takes no room");
         assert_eq!(decode_override(b"\x01{\"destination\":null}"), Ok(Override::Withdrawn));

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, params};
 use super::column::Column;
 use super::message::recipient;
 use super::record::{Held, RecipientRecord};
-use super::{TimelineFilter, timeline};
+use super::{TimelineFilter, correspondents, timeline};
 use crate::event::Event;
 use crate::settings::OrgName;
 use crate::token::MessageId;
@@ -86,7 +86,7 @@ fn one(connection: &Connection, message: MessageId, index: u16) -> rusqlite::Res
 }
 
 /// The events of a mail that can be nobody else's.
-fn events(connection: &Connection, message: MessageId, index: u16) -> rusqlite::Result<Vec<Event>> {
+pub(super) fn events(connection: &Connection, message: MessageId, index: u16) -> rusqlite::Result<Vec<Event>> {
     let filter = TimelineFilter {
         message: Some(message),
         limit: timeline::LIMIT_MAX,
@@ -105,6 +105,7 @@ pub(super) fn erase(connection: &Connection, recipients: &[(MessageId, u16)]) ->
         let alone: bool = connection
             .prepare_cached("SELECT count(*) = 1 FROM recipient WHERE message = ?1 AND copy_index = ?2")?
             .query_row(key, |row| row.get(0))?;
+        correspondents::forget(connection, *message, Some(*index))?;
         connection
             .prepare_cached("UPDATE recipient SET address = '', reply = '' WHERE message = ?1 AND idx = ?2")?
             .execute(key)?;
@@ -113,7 +114,8 @@ pub(super) fn erase(connection: &Connection, recipients: &[(MessageId, u16)]) ->
         }
         for sql in [
             "UPDATE event SET at_ms = at_ms - at_ms % 86400000, country = NULL, city = NULL, via = NULL,
-                              agent_family = NULL, os_family = NULL, device_family = NULL, network_hash = NULL
+                              agent_family = NULL, os_family = NULL, device_family = NULL, network_hash = NULL,
+                              address = NULL, agent = NULL
              WHERE message = ?1 AND recipient = ?2",
             "UPDATE recipient SET opens = replace(opens, 'individual', 'aggregate'),
                                   links = replace(links, 'individual', 'aggregate')

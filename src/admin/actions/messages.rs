@@ -119,7 +119,7 @@ impl Actions {
     pub async fn messages(&self, viewer: &Viewer, query: MessageQuery) -> Result<MessagePage, Refusal> {
         let (org, login) = scope(viewer, query.org, query.login, Narrow::ToCounts)?;
         let limit = query.limit.clamp(1, MESSAGES_PER_PAGE_MAX);
-        let filter = MessageFilter { org, login, before: query.before, limit };
+        let filter = MessageFilter { org, login, before: query.before, limit, ..MessageFilter::default() };
         let found = self.history.messages(filter).await?;
         let next = match found.last() {
             Some(last) if found.len() >= limit as usize => Some((last.accepted_at_ms, last.id)),
