@@ -5,6 +5,7 @@
 
 mod keeper;
 mod metrics;
+mod notify;
 mod orgs;
 mod ports;
 mod reload;
@@ -30,6 +31,7 @@ use crate::deliver::predict;
 use crate::geo::{self, Geo};
 use crate::inbox::Inbox;
 use crate::listener::{self, Door, Rules, Shared, TlsMode, tls::ServerTls};
+use crate::notify::Notify;
 use crate::queue::{self, Queue};
 use crate::relay::{self, Relay};
 use crate::settings::Tracking;
@@ -39,6 +41,7 @@ use crate::spool::{DiskFiles, Spool, recover};
 use crate::store::consents::Consents;
 use crate::store::history::{self, SqliteHistory};
 use crate::store::logins::{LoginOptions, Logins};
+use crate::store::outbox::Outbox;
 use crate::store::settings::{self, SledSettings};
 use crate::store::{self, HistoryStore, SettingsStore, key_file};
 use crate::token::Keyring;
@@ -68,6 +71,7 @@ struct Open {
     relay: Arc<Relay>,
     geo: Arc<Geo>,
     counters: Arc<web::Counters>,
+    notify: Arc<Notify>,
     metrics: Option<telemetry::metrics::Reader>,
 }
 
@@ -126,6 +130,7 @@ impl App {
         let settings = Arc::clone(&parts.settings);
         serving.spawn(store::retention::run(history, settings, retention_options(&config), sites_stop.clone()));
         serving.spawn(geo::watch::run(Arc::clone(&parts.geo), geo::watch::EVERY, sites_stop.clone()));
+        serving.spawn(crate::notify::run(Arc::clone(&parts.notify), sites_stop.clone()));
         ports::serve_admin(&mut serving, &config, &parts, admin_socket, sites_stop)?;
         let first_password = first_password.map(|password| password.reveal().to_owned());
         Ok(App {
@@ -203,7 +208,7 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
     let spool = Spool::open(&data_dir.join(SPOOL_FOLDER), Arc::new(DiskFiles))?;
     // Keys before stores: stores without a key file mean a lost key file, which must not be made anew.
     let keyring = open_keys(config)?;
-    let (settings, history) = open_stores(data_dir).await?;
+    let (settings, history, outbox) = open_stores(data_dir).await?;
     let ceiling = Arc::new(ArcSwap::from_pointee(config.tracking));
     let consent = Arc::new(ArcSwap::from_pointee(config.privacy.rule()));
     let consents = Arc::new(Consents::new(Arc::clone(&settings)));
@@ -232,7 +237,21 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
         queue: queue.clone(),
         clock: now_ms,
     };
+    let renderer = Arc::clone(&parts.composer);
     let relay = Arc::new(Relay::new(parts, relay_options(config)));
+    let counters: Arc<web::Counters> = Arc::default();
+    let notify = Notify::new(
+        crate::notify::Parts {
+            outbox,
+            history: Arc::clone(&history),
+            settings: Arc::clone(&settings),
+            keyring: Arc::clone(&keyring),
+            postman: Arc::new(notify::Spooler::new(queue.clone(), renderer)),
+            news: counters.news(),
+            clock: now_ms,
+        },
+        notify::options(config),
+    );
     let geo = Arc::new(Geo::open(&config.geo.databases())?);
     Ok(Open {
         settings,
@@ -247,7 +266,8 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
         courier,
         relay,
         geo,
-        counters: Arc::default(),
+        counters,
+        notify,
         metrics,
     })
 }
@@ -268,7 +288,9 @@ fn private_folder(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn open_stores(data_dir: &Path) -> anyhow::Result<(Arc<dyn SettingsStore>, Arc<dyn HistoryStore>)> {
+type Stores = (Arc<dyn SettingsStore>, Arc<dyn HistoryStore>, Outbox);
+
+async fn open_stores(data_dir: &Path) -> anyhow::Result<Stores> {
     let (settings_at, history_at) = (data_dir.join(store::SETTINGS_FOLDER), data_dir.join(store::HISTORY_FILE));
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let settings = SledSettings::open(&settings_at, &settings::Options::default())?;
@@ -276,7 +298,9 @@ async fn open_stores(data_dir: &Path) -> anyhow::Result<(Arc<dyn SettingsStore>,
         Ok((settings, history))
     });
     let (settings, history) = opened.await??;
-    Ok((Arc::new(settings), Arc::new(history)))
+    let history = Arc::new(history);
+    let outbox = Outbox::new(Arc::clone(&history));
+    Ok((Arc::new(settings), history, outbox))
 }
 
 fn open_keys(config: &Config) -> anyhow::Result<Keyring> {

@@ -318,3 +318,23 @@ fn site_id(recipe: &Recipe) -> Option<SiteId> {
 fn either(a: Variant, b: Variant) -> Variant {
     Variant { opens: a.opens || b.opens, links: a.links || b.links, text_links: a.text_links || b.text_links }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recipes wait in the spool across versions: one without the newer fields reads as having none of them.
+    #[test]
+    fn recipes_of_before_are_read() {
+        let before = r#"{"tracked":true,"recorded":true,"site":"01010101","key_id":0,"received":"","leave_visible_urls":false,
+            "leave_quotes":false,"excluded_hosts":[],"recipients":[{"index":1,"copy_index":2,"opens":2,"links":0,"text_links":false}]}"#;
+        let recipe: Recipe = serde_json::from_str(before).unwrap();
+        assert_eq!((recipe.footer.as_ref(), recipe.recipients[0].person), (None, None));
+        let footer = Some(FooterRecipe { text: "See [here]".to_owned(), org: "acme".to_owned() });
+        let mut recipe = Recipe { footer, ..recipe };
+        recipe.recipients[0].person = Some(PersonId([0xab; 16]));
+        let written = serde_json::to_string(&recipe).unwrap();
+        assert!(written.contains(&"ab".repeat(16)), "{written}");
+        assert_eq!(serde_json::from_str::<Recipe>(&written).unwrap(), recipe);
+    }
+}

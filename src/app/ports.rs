@@ -52,7 +52,8 @@ pub(super) fn serve_admin(
         })),
         metrics: open.metrics.clone().map(|reader| {
             let (queue, courier) = (open.queue.clone(), Arc::clone(&open.courier));
-            Arc::new(Gauges::new(reader, queue, courier, Arc::clone(&open.counters))) as Arc<dyn MetricsText>
+            let (counters, notify) = (Arc::clone(&open.counters), Arc::clone(&open.notify));
+            Arc::new(Gauges::new(reader, queue, courier, counters, notify)) as Arc<dyn MetricsText>
         }),
         privacy: Some(admin::Privacy {
             consents: Arc::clone(&open.consents),
@@ -60,6 +61,7 @@ pub(super) fn serve_admin(
             consent: Arc::clone(&open.consent),
         }),
         queue: Some(Arc::new(Keeper::new(open.queue.clone(), Arc::clone(&open.courier)))),
+        notify: Some(Arc::clone(&open.notify)),
     }));
     let options = options(config);
     let (proxies, by) = (config.web.trusted_proxies.clone(), super::forwarded_by(config));

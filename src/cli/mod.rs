@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{consent, events, inbox, keys, link, message, org, privacy, queue, user};
+use commands::{consent, events, figures, inbox, keys, link, message, org, privacy, queue, user, webhook};
 
 /// An SMTP relay you host yourself that tells you what happened to the mail you sent.
 #[derive(Debug, Parser)]
@@ -65,6 +65,8 @@ enum Command {
     Queue(queue::Command),
     /// Opens and clicks, as they were recorded
     Events(events::Command),
+    /// How much was opened and clicked, day by day
+    Figures(figures::Command),
     /// Who may log in and send
     #[command(subcommand)]
     User(user::Command),
@@ -86,6 +88,9 @@ enum Command {
     /// The keys all links are sealed with
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Programs that are told of opens, clicks and bounces
+    #[command(subcommand)]
+    Webhook(webhook::Command),
 }
 
 /// Options of `waxseal rewrite`.
@@ -151,6 +156,7 @@ fn dispatch(Line { place, command }: Line) -> anyhow::Result<ExitCode> {
         Some(Command::Message(command)) => commands::ask(&place, async |client| message::run(client, command).await),
         Some(Command::Queue(command)) => commands::ask(&place, async |client| queue::run(client, command).await),
         Some(Command::Events(command)) => commands::ask(&place, async |client| events::run(client, command).await),
+        Some(Command::Figures(command)) => commands::ask(&place, async |client| figures::run(client, command).await),
         Some(Command::User(command)) => commands::ask(&place, async |client| user::run(client, command).await),
         Some(Command::Org(command)) => commands::ask(&place, async |client| org::run(client, command).await),
         Some(Command::Inbox(command)) => commands::ask(&place, async |client| inbox::run(client, command).await),
@@ -158,6 +164,7 @@ fn dispatch(Line { place, command }: Line) -> anyhow::Result<ExitCode> {
         Some(Command::Consent(command)) => commands::ask(&place, async |client| consent::run(client, command).await),
         Some(Command::Privacy(command)) => commands::ask(&place, async |client| privacy::run(client, command).await),
         Some(Command::Keys(command)) => commands::ask(&place, async |client| keys::run(client, command).await),
+        Some(Command::Webhook(command)) => commands::ask(&place, async |client| webhook::run(client, command).await),
     }
 }
 
@@ -214,6 +221,9 @@ mod tests {
             ("user passwd ann", true),
             ("user passwd", false),
             ("user remove ann", true),
+            ("user notices ann --mail on --level every", true),
+            ("user notices ann --mail maybe", false),
+            ("user notices ann", false),
             // organisations
             ("org set acme --opens aggregate --links follow --text-links off", true),
             ("org set acme --domain a.example --domain b.example", true),
@@ -242,6 +252,23 @@ mod tests {
             ("privacy erase a@b.example", false),
             ("privacy erase a@b.example --org acme --yes", true),
             ("keys rotate", true),
+            // webhooks
+            ("webhook add https://hooks.example/ --org acme", true),
+            (
+                "webhook add https://hooks.example/ --org acme --topic message.opened --topic message.clicked --words",
+                true,
+            ),
+            ("webhook add https://hooks.example/", false),
+            ("webhook add https://hooks.example/ --org acme --topic message.read", false),
+            ("webhook edit 00000000000000ac --pause", true),
+            ("webhook edit 00000000000000ac --pause --resume", false),
+            ("webhook edit 00000000000000ac", false),
+            ("webhook deliveries 00000000000000ac --state failed --json", true),
+            ("webhook replay 00000000000000ac 7", true),
+            ("webhook replay 00000000000000ac --failed", true),
+            ("webhook replay 00000000000000ac", false),
+            ("webhook test 00000000000000ac", true),
+            ("webhook remove 00000000000000ac", true),
             ("fly", false),
         ];
         for (text, expected) in rows {

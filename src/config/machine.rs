@@ -40,6 +40,9 @@ pub(super) fn look(parsed: &Parsed, now: Timestamp) -> Vec<Problem> {
         }
     }
     addresses(&mut found, config);
+    if let Some(ca_file) = &config.webhooks.ca_file {
+        roots(&mut found, "webhooks.ca_file", ca_file);
+    }
     found.problems
 }
 
@@ -159,21 +162,24 @@ fn upstream(found: &mut Found<'_>, smtp: &SmtpUpstream) {
         }
     }
     if let Some(ca_file) = &smtp.ca_file {
-        const KEY: &str = "upstream.ca_file";
-        if let Some(pem) = readable(found, KEY, ca_file, "name the PEM file of the certificates to trust") {
-            let detail = match certificate::chain(&pem) {
-                Ok(chain) if chain.is_empty() => Some("it holds no PEM certificate".to_owned()),
-                Ok(_) => None,
-                Err(detail) => Some(detail),
-            };
-            if let Some(detail) = detail {
-                found.error(KEY, Wrong::NoCertificate { path: ca_file.display().to_string(), detail });
-            }
-        }
+        roots(found, "upstream.ca_file", ca_file);
     }
     if let Err(detail) = reach(&smtp.host, smtp.port, UPSTREAM_WAIT) {
         // It may be down for an hour; the relay starts all the same and says 451 until it is back.
         found.warning("upstream.host", Wrong::Unreachable { address: format!("{}:{}", smtp.host, smtp.port), detail });
+    }
+}
+
+/// A file of certificates to trust.
+fn roots(found: &mut Found<'_>, key: &str, ca_file: &Path) {
+    let Some(pem) = readable(found, key, ca_file, "name the PEM file of the certificates to trust") else { return };
+    let detail = match certificate::chain(&pem) {
+        Ok(chain) if chain.is_empty() => Some("it holds no PEM certificate".to_owned()),
+        Ok(_) => None,
+        Err(detail) => Some(detail),
+    };
+    if let Some(detail) = detail {
+        found.error(key, Wrong::NoCertificate { path: ca_file.display().to_string(), detail });
     }
 }
 

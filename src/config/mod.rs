@@ -16,6 +16,7 @@ pub mod listener;
 pub mod load;
 mod log;
 mod machine;
+pub mod notify;
 pub mod org;
 pub mod privacy;
 pub mod problem;
@@ -34,6 +35,7 @@ use std::path::Path;
 pub use keeping::OrgEvents;
 pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, ListenerTls};
+pub use notify::{NotifyConfig, WebhooksConfig};
 pub use org::OrgConfig;
 pub use privacy::{GeoConfig, PrivacyConfig};
 pub use problem::{Problem, Severity};
@@ -70,6 +72,10 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// `[spool]`
     pub spool: SpoolConfig,
+    /// `[notify]`
+    pub notify: NotifyConfig,
+    /// `[webhooks]`
+    pub webhooks: WebhooksConfig,
     /// `[privacy]`
     pub privacy: PrivacyConfig,
     /// `[geo]`
@@ -127,6 +133,8 @@ impl Config {
         let tracking = org::read_ceiling(file);
         let limits = LimitsConfig::read(file);
         let spool = SpoolConfig::read(file);
+        let notify = NotifyConfig::read(file);
+        let webhooks = WebhooksConfig::read(file, base_dir);
         let privacy = PrivacyConfig::read(file);
         let geo = GeoConfig::read(file, base_dir);
         let verdicts = VerdictsConfig::read(file);
@@ -141,6 +149,8 @@ impl Config {
             tracking,
             limits,
             spool,
+            notify,
+            webhooks,
             privacy,
             geo,
             verdicts,
@@ -170,6 +180,8 @@ mod tests {
         assert_eq!(shipped.warnings, []);
         assert_eq!(shipped.config.limits, LimitsConfig::default(), "a default in [limits] differs from the program's");
         assert_eq!(shipped.config.spool, SpoolConfig::default(), "a default in [spool] differs from the program's");
+        assert_eq!(shipped.config.notify, NotifyConfig::default(), "a default in [notify] differs from the program's");
+        assert_eq!(shipped.config.webhooks, WebhooksConfig::default(), "a default in [webhooks] differs");
         assert_eq!(shipped.config.tracking, parse("[[listener]]\naddr = \"127.0.0.1:0\"").unwrap().config.tracking);
         assert_eq!(shipped.config.log, crate::telemetry::log::Options::default());
         assert_eq!(shipped.config.server.data_dir, PathBuf::from("/etc/waxseal/data"));

@@ -49,6 +49,13 @@ impl Config {
         for ((key, old), (_, new)) in self.spool.rows().into_iter().zip(new.spool.rows()) {
             compare(&mut difference.restart, &format!("spool.{key}"), &old, &new);
         }
+        for (section, old, new) in
+            [("notify", self.notify.rows(), new.notify.rows()), ("webhooks", self.webhooks.rows(), new.webhooks.rows())]
+        {
+            for ((key, old), (_, new)) in old.into_iter().zip(new) {
+                compare(&mut difference.restart, &format!("{section}.{key}"), &old, &new);
+            }
+        }
         self.fixed_sections(new, &mut difference.restart);
         difference
     }
@@ -164,6 +171,8 @@ mod tests {
             ("", "[web]\nadmin = \"127.0.0.1:1\"", &[], &["web.admin: 127.0.0.1:8026 → 127.0.0.1:1"]),
             ("", "[log]\nformat = \"json\"", &[], &["[log]: changed"]),
             ("", "[geo]\ndatabase = \"g\"", &[], &["[geo]: changed"]),
+            ("", "[notify]\nmail_lines_max = 5", &[], &["notify.mail_lines_max: 50 → 5"]),
+            ("", "[webhooks]\nallow_private = true", &[], &["webhooks.allow_private: false → true"]),
         ];
         for (old, new, live, restart) in rows {
             let found = difference(old, new);

@@ -384,6 +384,17 @@ mod tests {
     }
 
     #[test]
+    fn a_multipart_reaches_around_an_empty_part_at_its_end() {
+        // The delimiter of the outer one follows the inner part's header at once, and owns the line end before it.
+        let raw = format!("{MIXED}--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n--b--\n");
+        let tree = read(raw.as_bytes(), &Limits::default()).unwrap();
+        let [outer, inner, empty] = tree.parts.as_slice() else { panic!("{tree:?}") };
+        assert!(empty.header.is_empty() && empty.body.is_empty());
+        assert!(inner.body.start <= empty.header.start && empty.body.end <= inner.body.end);
+        assert!(inner.body.end <= outer.body.end);
+    }
+
+    #[test]
     fn doubts_what_two_readers_could_read_differently() {
         let rows: &[(&str, Doubt)] = &[
             // RFC 2046 compares the beginning of the line only, most readers all of it

@@ -35,6 +35,8 @@ pub enum FooterLeft {
     Place,
     /// Its charset or transfer encoding has no way to say it.
     Charset,
+    /// A `=` that begins no escape stands right before the place: with a line end after it, it would become one.
+    Encoding,
 }
 
 impl fmt::Display for FooterLeft {
@@ -43,6 +45,7 @@ impl fmt::Display for FooterLeft {
             FooterLeft::Part => "the part is left as it is",
             FooterLeft::Place => "it has no safe place at its end",
             FooterLeft::Charset => "its charset cannot say it",
+            FooterLeft::Encoding => "its transfer encoding is broken at its end",
         })
     }
 }
@@ -81,9 +84,7 @@ pub(super) fn text(footer: &Footer, link: Link<'_>, part: &Part, eol: &[u8]) -> 
     out.line(b"");
     let lines = |out: &mut Out<'_>, text: &str| -> Result<(), FooterLeft> {
         for line in text.lines().flat_map(|line| wrapped(line.trim())) {
-            // RFC 3676 §4.4: in flowed text these would be read as something else.
-            let stuffed = part.media.flowed && (line.starts_with('>') || line.starts_with("From "));
-            out.line(&[if stuffed { b" " } else { b"".as_slice() }, &encode(&line)?].concat());
+            out.line(&encode(&stuffed(line))?);
         }
         Ok(())
     };
@@ -113,7 +114,7 @@ impl Out<'_> {
             if number > 0 {
                 self.line(b"<br>");
             }
-            wrapped(line).iter().for_each(|line| self.line(line.as_bytes()));
+            wrapped(line).into_iter().for_each(|line| self.line(stuffed(line).as_bytes()));
         }
     }
 
@@ -131,6 +132,12 @@ impl Out<'_> {
         self.pieces.push(Piece::Text(Bytes::from(self.text)));
         self.pieces
     }
+}
+
+/// A line of ours is no delimiter of a part, no quote and no mbox line: a space before it says so (RFC 3676 §4.4).
+fn stuffed(line: String) -> String {
+    let is_read_as_more = ["--", ">", "From "].iter().any(|start| line.starts_with(start));
+    if is_read_as_more { format!(" {line}") } else { line }
 }
 
 /// Lines of whole words.
@@ -270,7 +277,8 @@ mod tests {
             ("f\u{fc}r [x]", "X: y", Ok("fuer x:")),
             ("\u{4f60}\u{597d} [x]", latin, Err(FooterLeft::Charset)),
             ("\u{4f60}\u{597d} [x]", utf8, Ok("\u{e4}\u{bd}\u{a0}\u{e5}\u{a5}\u{bd} x:")),
-            ("> [x]", "Content-Type: text/plain; format=flowed", Ok(" > x:")),
+            ("> [x]", "X: y", Ok(" > x:")),
+            ("--b [x]", "X: y", Ok(" --b x:")),
         ];
         for (footer, header, first) in rows {
             let first = first.map(|first| format!("\r\n\r\n{first}\r\n<https://t.example/p/TOKEN>"));

@@ -185,7 +185,7 @@ impl Collector<'_> {
         let mut edits = self.finish(decoded, content.len(), edits)?;
         if footer {
             let place = place::at_end(content, &found, reading.encoding, memory)?;
-            self.html_footer(number, content, place.map(|(at, _)| at), &mut edits);
+            self.html_footer(number, decoded, place.map(|(at, _)| at), &mut edits);
         }
         if pixel && !edits.iter().any(|edit| edit.when == When::Opens) {
             self.pixel = PixelOutcome::NoPlace { part: number };
@@ -194,7 +194,8 @@ impl Collector<'_> {
     }
 
     /// Before everything else that is put in at its place: it stands on lines of its own, so no line grows by it.
-    fn html_footer(&mut self, number: usize, content: &[u8], place: Option<usize>, edits: &mut Vec<Edit>) {
+    fn html_footer(&mut self, number: usize, decoded: &Decoded, place: Option<usize>, edits: &mut Vec<Edit>) {
+        let content = decoded.content(self.raw);
         let Some((at, footer)) = place.zip(self.options.footer) else {
             self.footers.push((number, Some(FooterLeft::Place)));
             return;
@@ -202,6 +203,10 @@ impl Collector<'_> {
         // What is taken out right there goes first.
         let over = edits.iter().find(|edit| edit.range.start < at && at < edit.range.end);
         let at = over.map_or(at, |edit| edit.range.end);
+        if decoded.is_broken(&(at.saturating_sub(1)..at)) {
+            self.footers.push((number, Some(FooterLeft::Encoding)));
+            return;
+        }
         let put = footer::html(footer.footer, self.footer_link(), body::eol(content));
         let before = edits.partition_point(|edit| edit.range.start < at);
         edits.insert(before, Edit::plain(at..at, When::Always, put));
@@ -209,12 +214,14 @@ impl Collector<'_> {
     }
 
     /// After the last line with something on it.
-    fn text_footer(&mut self, number: usize, content: &[u8], part: &Part, edits: &mut Vec<Edit>) {
+    fn text_footer(&mut self, number: usize, decoded: &Decoded, part: &Part, edits: &mut Vec<Edit>) {
         let Some(footer) = self.options.footer else { return };
+        let content = decoded.content(self.raw);
+        let at = end_of_last_line(content);
         let written = footer::text(footer.footer, self.footer_link(), part, body::eol(content));
         let left = match written {
+            Ok(_) if decoded.is_broken(&(at.saturating_sub(1)..at)) => Some(FooterLeft::Encoding),
             Ok(put) => {
-                let at = end_of_last_line(content);
                 edits.push(Edit::plain(at..at, When::Always, put));
                 None
             }
@@ -247,7 +254,7 @@ impl Collector<'_> {
         }
         let mut edits = self.finish(decoded, content.len(), edits)?;
         if footer {
-            self.text_footer(number, content, part, &mut edits);
+            self.text_footer(number, decoded, part, &mut edits);
         }
         Ok(edits)
     }

@@ -12,7 +12,7 @@ use super::options::Options;
 use super::outcome::{FooterOutcome, Outcome, PixelOutcome, Untouched};
 use super::parts::{Collector, EditedPart};
 use super::quotes;
-use super::segment::{Segment, Segments, WrongTokenLength, render};
+use super::segment::{Laid, Segments, WrongTokenLength, render};
 use crate::message::header::{fields, next_line, slice};
 use crate::message::splice::{Step, walk};
 use crate::message::tree::{self, Tree};
@@ -38,7 +38,7 @@ pub struct Prepared {
 #[derive(Debug, Clone)]
 pub struct Layout<'a> {
     prepared: &'a Prepared,
-    segments: Vec<Segment>,
+    laid: Laid,
     /// Which slots this variant uses.
     used: Vec<bool>,
 }
@@ -206,7 +206,7 @@ impl Prepared {
         let mut out = Segments::default();
         self.stretch(0..self.raw.len(), &mut out);
         // Without tokens there is nothing that could be wrong.
-        render(&self.raw, &out.into_list(), &[], &[]).unwrap_or_else(|WrongTokenLength| Body::from(self.raw.clone()))
+        render(&self.raw, &out.finish(), &[], &[]).unwrap_or_else(|WrongTokenLength| Body::from(self.raw.clone()))
     }
 
     /// Lays out the copies of one variant; once for all recipients who get it.
@@ -219,14 +219,14 @@ impl Prepared {
             at = part.body.end;
         }
         self.stretch(at..self.raw.len(), &mut out);
-        let segments = out.into_list();
+        let laid = out.finish();
         let mut used = vec![false; self.slots.len()];
-        for slot in segments.iter().flat_map(Segment::slots) {
+        laid.each_slot(|slot| {
             if let Some(used) = used.get_mut(slot) {
                 *used = true;
             }
-        }
-        Layout { prepared: self, segments, used }
+        });
+        Layout { prepared: self, laid, used }
     }
 
     /// Source octets with `received` put in and fields taken out.
@@ -258,7 +258,7 @@ impl Layout<'_> {
         let slots = &self.prepared.slots;
         let tokens: Vec<String> =
             slots.iter().zip(&self.used).map(|(slot, used)| if *used { mint(slot) } else { String::new() }).collect();
-        render(&self.prepared.raw, &self.segments, slots, &tokens)
+        render(&self.prepared.raw, &self.laid, slots, &tokens)
     }
 
     /// The slots this variant uses, in order.
@@ -336,6 +336,9 @@ mod tests {
             "\r\nx",
             "",
             "From a b\r\nTo: c\r\n\r\nx",
+            // which may be all there is, with its line end or without
+            "From a b\r\n",
+            "From a b",
         ] {
             let raw = Bytes::from(raw);
             let prepared = prepared(&raw);

@@ -3,6 +3,7 @@
 //! **Invariant:** a setting may only be narrowed on its way down (DESIGN, promise 10): ceiling → org → user → header → recipient.
 
 mod keeping;
+pub mod notices;
 pub mod privacy;
 
 use std::fmt;

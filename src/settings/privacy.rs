@@ -411,7 +411,8 @@ mod tests {
     fn footers() {
         let long_word = format!("{} [x]", "y".repeat(61));
         let long = format!("{} [x]", "y ".repeat(260));
-        let rows: &[(&str, Result<(&str, &str, &str), BadFooter>)] = &[
+        type Pieces<'a> = (&'a str, &'a str, &'a str);
+        let rows: &[(&str, Result<Pieces<'_>, BadFooter>)] = &[
             ("[x]", Ok(("", "x", ""))),
             ("  one\r\ntwo [the link] three ", Ok(("one\ntwo ", "the link", " three"))),
             (FOOTER_DEFAULT, Ok((FOOTER_DEFAULT.split('[').next().unwrap(), "See what is recorded, and stop it", ""))),

@@ -1,7 +1,8 @@
 //! What people say, noted: the only way to a new standing, for the preference page and for admins alike.
 //!
-//! **Invariant:** reading how somebody stands, deciding and writing happen one after the other, so that no entry of the
-//! ledger is overwritten; standing and ledger change in one commit, durable before the answer.
+//! **Invariant:** reading how somebody stands, deciding and writing happen one after the other, whether the caller stays
+//! or leaves, so that no entry of the ledger is overwritten; standing and ledger change in one commit, durable before the
+//! answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub struct Said {
 /// Notes what people say.
 pub struct Consents {
     settings: Arc<dyn SettingsStore>,
-    deciding: tokio::sync::Mutex<()>,
+    deciding: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl std::fmt::Debug for Consents {
@@ -47,7 +48,7 @@ impl std::fmt::Debug for Consents {
 impl Consents {
     /// Over these settings. One for the whole program.
     pub fn new(settings: Arc<dyn SettingsStore>) -> Consents {
-        Consents { settings, deciding: tokio::sync::Mutex::new(()) }
+        Consents { settings, deciding: Arc::default() }
     }
 
     /// Notes all of it, in order: for each the new standing, or why it changes nothing. What changes something is durable
@@ -56,30 +57,42 @@ impl Consents {
     /// # Errors
     /// [`StoreError`]: nothing was noted.
     pub async fn note(&self, org: &OrgName, said: Vec<Said>) -> Result<Vec<Result<Standing, NotDone>>, StoreError> {
-        let _one_at_a_time = self.deciding.lock().await;
-        let snapshot = self.settings.snapshot();
-        let mut now: HashMap<PersonId, Standing> = HashMap::new();
-        let (mut answers, mut changes) = (Vec::with_capacity(said.len()), Vec::with_capacity(2 * said.len()));
-        for one in said {
-            let before = now.get(&one.person).copied().unwrap_or_else(|| snapshot.people.standing(org, one.person));
-            let is_new = before.acts == 0;
-            let own_word = matches!(one.act, Act::Stop | Act::Allow);
-            let after = match is_new && !own_word && snapshot.people.len() + now.len() >= PEOPLE_MAX {
-                true => Err(NotDone::Full),
-                false => before.after(one.act, one.at_ms),
-            };
-            if let Ok(standing) = after {
-                now.insert(one.person, standing);
-                changes.push(Change::PutStanding(org.clone(), one.person, standing));
-                changes.push(Change::AddEntry(org.clone(), one.person, before.acts, entry(one)));
+        let (settings, deciding, org) = (Arc::clone(&self.settings), Arc::clone(&self.deciding), org.clone());
+        let noting = tokio::spawn(async move {
+            let _one_at_a_time = deciding.lock().await;
+            let (answers, changes) = decide(settings.as_ref(), &org, said);
+            if !changes.is_empty() {
+                settings.change(changes).await?;
             }
-            answers.push(after);
-        }
-        if !changes.is_empty() {
-            self.settings.change(changes).await?;
-        }
-        Ok(answers)
+            Ok(answers)
+        });
+        noting.await.unwrap_or(Err(StoreError::Closed { store: "settings" }))
     }
+}
+
+type Answers = Vec<Result<Standing, NotDone>>;
+
+/// What each of them comes to, and what that changes.
+fn decide(settings: &dyn SettingsStore, org: &OrgName, said: Vec<Said>) -> (Answers, Vec<Change>) {
+    let snapshot = settings.snapshot();
+    let mut now: HashMap<PersonId, Standing> = HashMap::new();
+    let (mut answers, mut changes) = (Vec::with_capacity(said.len()), Vec::with_capacity(2 * said.len()));
+    for one in said {
+        let before = now.get(&one.person).copied().unwrap_or_else(|| snapshot.people.standing(org, one.person));
+        let is_new = before.acts == 0;
+        let own_word = matches!(one.act, Act::Stop | Act::Allow);
+        let after = match is_new && !own_word && snapshot.people.len() + now.len() >= PEOPLE_MAX {
+            true => Err(NotDone::Full),
+            false => before.after(one.act, one.at_ms),
+        };
+        if let Ok(standing) = after {
+            now.insert(one.person, standing);
+            changes.push(Change::PutStanding(org.clone(), one.person, standing));
+            changes.push(Change::AddEntry(org.clone(), one.person, before.acts, entry(one)));
+        }
+        answers.push(after);
+    }
+    (answers, changes)
 }
 
 fn entry(said: Said) -> LedgerEntry {
@@ -125,6 +138,26 @@ mod tests {
         );
         assert_eq!(ledger[0].wording.len(), WORDING_CHARS_MAX);
         assert_eq!(store.ledger(&"acm".parse().unwrap(), PersonId([1; 16])).await.unwrap(), []);
+    }
+
+    /// Who leaves before the answer has said it all the same, and whoever comes next finds it noted.
+    #[tokio::test]
+    async fn a_caller_who_leaves_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let org: OrgName = "acme".parse().unwrap();
+        let store = Arc::new(SledSettings::open(folder.path(), &Options::default()).unwrap());
+        let consents = Consents::new(store.clone());
+        let mut leaving = Box::pin(consents.note(&org, vec![said(1, Act::Grant, 5)]));
+        std::future::poll_fn(|context| {
+            assert!(leaving.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        drop(leaving);
+        tokio::task::yield_now().await;
+        consents.note(&org, vec![said(1, Act::Refuse, 6)]).await.unwrap();
+        let ledger = store.ledger(&org, PersonId([1; 16])).await.unwrap();
+        assert_eq!(ledger.iter().map(|entry| entry.act).collect::<Vec<_>>(), [Act::Grant, Act::Refuse]);
     }
 
     /// Presses at one time: each has its own line.

@@ -9,7 +9,7 @@ use super::record::{
     Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, Reader, RecipientRecord, Recording,
 };
 use super::{HistoryStore, Inserted, TimelineFilter};
-use crate::event::{Event, EventKind, Rule, Verdict, Via};
+use crate::event::{Event, EventKind, Evidence, Rule, Verdict, Via};
 use crate::settings::Mode;
 use crate::token::{MessageId, SiteId, TokenId};
 
@@ -67,7 +67,7 @@ pub(super) fn event(message: u64, recipient: u16, kind: EventKind, verdict: Verd
         os_family: Some("Debian".to_owned()),
         device_family: None,
         network_hash: Some([8; 8]),
-        evidence: None,
+        evidence: Some(Evidence { address: "2001:db8::7".parse().unwrap(), agent: Some("Raw/1 (ü)".to_owned()) }),
     }
 }
 
@@ -229,6 +229,7 @@ async fn the_timeline_names_only_who_it_must_be() {
                 agent_family: None,
                 os_family: None,
                 network_hash: None,
+                evidence: None,
                 ..happened.clone()
             };
             assert_eq!(entry.event, if whole { happened } else { day });
@@ -426,7 +427,10 @@ async fn one_address_is_found_and_made_nobodys() {
         store.insert(record(1)).await.unwrap();
         store.insert(MessageRecord { org: "beta".parse().unwrap(), accepted_at_ms: 6, ..record(2) }).await.unwrap();
         let all = [(1, 9), (1, 7), (1, 20), (2, 9)];
-        store.record(all.map(|(id, copy)| event(id, copy, EventKind::Click, Verdict::Person)).to_vec()).await.unwrap();
+        let raw = Evidence { address: "192.0.2.7".parse().unwrap(), agent: Some("x".to_owned()) };
+        let seen =
+            |(id, copy)| Event { evidence: Some(raw.clone()), ..event(id, copy, EventKind::Click, Verdict::Person) };
+        store.record(all.map(seen).to_vec()).await.unwrap();
         let held =
             |address: &str, org: Option<&str>| store.held(address.to_owned(), org.map(|org| org.parse().unwrap()), 100);
         let found = held("R9@Example.COM", None).await.unwrap();
@@ -449,6 +453,7 @@ async fn one_address_is_found_and_made_nobodys() {
             (events[0].country.as_deref(), events[0].network_hash, events[0].at_ms % 86_400_000),
             (None, None, 0)
         );
+        assert_eq!((events[0].evidence.is_some(), events[1].evidence.is_some()), (false, true));
         assert_eq!(events[1].country.as_deref(), Some("IT"), "another copy's");
         // what comes later names nobody either
         store.record(vec![event(1, 9, EventKind::Click, Verdict::Person)]).await.unwrap();

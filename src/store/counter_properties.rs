@@ -128,6 +128,12 @@ async fn compare(store: &dyn HistoryStore, recount: &Recount) {
         *counts = counts.and(Counts::of(event.kind, event.verdict));
     }
     let filter = DayCountFilter { first_day: 0, last_day: 9, limit: 100, ..DayCountFilter::default() };
+    let mut sums: BTreeMap<i64, Counts> = BTreeMap::new();
+    for ((_, _, day), counts) in &days {
+        let sum = sums.entry(*day).or_default();
+        *sum = sum.and(*counts);
+    }
+    assert_eq!(store.days(filter.clone()).await.unwrap(), sums.into_iter().collect::<Vec<_>>());
     let counted = store.day_counts(filter).await.unwrap();
     let counted = counted.into_iter().map(|c| ((c.org.to_string(), c.login, c.day), c.counts)).collect();
     assert_eq!(days, counted);

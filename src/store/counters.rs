@@ -132,26 +132,53 @@ pub(super) fn of_copies(connection: &Connection, message: MessageId) -> rusqlite
 /// Question: the counters of days, by org, sender and day.
 pub(super) fn of_days(connection: &Connection, filter: &DayCountFilter) -> rusqlite::Result<Vec<DayCount>> {
     let limit = filter.limit.clamp(1, DAYS_MAX);
-    let mut values: Vec<(&str, &dyn ToSql)> =
-        vec![(":first", &filter.first_day), (":last", &filter.last_day), (":limit", &limit)];
     let org = filter.org.as_ref().map(|org| org.as_str());
-    if let Some(org) = &org {
+    let mut values = asked(filter, &org);
+    values.push((":limit", &limit));
+    connection.prepare_cached(&days_sql(filter))?.query_map(values.as_slice(), day_count)?.collect()
+}
+
+/// Question: the sum of each day, whoever's, the first first.
+pub(super) fn of_all_days(connection: &Connection, filter: &DayCountFilter) -> rusqlite::Result<Vec<(i64, Counts)>> {
+    let org = filter.org.as_ref().map(|org| org.as_str());
+    connection
+        .prepare_cached(&all_days_sql(filter))?
+        .query_map(asked(filter, &org).as_slice(), |row| Ok((row.get(0)?, counts(row, 1)?)))?
+        .collect()
+}
+
+fn asked<'a>(filter: &'a DayCountFilter, org: &'a Option<&'a str>) -> Vec<(&'static str, &'a dyn ToSql)> {
+    let mut values: Vec<(&str, &dyn ToSql)> = vec![(":first", &filter.first_day), (":last", &filter.last_day)];
+    if let Some(org) = org {
         values.push((":org", org));
     }
     if let Some(login) = &filter.login {
         values.push((":login", login));
     }
-    connection.prepare_cached(&days_sql(filter))?.query_map(values.as_slice(), day_count)?.collect()
+    values
 }
 
 /// Written for what is asked, for a condition that may be absent keeps SQLite from every index.
 fn days_sql(filter: &DayCountFilter) -> String {
-    let org = if filter.org.is_some() { " AND org = :org" } else { "" };
-    let login = if filter.login.is_some() { " AND login = :login" } else { "" };
     format!(
         "SELECT org, login, day, opens, clicks, machine_opens, machine_clicks FROM day_count
-         WHERE day BETWEEN :first AND :last{org}{login} ORDER BY org, login, day LIMIT :limit"
+         WHERE {} ORDER BY org, login, day LIMIT :limit",
+        condition(filter)
     )
+}
+
+fn all_days_sql(filter: &DayCountFilter) -> String {
+    format!(
+        "SELECT day, sum(opens), sum(clicks), sum(machine_opens), sum(machine_clicks) FROM day_count
+         WHERE {} GROUP BY day ORDER BY day",
+        condition(filter)
+    )
+}
+
+fn condition(filter: &DayCountFilter) -> String {
+    let org = if filter.org.is_some() { " AND org = :org" } else { "" };
+    let login = if filter.login.is_some() { " AND login = :login" } else { "" };
+    format!("day BETWEEN :first AND :last{org}{login}")
 }
 
 fn day_count(row: &Row<'_>) -> rusqlite::Result<DayCount> {
@@ -201,6 +228,8 @@ pub(super) mod tests {
             let steps = plan(&connection, &days_sql(&filter));
             assert_eq!(steps.first().unwrap(), &format!("SEARCH day_count {by}"));
             assert!(steps.iter().all(|step| !step.contains("SCAN") && !step.contains("event")), "{steps:?}");
+            let steps = plan(&connection, &all_days_sql(&filter));
+            assert_eq!(steps, [format!("SEARCH day_count {by}")], "already in the order of the days");
         }
         let copies = "SELECT copy, opens FROM copy_count WHERE message = ?1 ORDER BY copy";
         assert_eq!(plan(&connection, copies), ["SEARCH copy_count USING PRIMARY KEY (message=?)"]);

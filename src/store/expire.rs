@@ -6,6 +6,7 @@
 use rusqlite::{Connection, params};
 
 use super::column::Column;
+use super::events::WITHOUT_PERSON;
 use super::record::{Expired, Expiry};
 use super::{correspondents, events};
 use crate::settings::OrgName;
@@ -71,9 +72,10 @@ fn expire_messages(connection: &Connection, expiry: &Expiry) -> rusqlite::Result
             "DELETE FROM link WHERE message = ?1",
             "DELETE FROM copy_count WHERE message = ?1",
             "DELETE FROM link_count WHERE message = ?1",
-            "UPDATE event SET at_ms = at_ms - at_ms % 86400000, country = NULL, city = NULL, via = NULL, agent_family = NULL,
-                              os_family = NULL, device_family = NULL, network_hash = NULL, address = NULL, agent = NULL
-             WHERE message = ?1 AND network_hash IS NOT NULL",
+            "DELETE FROM refusal WHERE message = ?1",
+            "DELETE FROM webhook_delivery WHERE message = ?1",
+            "DELETE FROM mail_notice WHERE message = ?1",
+            &format!("UPDATE event SET {WITHOUT_PERSON} WHERE message = ?1 AND network_hash IS NOT NULL"),
             "DELETE FROM message WHERE id = ?1",
         ] {
             connection.prepare_cached(sql)?.execute(params![Column(*id)])?;

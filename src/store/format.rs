@@ -3,6 +3,8 @@
 //! **Invariant:** a value written by any released version can be read for ever. A changed shape is a new version byte
 //! and a new struct; the old struct stays, with a conversion, until no store can hold it.
 
+pub(super) mod notices;
+
 use serde::{Deserialize, Serialize};
 
 use super::Override;

@@ -19,8 +19,8 @@ use super::column::{STORE, store_error};
 use super::disk::sync_folder;
 use super::readers::Readers;
 use super::record::{
-    CopyCount, CopyFacts, CopyId, Correspondent, CorrespondentFilter, DayCount, DayCountFilter, Delivery, Expired,
-    Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink, Recording,
+    CopyCount, CopyFacts, CopyId, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter, Delivery,
+    Expired, Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink, Recording,
     TimelineEntry,
 };
 use super::writer::{Answer, Work};
@@ -64,7 +64,7 @@ impl Default for Options {
 pub struct SqliteHistory {
     queue: Option<mpsc::Sender<Work>>,
     writer: Option<JoinHandle<()>>,
-    readers: Readers,
+    pub(super) readers: Readers,
     erasures: AtomicU64,
 }
 
@@ -85,7 +85,7 @@ impl SqliteHistory {
         Ok(SqliteHistory { queue: Some(queue), writer: Some(writer), readers, erasures: AtomicU64::new(0) })
     }
 
-    async fn write<T>(&self, work: impl FnOnce(Answer<T>) -> Work) -> Result<T, StoreError> {
+    pub(super) async fn write<T>(&self, work: impl FnOnce(Answer<T>) -> Work) -> Result<T, StoreError> {
         let queue = self.queue.as_ref().ok_or(StoreError::Closed { store: STORE })?;
         let (answer, done) = oneshot::channel();
         queue.try_send(work(answer)).map_err(|e| match e {
@@ -164,6 +164,10 @@ impl HistoryStore for SqliteHistory {
 
     fn correspondence(&self, filter: CorrespondentFilter) -> BoxFuture<'_, Result<Vec<Held>, StoreError>> {
         Box::pin(self.readers.ask("correspondents", move |c| correspondents::correspondence(c, &filter)))
+    }
+
+    fn days(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<(i64, Counts)>, StoreError>> {
+        Box::pin(self.readers.ask("counters", move |connection| counters::of_all_days(connection, &filter)))
     }
 
     fn messages(&self, filter: MessageFilter) -> BoxFuture<'_, Result<Vec<MessageSummary>, StoreError>> {

@@ -20,6 +20,7 @@ pub mod logins;
 pub mod memory;
 mod message;
 mod messages;
+pub mod outbox;
 pub mod people;
 mod person;
 mod readers;
@@ -35,13 +36,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::event::Event;
+use crate::settings::notices::{NoticeCeiling, NoticeChoice, Webhook, WebhookId};
 use crate::settings::privacy::Standing;
 use crate::settings::{Org, OrgName, User};
 use crate::token::{MessageId, PersonId};
 use people::{LedgerEntry, People};
 use record::{
-    CopyCount, CopyFacts, CopyId, Correspondent, CorrespondentFilter, DayCount, DayCountFilter, Delivery, Expired,
-    Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink, Recording,
+    CopyCount, CopyFacts, CopyId, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter, Delivery,
+    Expired, Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink, Recording,
     TimelineEntry,
 };
 
@@ -66,6 +68,20 @@ pub struct Snapshot {
     pub overrides: HashMap<(MessageId, u16), Override>,
     /// Who has said what to whom.
     pub people: People,
+    /// Programs that are told, by their names.
+    pub webhooks: BTreeMap<WebhookId, Webhook>,
+    /// By login: who asked for something else than the default.
+    pub notices: BTreeMap<String, NoticeChoice>,
+    /// By organisation: which allow less than everything.
+    pub notice_ceilings: BTreeMap<OrgName, NoticeCeiling>,
+}
+
+impl Snapshot {
+    /// What a person of an organisation is told by mail.
+    pub fn notices_of(&self, org: &OrgName, login: &str) -> NoticeChoice {
+        let choice = self.notices.get(login).copied().unwrap_or_default();
+        choice.narrowed_by(self.notice_ceilings.get(org).copied().unwrap_or_default())
+    }
 }
 
 /// What a sender did to a link after sending.
@@ -96,6 +112,16 @@ pub enum Change {
     PutStanding(OrgName, PersonId, Standing),
     /// Adds a line to a person's ledger under this number. Never replaced, never removed.
     AddEntry(OrgName, PersonId, u16, LedgerEntry),
+    /// Creates or replaces.
+    PutWebhook(Webhook),
+    /// Removes.
+    RemoveWebhook(WebhookId),
+    /// What the person of this login is told.
+    PutNotices(String, NoticeChoice),
+    /// Back to the default.
+    RemoveNotices(String),
+    /// What an organisation allows its people to be told.
+    PutNoticeCeiling(OrgName, NoticeCeiling),
 }
 
 /// The settings: read from memory, changed durably.
@@ -203,6 +229,19 @@ pub trait HistoryStore: Send + Sync {
 
     /// The newest mails to the address a filter holds, with the events known to be its reader's; at most `limit` mails.
     fn correspondence(&self, filter: CorrespondentFilter) -> BoxFuture<'_, Result<Vec<Held>, StoreError>>;
+
+    /// The sum of each day that has events, the first first; the filter's limit is about senders, not about days.
+    fn days(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<(i64, Counts)>, StoreError>> {
+        let counted = self.day_counts(DayCountFilter { limit: u32::MAX, ..filter });
+        Box::pin(async move {
+            let mut days: BTreeMap<i64, Counts> = BTreeMap::new();
+            for count in counted.await? {
+                let sum = days.entry(count.day).or_default();
+                *sum = sum.and(count.counts);
+            }
+            Ok(days.into_iter().collect())
+        })
+    }
 
     /// A page of messages, newest first.
     fn messages(&self, filter: MessageFilter) -> BoxFuture<'_, Result<Vec<MessageSummary>, StoreError>>;

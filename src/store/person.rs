@@ -6,6 +6,7 @@
 use rusqlite::{Connection, Row, params};
 
 use super::column::Column;
+use super::events::WITHOUT_PERSON;
 use super::message::recipient;
 use super::record::{Held, RecipientRecord};
 use super::{TimelineFilter, correspondents, timeline};
@@ -113,10 +114,7 @@ pub(super) fn erase(connection: &Connection, recipients: &[(MessageId, u16)]) ->
             continue;
         }
         for sql in [
-            "UPDATE event SET at_ms = at_ms - at_ms % 86400000, country = NULL, city = NULL, via = NULL,
-                              agent_family = NULL, os_family = NULL, device_family = NULL, network_hash = NULL,
-                              address = NULL, agent = NULL
-             WHERE message = ?1 AND recipient = ?2",
+            &format!("UPDATE event SET {WITHOUT_PERSON} WHERE message = ?1 AND recipient = ?2"),
             "UPDATE recipient SET opens = replace(opens, 'individual', 'aggregate'),
                                   links = replace(links, 'individual', 'aggregate')
              WHERE message = ?1 AND idx = ?2",

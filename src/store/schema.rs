@@ -13,7 +13,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_verdicts.sql"),
     include_str!("migrations/0003_evidence.sql"),
-    include_str!("migrations/0004_pages.sql"),
+    include_str!("migrations/0004_outbox.sql"),
+    include_str!("migrations/0005_pages.sql"),
 ];
 
 /// Brings the database to the newest schema, each step whole or not at all.

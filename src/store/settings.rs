@@ -10,6 +10,9 @@
 //! | `override/` message id, 16 hex digits `/` link index, 4 hex digits | version byte, JSON |
 //! | `person/` org `/` keyed hash, 32 hex digits | version byte, JSON: how they stand |
 //! | `ledger/` org `/` keyed hash, 32 hex digits `/` number, 4 hex digits | version byte, JSON: one thing they said; never replaced |
+//! | `webhook/` its id, 16 hex digits | version byte, JSON |
+//! | `notices/` login | version byte, JSON |
+//! | `notice-ceiling/` org name | version byte, JSON |
 //!
 //! **Invariant:** a change is acknowledged only when it is on the medium. sled's own flush is no fsync, so after every
 //! flush the `db` file is fdatasynced; one thread owns all commits. After the first I/O error nothing is acknowledged
@@ -26,6 +29,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::disk::{Disk, RealDisk};
+use super::format::notices;
 use super::people::LedgerEntry;
 use super::{BoxFuture, Change, Override, SettingsStore, Snapshot, StoreError, format};
 use crate::settings::OrgName;
@@ -291,6 +295,12 @@ fn read_entry(key: &[u8], value: &[u8]) -> Result<Change, String> {
             let person = person.parse().map_err(|_| "the key names nobody")?;
             Change::PutStanding(org, person, format::decode_standing(value)?)
         }
+        Some(("webhook", _)) => Change::PutWebhook(notices::decode_webhook(value)?),
+        Some(("notices", login)) => Change::PutNotices(login.to_owned(), notices::decode_choice(value)?),
+        Some(("notice-ceiling", org)) => {
+            let org = org.parse().map_err(|_| "the key names no organisation".to_owned())?;
+            Change::PutNoticeCeiling(org, notices::decode_ceiling(value)?)
+        }
         _ => return Err("this program knows no such key".to_owned()),
     };
     if key_of(&change) == key { Ok(change) } else { Err("the key and its value disagree".to_owned()) }
@@ -312,6 +322,10 @@ fn key_of(change: &Change) -> String {
         }
         Change::PutStanding(org, person, _) => format!("person/{org}/{person}"),
         Change::AddEntry(org, person, number, _) => format!("ledger/{org}/{person}/{number:04x}"),
+        Change::PutWebhook(webhook) => format!("webhook/{}", webhook.id),
+        Change::RemoveWebhook(id) => format!("webhook/{id}"),
+        Change::PutNotices(login, _) | Change::RemoveNotices(login) => format!("notices/{login}"),
+        Change::PutNoticeCeiling(org, _) => format!("notice-ceiling/{org}"),
     }
 }
 
@@ -325,7 +339,14 @@ fn batch_of(changes: &[Change]) -> Result<sled::Batch, StoreError> {
             Change::PutOverride(_, _, value) => Some(format::encode_override(value)),
             Change::PutStanding(_, _, standing) => Some(format::encode_standing(standing)),
             Change::AddEntry(_, _, _, entry) => Some(format::encode_entry(entry)),
-            Change::RemoveOrg(_) | Change::RemoveUser(_) | Change::RemoveOverride(..) => None,
+            Change::PutWebhook(webhook) => Some(notices::encode_webhook(webhook)),
+            Change::PutNotices(_, choice) => Some(notices::encode_choice(*choice)),
+            Change::PutNoticeCeiling(_, ceiling) => Some(notices::encode_ceiling(*ceiling)),
+            Change::RemoveOrg(_)
+            | Change::RemoveUser(_)
+            | Change::RemoveOverride(..)
+            | Change::RemoveWebhook(_)
+            | Change::RemoveNotices(_) => None,
         };
         match value.transpose().map_err(|detail| StoreError::Refused { store: STORE, detail })? {
             Some(value) if key.len() + value.len() > VALUE_BYTES_MAX => {
@@ -340,7 +361,7 @@ fn batch_of(changes: &[Change]) -> Result<sled::Batch, StoreError> {
 }
 
 /// What a change does to the snapshot. The double in [`super::memory`] does the same.
-pub(super) fn apply(snapshot: &mut Snapshot, change: &Change) {
+pub(crate) fn apply(snapshot: &mut Snapshot, change: &Change) {
     match change {
         Change::PutOrg(org) => {
             snapshot.orgs.insert(org.name.clone(), org.clone());
@@ -362,6 +383,21 @@ pub(super) fn apply(snapshot: &mut Snapshot, change: &Change) {
         }
         Change::PutStanding(org, person, standing) => snapshot.people.put(org, *person, *standing),
         Change::AddEntry(..) => {}
+        Change::PutWebhook(webhook) => {
+            snapshot.webhooks.insert(webhook.id, webhook.clone());
+        }
+        Change::RemoveWebhook(id) => {
+            snapshot.webhooks.remove(id);
+        }
+        Change::PutNotices(login, choice) => {
+            snapshot.notices.insert(login.clone(), *choice);
+        }
+        Change::RemoveNotices(login) => {
+            snapshot.notices.remove(login);
+        }
+        Change::PutNoticeCeiling(org, ceiling) => {
+            snapshot.notice_ceilings.insert(org.clone(), *ceiling);
+        }
     }
 }
 
@@ -389,8 +425,10 @@ mod tests {
     use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use super::super::format::notices::tests::webhook;
     use super::super::format::tests::{org, user};
     use super::*;
+    use crate::settings::notices::{Level, NoticeCeiling, NoticeChoice, WebhookId};
 
     /// A disk with so much space, whose sync fails from the n-th change on.
     struct FailingDisk {
@@ -433,6 +471,11 @@ mod tests {
             Change::PutOverride(MessageId(1), 0, Override::Destination("https://example.com/".to_owned())),
             Change::PutOverride(MessageId(1), 1, Override::Withdrawn),
             Change::PutStanding("acme".parse().unwrap(), PersonId([9; 16]), refused()),
+            Change::PutWebhook(webhook(7)),
+            Change::PutWebhook(webhook(8)),
+            Change::PutNotices("ann/ä".to_owned(), NoticeChoice { level: Level::Every, mail: true }),
+            Change::PutNotices("bob".to_owned(), NoticeChoice { level: Level::None, mail: false }),
+            Change::PutNoticeCeiling("acme".parse().unwrap(), NoticeCeiling { level: Level::First, mail: false }),
         ]
     }
 
@@ -445,16 +488,21 @@ mod tests {
             Change::RemoveOrg("beta".parse().unwrap()),
             Change::RemoveUser("ann@example.com".to_owned()),
             Change::RemoveOverride(MessageId(1), 1),
+            Change::RemoveWebhook(WebhookId(8)),
+            Change::RemoveNotices("bob".to_owned()),
         ];
         store.change(removals).await.unwrap();
         let before = store.snapshot();
         assert_eq!((before.orgs.len(), before.users.len(), before.overrides.len()), (1, 1, 2));
+        assert_eq!((before.webhooks.len(), before.notices.len(), before.notice_ceilings.len()), (1, 1, 1));
         drop(store);
         let after = open(folder.path()).unwrap().snapshot();
         assert_eq!(after.orgs, before.orgs);
         assert_eq!(after.users, before.users);
         assert_eq!(after.people.standing(&"acme".parse().unwrap(), PersonId([9; 16])), refused());
         assert_eq!(after.overrides, before.overrides);
+        assert_eq!(after.webhooks, before.webhooks);
+        assert_eq!((&after.notices, &after.notice_ceilings), (&before.notices, &before.notice_ceilings));
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::column::{STORE, store_error};
+use super::outbox::{self, Write};
 use super::record::{Delivery, Expired, Expiry, MessageRecord, Recording};
 use super::{Inserted, StoreError, events, expire, insert, person, settle};
 use crate::token::MessageId;
@@ -33,6 +34,8 @@ pub(super) enum Work {
     Erase(Vec<(MessageId, u16)>, Answer<()>),
     /// A slice of forgetting.
     Expire(Expiry, Answer<Expired>),
+    /// What is to be told, and what was.
+    Outbox(Write, Answer<u64>),
 }
 
 /// Works until every sender is gone and the queue is empty.
@@ -57,6 +60,7 @@ enum Outcome {
     Done(Answer<()>, Result<(), StoreError>),
     Recorded(Answer<Vec<i64>>, Result<Vec<i64>, StoreError>),
     Expired(Answer<Expired>, Result<Expired, StoreError>),
+    Counted(Answer<u64>, Result<u64, StoreError>),
 }
 
 fn commit(connection: &mut Connection, group: Vec<Work>) {
@@ -101,6 +105,10 @@ fn attempt(connection: &Connection, begun: &Result<(), StoreError>, work: Work) 
             let result = begun.clone().and_then(|()| apart(connection, "retention", |c| expire::expire(c, expiry)));
             Some(Outcome::Expired(answer, result))
         }
+        Work::Outbox(write, answer) => {
+            let result = begun.clone().and_then(|()| apart(connection, "outbox", |c| outbox::write(c, &write)));
+            Some(Outcome::Counted(answer, result))
+        }
     }
 }
 
@@ -134,6 +142,7 @@ fn answer(outcome: Outcome, committed: &Result<(), StoreError>) {
         Outcome::Done(to, result) => to.send(committed.clone().and(result)).is_ok(),
         Outcome::Recorded(to, result) => to.send(committed.clone().and(result)).is_ok(),
         Outcome::Expired(to, result) => to.send(committed.clone().and(result)).is_ok(),
+        Outcome::Counted(to, result) => to.send(committed.clone().and(result)).is_ok(),
     };
     if !heard {
         tracing::debug!("a write to the history was decided after its caller had left");

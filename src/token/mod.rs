@@ -7,6 +7,7 @@ pub mod open;
 pub mod origin;
 pub mod person;
 pub mod seal;
+mod vault;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ pub use keyring::{InstanceKey, Keyring, KeyringError, RootKey, Secret, Site};
 pub use open::{OpenError, Opened, OwnUrl};
 pub use person::PersonId;
 pub use seal::{PAYLOAD_BYTES_MAX, Sealer, encoded_len};
+pub use vault::STOP_PATH;
 
 /// What a token is for. Part of the sealed letter's associated data: a pixel token is no click token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

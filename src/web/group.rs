@@ -20,7 +20,7 @@ use crate::event::recent::Ticket;
 use crate::event::source::{NetworkList, Source};
 use crate::event::{Event, EventKind, Evidence, Rule, RuleSet, Verdict};
 use crate::geo::{Geo, Place};
-use crate::settings::privacy::{ConsentRule, Says};
+use crate::settings::privacy::{Consent, ConsentRule, Says};
 use crate::settings::{Keeping, Org, PlaceDetail};
 use crate::store::Snapshot;
 use crate::store::record::{CopyFacts, CopyId, Mended, Recording};
@@ -136,10 +136,13 @@ impl Judge {
         if reader.address.is_empty() {
             return false;
         }
-        let person = PersonId::of(&self.instance, org.as_str(), reader.address.as_bytes());
-        let says = settings.people.standing(org, person).says();
         let rule = **self.consent.load();
         let rule = settings.orgs.get(org).map_or(rule, |org| rule.narrowed_by(&org.privacy));
+        if settings.people.is_empty() && rule.consent == Consent::None {
+            return true;
+        }
+        let person = PersonId::of(&self.instance, org.as_str(), reader.address.as_bytes());
+        let says = settings.people.standing(org, person).says();
         let may = rule.choice_for(says);
         let (mode, most) = match visit.kind {
             EventKind::Open => (reader.opens, may.opens),
@@ -281,4 +284,102 @@ fn event(
 
 fn evidence(visit: &Visit) -> Evidence {
     Evidence { address: visit.address, agent: visit.agent.as_deref().map(str::to_owned) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::privacy::{Act, Noted, Standing};
+    use crate::settings::{Mode, OrgName};
+    use crate::store::record::Reader;
+    use crate::token::{MessageId, Secret, TokenId};
+
+    const COPY: CopyId = CopyId { message: MessageId(1), copy_index: 7 };
+
+    fn acme() -> OrgName {
+        "acme".parse().unwrap()
+    }
+
+    fn facts(reader: Option<Reader>) -> CopyFacts {
+        CopyFacts {
+            org: acme(),
+            network_hash: None,
+            links: 1,
+            recipients: if reader.is_some() { 1 } else { 2 },
+            accepted_at_ms: None,
+            waiting_since_ms: None,
+            settled: true,
+            reader,
+            past: Vec::new(),
+        }
+    }
+
+    fn reader(address: &str, opens: Mode) -> Option<Reader> {
+        Some(Reader { address: address.to_owned(), opens, links: Mode::Individual })
+    }
+
+    /// Whether an open of the copy is kept where `bob@x.test` has said this to acme.
+    fn is_kept(copy: Option<CopyFacts>, said: Option<Standing>, rule: ConsentRule) -> bool {
+        let instance = InstanceKey::derive(&Secret([1; 32]));
+        let mut judge = Judge::new(Judging {
+            agents: AgentList::shipped(),
+            networks: NetworkList::shipped(),
+            geo: Arc::new(Geo::none()),
+            instance: instance.clone(),
+            inbox_mode: true,
+            consent: Arc::new(ArcSwap::from_pointee(rule)),
+        });
+        let mut settings = Snapshot::default();
+        if let Some(standing) = said {
+            let bob = PersonId::of(&instance, "acme", b"bob@x.test");
+            crate::store::settings::apply(&mut settings, &crate::store::Change::PutStanding(acme(), bob, standing));
+        }
+        judge.learn(vec![COPY], vec![copy], 0);
+        let visit = Visit {
+            at_ms: 100_000,
+            id: TokenId { message: COPY.message, recipient: COPY.copy_index, link: 0 },
+            kind: EventKind::Open,
+            ahead_of_need: false,
+            refuses: false,
+            address: "203.0.113.1".parse().unwrap(),
+            agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Thunderbird/140.0".into()),
+        };
+        let (recording, withheld) = judge.judge(&[visit], &settings);
+        assert_eq!(recording.events.len() as u64 + withheld, 1);
+        withheld == 0
+    }
+
+    #[test]
+    fn who_said_no_is_not_recorded() {
+        use Mode::{Aggregate, Individual, Off};
+        let after = |act| Standing::default().after(act, 0).ok();
+        let withdrawn = Standing { noted: Noted::Withdrawn, acts: 2, ..Standing::default() };
+        let free = ConsentRule::default();
+        let asked = |without_consent| ConsentRule { consent: Consent::Required, without_consent };
+        let bob = |mode| Some(facts(reader("Bob@X.test", mode)));
+        let rows = [
+            // (copy, what Bob said, rule, kept)
+            (bob(Individual), None, free, true),
+            (bob(Individual), after(Act::Stop), free, false),
+            (bob(Aggregate), after(Act::Stop), free, false),
+            (bob(Individual), after(Act::Refuse), free, false),
+            (bob(Individual), Some(withdrawn), free, false),
+            (bob(Individual), after(Act::Grant), asked(Off), true),
+            // consent is asked for since: what he never agreed to is kept no longer
+            (bob(Individual), None, asked(Off), false),
+            (bob(Individual), None, asked(Aggregate), false),
+            (bob(Aggregate), None, asked(Aggregate), true),
+            (bob(Aggregate), None, asked(Off), false),
+            // somebody else's copy; one shared by several; one whose reader was erased; one nobody knows any more
+            (Some(facts(reader("eve@x.test", Individual))), after(Act::Stop), free, true),
+            (Some(facts(None)), after(Act::Stop), free, true),
+            (Some(facts(reader("", Aggregate))), None, free, false),
+            (None, None, free, true),
+            (None, after(Act::Grant), free, true),
+            (None, after(Act::Stop), free, false),
+        ];
+        for (copy, said, rule, kept) in rows {
+            assert_eq!(is_kept(copy.clone(), said, rule), kept, "{copy:?} {said:?} {rule:?}");
+        }
+    }
 }

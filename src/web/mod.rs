@@ -10,6 +10,7 @@ pub mod client;
 mod group;
 mod health;
 mod known;
+mod notices;
 mod page;
 mod pixel;
 mod preference;
@@ -148,9 +149,15 @@ pub struct Counters {
     lost: AtomicU64,
     withheld: AtomicU64,
     bad_tokens: AtomicU64,
+    news: watch::Sender<()>,
 }
 
 impl Counters {
+    /// Changes whenever events are on record.
+    pub fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
     /// Events that are on record.
     pub fn recorded(&self) -> u64 {
         self.recorded.load(Ordering::Relaxed)
@@ -323,7 +330,14 @@ async fn converse(
     let Some(peer) = introduced else { return };
     let service = service_fn(|request| {
         let site = &site;
-        async move { Ok::<_, std::convert::Infallible>(router::answer(site, peer, request).await) }
+        async move {
+            let answer = match notices::is_for(&request) {
+                // Only what a person's button asks for waits for a disk.
+                true => notices::answer(site, request.method().clone(), request.uri().path()).await,
+                false => router::answer(site, peer, request).await,
+            };
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -173,7 +173,8 @@ fn shown(site: &Site, reader: &Reader) -> Answer {
         (false, Says::No) => State::Noted,
         (false, says) => State::Asked(org.map_or_else(Vec::new, |org| {
             let rule = site.privacy.consent.load().narrowed_by(&org.privacy);
-            learned(site.privacy.ceiling.load().narrowed_by(org.choice).narrowed_by(rule.choice_for(says)))
+            let tracking = site.privacy.ceiling.load().narrowed_by(org.choice).narrowed_by(rule.choice_for(says));
+            learned(tracking, org.keeping.raw_evidence)
         })),
     };
     let name = org.and_then(|org| org.privacy.shown_name.as_deref()).unwrap_or(reader.org.as_str());
@@ -188,7 +189,7 @@ fn shown(site: &Site, reader: &Reader) -> Answer {
 }
 
 /// What these switches let the sender learn, in words for the recipient.
-fn learned(tracking: Tracking) -> Vec<&'static str> {
+fn learned(tracking: Tracking, raw_evidence: bool) -> Vec<&'static str> {
     let opens = match tracking.opens {
         Mode::Individual => {
             Some("whether and when you opened a mail, roughly where, and with what kind of program and device")
@@ -201,7 +202,9 @@ fn learned(tracking: Tracking) -> Vec<&'static str> {
         Mode::Aggregate => Some("how often the links of a mail were followed by all who got it, not by whom"),
         Mode::Off => None,
     };
-    opens.into_iter().chain(links).collect()
+    let individual = tracking.opens.max(tracking.links) == Mode::Individual;
+    let raw = (raw_evidence && individual).then_some("the network address and the exact program you did that with");
+    opens.into_iter().chain(links).chain(raw).collect()
 }
 
 /// 303 to the page itself, named relative to where it stands: a proxy may serve it under another host.
@@ -268,8 +271,9 @@ mod tests {
     #[test]
     fn what_is_off_is_not_said_to_be_learned() {
         let all = |mode| Tracking { opens: mode, links: mode, text_links: false };
-        assert_eq!(learned(all(Mode::Off)), Vec::<&str>::new());
-        assert_eq!(learned(all(Mode::Individual)).len(), 2);
-        assert!(learned(all(Mode::Aggregate)).iter().all(|line| line.ends_with("not by whom")));
+        assert_eq!(learned(all(Mode::Off), true), Vec::<&str>::new());
+        assert_eq!(learned(all(Mode::Individual), false).len(), 2);
+        assert_eq!(learned(all(Mode::Individual), true).len(), 3);
+        assert!(learned(all(Mode::Aggregate), true).iter().all(|line| line.ends_with("not by whom")));
     }
 }

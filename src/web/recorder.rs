@@ -157,6 +157,7 @@ impl Worker {
         let durable = match self.put_on_record(&recording) {
             Some(sequences) => {
                 self.judge.recorded(&recording.events, &sequences);
+                self.counters.news.send_replace(());
                 true
             }
             None => {

@@ -499,3 +499,46 @@ async fn a_proxy_says_for_whom_it_connects() {
 }
 
 mod preference;
+/// A look changes nothing, a POST stops the notices and is answered when that is kept; other tokens are nobody's.
+#[tokio::test]
+async fn notices_are_stopped_with_one_click() {
+    let site = Running::start(Options::default()).await;
+    let user = crate::settings::User {
+        login: "ann@acme.example".to_owned(),
+        org: None,
+        role: crate::settings::Role::Sender,
+        password_hash: String::new(),
+        addresses: Vec::new(),
+        choice: crate::settings::Choice::default(),
+    };
+    let asked = crate::settings::notices::NoticeChoice { level: crate::settings::notices::Level::Every, mail: true };
+    let put = vec![Change::PutUser(user.clone()), Change::PutNotices(user.login.clone(), asked)];
+    site.settings.change(put).await.unwrap();
+    let path = site.keyring.load().stop_path([9; 12], &user.login).unwrap();
+    let post = |path: &str| {
+        let body = "List-Unsubscribe=One-Click";
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: t.example.com\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let page = site.get(&path).await;
+    assert_eq!(page.status, 200);
+    let text = String::from_utf8(page.body.clone()).unwrap();
+    assert!(text.contains("<form method=\"post\">") && !text.contains("ann"), "{text}");
+    assert!(page.header("content-security-policy").unwrap().contains("form-action 'self'"));
+    assert_eq!(site.settings.snapshot().notices[&user.login], asked, "a look changes nothing");
+    assert_eq!(site.ask(&post(&path)).await.status, 200);
+    let stopped = site.settings.snapshot().notices[&user.login];
+    assert_eq!((stopped.mail, stopped.level), (false, asked.level));
+    assert_eq!(site.ask(&post(&path)).await.status, 200, "again is no error");
+    let cut = path.split_at(path.len() - 3).0;
+    for other in ["/n/", "/n/AAAA", cut] {
+        assert_eq!((site.get(other).await.status, site.ask(&post(other)).await.status), (404, 404), "{other}");
+    }
+    // Somebody who is gone is not brought back.
+    let gone = site.keyring.load().stop_path([8; 12], "gone").unwrap();
+    assert_eq!(site.ask(&post(&gone)).await.status, 200);
+    assert!(!site.settings.snapshot().notices.contains_key("gone"));
+    assert_eq!(site.end().await, []);
+}

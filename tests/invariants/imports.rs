@@ -43,6 +43,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("listener", &["smtp", "message", "settings", "telemetry"]),
     ("inbox", &["smtp", "message", "settings", "listener", "deliver", "telemetry"]),
     ("web", &["token", "event", "settings", "store", "geo", "telemetry"]),
+    ("notify", &["smtp", "message", "token", "event", "settings", "store", "deliver", "telemetry"]),
     (
         "admin",
         &[
@@ -56,6 +57,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "store",
             "deliver",
             "inbox",
+            "notify",
             "telemetry",
         ],
     ),

@@ -72,10 +72,10 @@ fn harmed(raw: &[u8], harms: &[Harm]) -> Bytes {
     out.into()
 }
 
-/// The same harms in every run: 60 to each message, one to three at once.
+/// The same harms in every run: 24 to each message, one to three at once.
 #[test]
 fn harmed_messages_keep_the_promises() {
-    let config = ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
     for (name, raw) in golden() {
         let mut runner = TestRunner::new_with_rng(config.clone(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
         let harms = proptest::collection::vec(harm(), 1..4);

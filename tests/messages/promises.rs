@@ -15,8 +15,8 @@ const RECEIVED: &[u8] = b"Received: from a (a [192.0.2.1])\r\n\tby b; Mon, 23 No
 
 fn prepared(raw: &Bytes, wanted: Variant, quotes: Quotes, relay: bool) -> Prepared {
     let options = Options {
-        wanted,
         footer: None,
+        wanted,
         links: &LinkRules::default(),
         quotes,
         site_url: SITE,

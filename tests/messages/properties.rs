@@ -328,3 +328,33 @@ fn offline_is_the_relay_without_its_header() {
     let off = Tracking { opens: Mode::Off, links: Mode::Off, text_links: false };
     assert_eq!(rewrite::offline(&raw, off, SITE, &chars, mint).body.to_bytes(), raw);
 }
+
+#[test]
+fn an_old_link_is_found_in_encoded_text_too() {
+    let slot = waxseal::rewrite::Slot {
+        kind: Kind::Click,
+        link: 1,
+        payload: "https://example.org/".to_owned(),
+        chars: chars("https://example.org/".len()),
+    };
+    let text = format!("> see {SITE}/c/{}\r\n", mint(&slot));
+    for encoding in ["8bit", "quoted-printable", "base64"] {
+        let body = encoded(&text, encoding).replace("/c/", if encoding == "8bit" { "/c/" } else { "/=\r\nc=2F" });
+        let raw = Bytes::from(format!("Content-Transfer-Encoding: {encoding}\r\n\r\n{body}"));
+        let options = Options {
+            footer: None,
+            wanted: Variant::NONE,
+            links: &LinkRules::default(),
+            quotes: Quotes::Unwrap,
+            site_url: SITE,
+            token_chars: &chars,
+            open: &own,
+            received: b"",
+            remove_fields: false,
+            limits: Limits::default(),
+        };
+        let copy = prepare(&raw, &options).layout(Variant::NONE).render(mint).unwrap().to_bytes();
+        let told = mail_parser::MessageParser::default().parse(&copy[..]).unwrap().body_text(0).unwrap().into_owned();
+        assert_eq!(told.trim_end(), "> see https://example.org/", "{encoding}");
+    }
+}

@@ -94,10 +94,9 @@ fn without_pixel(content: &[u8], token: Option<&str>) -> Vec<Vec<u8>> {
     let mut ways = vec![content.to_vec()];
     let start = format!("<img src=\"{SITE}/i/{}.gif\"", token.unwrap_or(" "));
     for at in memchr::memmem::find_iter(content, start.as_bytes()) {
-        // The original may hold one that was cut off.
-        let Some(end) = content[at..].iter().position(|octet| *octet == b'>').map(|close| at + close + 1) else {
-            continue;
-        };
+        // One that does not end is the original's, cut off; ours ends.
+        let Some(len) = content[at..].iter().position(|octet| *octet == b'>') else { continue };
+        let end = at + len + 1;
         ways.push([&content[..at], &content[end..]].concat());
         for eol in [b"\r\n".as_slice(), b"\n"] {
             if let (Some(before), Some(after)) = (content[..at].strip_suffix(eol), content[end..].strip_prefix(eol)) {

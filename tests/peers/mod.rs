@@ -11,3 +11,4 @@ mod places;
 mod real_browser;
 mod seven_bit;
 mod signatures;
+mod webhooks;

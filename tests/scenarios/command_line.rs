@@ -38,6 +38,7 @@ impl Server {
             queue: None,
             metrics: None,
             privacy: None,
+            notify: None,
         }));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(socket::SOCKET_NAME);

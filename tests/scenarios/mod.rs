@@ -6,6 +6,7 @@ mod delivery;
 pub(crate) mod first_light;
 mod independent_client;
 mod links_outlive_the_stores;
+mod others_are_told;
 mod readers_are_judged_as_the_org_says;
 mod replies_to_tracked_mail;
 mod reports;

@@ -120,6 +120,9 @@ fn aggregate_mode_keeps_nothing_per_recipient() {
     assert!(seen.iter().all(|event| event["recipient"].is_null()), "{seen:?}");
     let list = relay.cli(&["message", "list"]);
     assert!(list.contains("  3  "), "{list}");
+    let figures: Value = serde_json::from_str(&relay.cli(&["figures", "--days", "2", "--json"])).unwrap();
+    let sum = |key: &str| figures["days"].as_array().unwrap().iter().map(|day| day[key].as_i64().unwrap()).sum::<i64>();
+    assert_eq!((sum("opens"), sum("clicks"), sum("machine_opens")), (3, 3, 0), "{figures}");
     let folder = relay.stop();
     let data = folder.path().join("data");
     let connection = Connection::open(data.join("history.sqlite")).unwrap();

@@ -50,6 +50,25 @@ impl Installation {
         Installation { folder, smtp, tracking }
     }
 
+    /// A new one whose mail stays in the built-in inbox, with `more` lines of TOML (whole sections).
+    pub(crate) fn inbox(more: &str) -> Installation {
+        let installation = Installation::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)), more);
+        let path = installation.path("config.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let (before, rest) = text.split_once("[upstream]").unwrap();
+        let (_, after) = rest.split_once("[web]").unwrap();
+        fs::write(&path, format!("{before}[upstream]\nmode = \"inbox\"\n[web]{after}")).unwrap();
+        installation
+    }
+
+    /// Runs the command line against the running process; it must succeed. What it printed.
+    pub(crate) fn cli(&self, args: &[&str]) -> String {
+        let config = self.path("config.toml");
+        let out = Command::new(env!("CARGO_BIN_EXE_waxseal")).args(args).arg("--config").arg(config).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    }
+
     /// Starts the program and waits until it answers.
     pub(crate) fn start(&self) -> Process {
         let mut process = self.spawn();

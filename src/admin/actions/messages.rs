@@ -220,7 +220,7 @@ fn readings(record: &MessageRecord, timeline: &[TimelineEntry]) -> BTreeMap<u16,
 
 /// What an org admin's view is narrowed to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Narrow {
+pub(super) enum Narrow {
     /// The whole org; rows of others are stripped afterwards.
     ToCounts,
     /// Own mail, because what is listed cannot be stripped.
@@ -228,7 +228,7 @@ enum Narrow {
 }
 
 /// The filter a viewer's question becomes. Asking for what is not theirs is "not found", never an empty page.
-fn scope(
+pub(super) fn scope(
     viewer: &Viewer,
     org: Option<OrgName>,
     login: Option<String>,

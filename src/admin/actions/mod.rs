@@ -3,22 +3,27 @@
 //! **Invariant:** every function takes a [`Viewer`](super::viewer::Viewer) and enforces the roles itself; a caller that
 //! forgets to ask cannot leak. A setting above the ceiling is refused, a value of `config.toml` is read-only.
 
+pub mod activity;
+pub mod figures;
 pub mod inbox;
 pub mod keys;
 pub mod links;
 pub mod messages;
+pub mod notices;
 mod org_events;
 pub mod orgs;
 pub mod people;
 pub mod queue;
 pub mod test_mail;
 pub mod users;
+pub mod webhooks;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 use super::ports::{InboxReader, Keys, MetricsText, PortError, QueueKeeper, TestMail};
+use crate::notify::{Notify, NotifyError};
 use crate::settings::Tracking;
 use crate::store::logins::{Busy, Logins};
 use crate::store::{Change, HistoryStore, SettingsStore, StoreError};
@@ -45,6 +50,8 @@ pub struct Actions {
     pub metrics: Option<Arc<dyn MetricsText>>,
     /// Consents and what they go by.
     pub privacy: Option<people::Privacy>,
+    /// Who is told of events.
+    pub notify: Option<Arc<Notify>>,
     /// Changes read, decide and write one after the other, so that two admins at once lose nothing.
     changing: tokio::sync::Mutex<()>,
 }
@@ -77,19 +84,40 @@ pub struct Parts {
     pub metrics: Option<Arc<dyn MetricsText>>,
     /// Consents and what they go by.
     pub privacy: Option<people::Privacy>,
+    /// Who is told of events.
+    pub notify: Option<Arc<Notify>>,
 }
 
 impl Actions {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Actions {
-        let Parts { settings, history, logins, ceiling, inbox, test_mail, keys, queue, metrics, privacy } = parts;
+        let Parts { settings, history, logins, ceiling, inbox, test_mail, keys, queue, metrics, privacy, notify } =
+            parts;
         let changing = tokio::sync::Mutex::new(());
-        Actions { settings, history, logins, ceiling, inbox, test_mail, keys, queue, metrics, privacy, changing }
+        Actions {
+            settings,
+            history,
+            logins,
+            ceiling,
+            inbox,
+            test_mail,
+            keys,
+            queue,
+            metrics,
+            privacy,
+            notify,
+            changing,
+        }
     }
 
     /// Makes one change durable. The caller holds `changing` since it read what it decided on.
-    async fn write(&self, _held: &tokio::sync::MutexGuard<'_, ()>, change: Change) -> Result<(), Refusal> {
-        self.settings.change(vec![change]).await.map_err(Refusal::Store)
+    async fn write(&self, held: &tokio::sync::MutexGuard<'_, ()>, change: Change) -> Result<(), Refusal> {
+        self.write_all(held, vec![change]).await
+    }
+
+    /// Makes all of them durable, or none.
+    async fn write_all(&self, _held: &tokio::sync::MutexGuard<'_, ()>, changes: Vec<Change>) -> Result<(), Refusal> {
+        self.settings.change(changes).await.map_err(Refusal::Store)
     }
 }
 
@@ -134,6 +162,16 @@ pub enum Refusal {
     /// A plugged-in part cannot do it now.
     #[error(transparent)]
     Port(#[from] PortError),
+}
+
+impl From<NotifyError> for Refusal {
+    fn from(error: NotifyError) -> Refusal {
+        match error {
+            NotifyError::Target(wrong) => Refusal::invalid("url", wrong.to_string()),
+            NotifyError::Key(why) => Refusal::Port(PortError(why.to_owned())),
+            NotifyError::Store(error) => Refusal::Store(error),
+        }
+    }
 }
 
 impl Refusal {

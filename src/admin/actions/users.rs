@@ -157,7 +157,12 @@ impl Actions {
         if admins().count() == 1 && admins().any(|user| user.login == login) {
             return Err(Refusal::Conflict(format!("{login} is the last server admin; add another first")));
         }
-        self.write(&held, Change::RemoveUser(login.to_owned())).await
+        // What was told to this person alone ends with the login, so that nobody who gets it anew inherits it.
+        let theirs = snapshot.webhooks.values().filter(|webhook| webhook.login.as_deref() == Some(login));
+        let mut changes: Vec<Change> = theirs.map(|webhook| Change::RemoveWebhook(webhook.id)).collect();
+        changes.push(Change::RemoveNotices(login.to_owned()));
+        changes.push(Change::RemoveUser(login.to_owned()));
+        self.write_all(&held, changes).await
     }
 
     fn managed_user(&self, viewer: &Viewer, login: &str) -> Result<(), Refusal> {

@@ -13,7 +13,7 @@ use crate::admin::actions::messages::EventQuery;
 use crate::admin::{Options, Viewer, api, socket};
 use crate::store::TimelineFilter;
 
-async fn call(world: &World, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+pub(super) async fn call(world: &World, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
     let router = api::router(world.actions.clone(), Viewer::Operator);
     let mut request = Request::builder().method(method.parse::<Method>().unwrap()).uri(path);
     let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };

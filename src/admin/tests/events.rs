@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 
 use super::fixture::{NETWORKS, START_MS, World, org_name, world};
 use crate::admin::Viewer;
+use crate::admin::actions::figures::FiguresQuery;
 use crate::admin::api::shapes;
 use crate::event::{Event, EventKind, Evidence, Rule, Verdict, Via};
 use crate::settings::{Keeping, PlaceDetail};
@@ -216,4 +217,31 @@ async fn what_the_file_sets_is_read_only() {
         assert!(answer.text.contains("is managed in config.toml"), "{}", answer.text);
     }
     assert_eq!(boss.post("/orgs/acme", &[("honour_gpc", "off")]).await.status, StatusCode::SEE_OTHER);
+}
+
+/// A month by the day, each as far as the viewer may know.
+#[tokio::test]
+async fn figures_are_for_whom_they_concern() {
+    let world = world().await;
+    let day = START_MS.div_euclid(86_400_000);
+    let figures = async |login: Option<&str>, org: Option<&str>| {
+        let viewer = login.map_or(Viewer::Operator, |login| Viewer::from(&world.settings.snapshot().users[login]));
+        let query = FiguresQuery { org: org.map(org_name), last_day: day, days: 2, login: None };
+        let days = world.actions.figures(&viewer, query).await.ok()?;
+        assert_eq!(days.iter().map(|(day, _)| *day).collect::<Vec<_>>(), [day - 1, day], "no day is left out");
+        Some((days[1].1.opens, days[1].1.clicks, days[1].1.machine_opens))
+    };
+    // Everything; one org's, for its admin; the own mail, for a sender; nobody else's.
+    assert_eq!(figures(None, None).await, Some((2, 1, 1)));
+    assert_eq!(figures(None, Some("other")).await, Some((1, 0, 0)));
+    assert_eq!(figures(Some("boss"), None).await, Some((1, 1, 1)));
+    assert_eq!(figures(Some("ann"), None).await, Some((1, 1, 1)));
+    assert_eq!(figures(Some("mia"), None).await, Some((0, 0, 0)));
+    assert_eq!(figures(Some("ann"), Some("other")).await, None);
+    let today = jiff::Timestamp::now().as_millisecond();
+    put(&world, vec![Event { at_ms: today, ..event(0, EventKind::Click) }]).await;
+    let page = world.logged_in("root").get("/figures?org=acme").await.text;
+    assert_eq!(page.matches("<rect class=\"people\"").count(), 30, "{page}");
+    assert!(page.contains("by people,") && page.contains("scope=\"row\""), "{page}");
+    assert!(read(&world, "/figures?org=managed").await.contains("Nothing was opened or clicked in these days."));
 }

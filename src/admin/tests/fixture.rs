@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use super::queued::QueueOfFive;
+use super::telling::Telling;
 use crate::admin::session::SessionId;
 use crate::admin::{
     self, Actions, InboxEntry, InboxReader, KeyEntry, Keys, LimiterOptions, MetricsText, Options, Parts, PortError,
@@ -47,6 +48,7 @@ pub(super) struct World {
     pub(super) settings: Arc<MemorySettings>,
     pub(super) ceiling: Arc<ArcSwap<Tracking>>,
     pub(super) queue: Arc<QueueOfFive>,
+    pub(super) telling: Telling,
 }
 
 pub(super) fn org_name(name: &str) -> OrgName {
@@ -112,9 +114,10 @@ pub(super) async fn world() -> World {
         text_links: false,
     }));
     let queue = Arc::new(QueueOfFive::new());
+    let telling = Telling::new(settings.clone(), history.clone()).await;
     let actions = Arc::new(Actions::new(Parts {
         settings: settings.clone(),
-        history,
+        history: history.clone(),
         logins,
         ceiling: ceiling.clone(),
         inbox: Some(Arc::new(Inbox)),
@@ -123,6 +126,7 @@ pub(super) async fn world() -> World {
         queue: Some(queue.clone()),
         metrics: Some(Arc::new(Counted)),
         privacy: Some(privacy(settings.clone())),
+        notify: Some(Arc::clone(&telling.notify)),
     }));
     let options = Options {
         limiter: LimiterOptions { per_address_max: 1_000, ..LimiterOptions::default() },
@@ -131,7 +135,7 @@ pub(super) async fn world() -> World {
         ..Options::default()
     };
     let site = Site::new(actions.clone(), options, admin::direct_clients());
-    World { site, actions, settings, ceiling, queue }
+    World { site, actions, settings, ceiling, queue, telling }
 }
 
 fn privacy(settings: Arc<MemorySettings>) -> admin::Privacy {
@@ -353,6 +357,22 @@ impl World {
 impl Browser {
     pub(super) async fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path)).await
+    }
+
+    /// `stream` when the answer is one.
+    pub(super) async fn begins_stream(&self, path: &str) -> String {
+        let response = self.open(Request::get(path)).await;
+        let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned());
+        match kind.as_deref() {
+            Some("text/event-stream; charset=utf-8") => "stream".to_owned(),
+            _ => response.status().as_u16().to_string(),
+        }
+    }
+
+    /// The answer as it begins.
+    pub(super) async fn open(&self, request: axum::http::request::Builder) -> Response<Body> {
+        let request = request.header(header::COOKIE, &self.cookie).body(Body::empty()).unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
     }
 
     pub(super) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {

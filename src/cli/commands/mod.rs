@@ -2,6 +2,7 @@
 
 pub(super) mod consent;
 pub(super) mod events;
+pub(super) mod figures;
 pub(super) mod inbox;
 pub(super) mod keys;
 pub(super) mod link;
@@ -10,6 +11,7 @@ pub(super) mod org;
 pub(super) mod privacy;
 pub(super) mod queue;
 pub(super) mod user;
+pub(super) mod webhook;
 
 use std::process::ExitCode;
 

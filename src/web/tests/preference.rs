@@ -84,8 +84,10 @@ async fn a_bad_token_has_no_page() {
     let site = Running::start(Options::default()).await;
     let page = site.page();
     let other_kind = site.path(HOME, Kind::Pixel).replace("/i/", "/p/").replace(".gif", "");
+    let mut cut = page.clone();
+    cut.pop();
     let no_payload = site.path(HOME, Kind::Preference);
-    for path in ["/p/", "/p/AAAA", other_kind.as_str(), no_payload.as_str(), &page[..page.len() - 1]] {
+    for path in ["/p/", "/p/AAAA", other_kind.as_str(), no_payload.as_str(), cut.as_str()] {
         assert_eq!(site.get(path).await.status, 404, "{path}");
         assert_eq!(site.post(path, "", "choice=stop").await.status, 404, "{path}");
     }

@@ -1,6 +1,7 @@
 //! The JSON of the API, as sent and as read back by the command line. Core types stay free of serde; these are the edge.
 
 mod event;
+mod figures;
 mod inbox;
 mod key;
 mod message;
@@ -8,18 +9,21 @@ mod org;
 pub mod people;
 mod queue;
 mod user;
+mod webhook;
 
 use serde::Deserialize;
 
 use crate::settings::{BadOrgName, OrgName};
 
 pub use event::{Event, Events};
+pub use figures::{Figures, FiguresOfDay};
 pub use inbox::{InboxLine, TestMailPost, TestMailSent};
 pub use key::Key;
 pub use message::{Counts, Link, LinkPut, Message, MessageLine, Messages, Recipient};
 pub use org::{Org, OrgPatch, Switches};
 pub use queue::{Queue, QueuedMail, QueuedRecipient};
-pub use user::{PasswordPut, User, UserPost};
+pub use user::{NoticesPut, PasswordPut, User, UserPost};
+pub use webhook::{Delivery, Replayed, Webhook, WebhookMade, WebhookPatch, WebhookPost};
 
 /// An organisation's name, for handlers.
 pub(super) fn org_name(text: Option<String>) -> Result<Option<OrgName>, BadOrgName> {

@@ -205,6 +205,10 @@ pub struct HeldEvent {
     pub os: Option<String>,
     /// Its device.
     pub device: Option<String>,
+    /// The address it came from, where the organisation keeps it.
+    pub address: Option<String>,
+    /// The whole user agent, where the organisation keeps it.
+    pub raw_agent: Option<String>,
     /// A keyed hash of its network is kept for comparing within this mail.
     pub network_hash_kept: bool,
 }
@@ -279,6 +283,8 @@ impl From<HeldRecord> for HeldMail {
             agent: event.agent_family,
             os: event.os_family,
             device: event.device_family,
+            address: event.evidence.as_ref().map(|evidence| evidence.address.to_string()),
+            raw_agent: event.evidence.and_then(|evidence| evidence.agent),
             network_hash_kept: event.network_hash.is_some(),
         };
         HeldMail {
