@@ -179,7 +179,7 @@ impl Refusal {
         Refusal::NotFound { what: format!("{kind} {name}") }
     }
 
-    fn invalid(field: &'static str, detail: impl Into<String>) -> Refusal {
+    pub(super) fn invalid(field: &'static str, detail: impl Into<String>) -> Refusal {
         Refusal::Invalid { field, detail: detail.into() }
     }
 }

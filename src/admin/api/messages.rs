@@ -11,6 +11,7 @@ use super::{Api, EVENT_WAIT_MAX, Problem, Query, parsed};
 use crate::admin::Refusal;
 use crate::admin::actions::messages::{EVENTS_PER_ANSWER_MAX, EventQuery, MessageQuery};
 use crate::admin::pages::place;
+use crate::admin::search::Search;
 
 /// Rows when the caller names no number.
 const ROWS: u32 = 50;
@@ -21,22 +22,39 @@ pub(super) struct MessagesAsked {
     org: Option<String>,
     login: Option<String>,
     before: Option<String>,
+    after: Option<String>,
     limit: Option<u32>,
+    #[serde(default)]
+    recipient: String,
+    #[serde(default)]
+    subject: String,
+    #[serde(default)]
+    sender: String,
+    #[serde(default)]
+    from: String,
+    #[serde(default)]
+    until: String,
+    #[serde(default)]
+    delivery: String,
+    #[serde(default)]
+    readers: String,
 }
 
 pub(super) async fn list(
     State(api): State<Api>,
     Query(asked): Query<MessagesAsked>,
 ) -> Result<Json<Messages>, Problem> {
-    let before = match asked.before.as_deref() {
-        None => None,
-        Some(text) => Some(place::read(text).ok_or_else(|| not_a_place(text))?),
+    let place = |text: Option<&str>| match text {
+        None => Ok(None),
+        Some(text) => place::read(text).map(Some).ok_or_else(|| not_a_place(text)),
     };
-    let query =
-        MessageQuery { org: org_asked(asked.org)?, login: asked.login, before, limit: asked.limit.unwrap_or(ROWS) };
+    let (before, after) = (place(asked.before.as_deref())?, place(asked.after.as_deref())?);
+    let MessagesAsked { org, login, limit, recipient, subject, sender, from, until, delivery, readers, .. } = asked;
+    let wanted = Search { recipient, subject, sender, from, until, delivery, readers }.wanted()?;
+    let query = MessageQuery { org: org_asked(org)?, login, before, after, wanted, limit: limit.unwrap_or(ROWS) };
     let page = api.actions.messages(&api.viewer, query).await?;
     let messages = page.rows.into_iter().map(MessageLine::from).collect();
-    Ok(Json(Messages { messages, next: page.next.map(place::print) }))
+    Ok(Json(Messages { messages, next: page.next.map(place::print), previous: page.previous.map(place::print) }))
 }
 
 pub(super) async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Message>, Problem> {

@@ -8,6 +8,7 @@ mod account;
 mod activity;
 mod assets;
 pub(super) mod error;
+mod export;
 mod feed;
 mod figures;
 mod inbox;
@@ -47,6 +48,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; fram
 pub(super) fn router(site: Arc<Site>) -> Router {
     let router = Router::new()
         .route("/", get(messages::page))
+        .route("/messages.csv", get(export::csv))
         .route("/figures", get(figures::page))
         .route("/messages/{id}", get(message::page))
         .route("/messages/{id}/links/{index}", post(message::change_link))

@@ -9,6 +9,7 @@ use crate::store::{Override, SettingsStore as _};
 const PAGES: &[&str] = &[
     "/",
     "/messages/00000000000000a1",
+    "/?subject=%3Cscript%3Ealert&recipient=%22&readers=opened",
     "/messages/00000000000000b0",
     "/figures",
     "/orgs",
@@ -238,4 +239,27 @@ async fn the_style_sheet_is_named_by_its_content() {
     assert_eq!((style.status, style.header("content-type")), (StatusCode::OK, "text/css; charset=utf-8"));
     assert!(style.header("cache-control").contains("immutable"));
     assert_eq!(world.stranger().get("/assets/other.css").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_search_is_kept_in_its_links_and_comes_as_a_file() {
+    let world = world().await;
+    let root = world.logged_in("root");
+    let page = root.get("/?subject=Offer+of&readers=opened").await.text;
+    assert!(page.contains("Your offer of today") && !page.contains("Secret of other"), "{page}");
+    assert!(page.contains("/messages.csv?subject=Offer%20of&#38;readers=opened"), "{page}");
+    assert!(page.contains("<option value=\"opened\" selected>"), "{page}");
+    assert!(root.get("/?subject=nowhere").await.text.contains("Nothing was found"));
+    let file = root.get("/messages.csv?subject=offer").await;
+    assert_eq!(file.header("content-type"), "text/csv; charset=utf-8; header=present");
+    assert!(file.header("content-disposition").starts_with("attachment"));
+    let lines: Vec<&str> = file.text.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let offer = "\"ann@acme.example\",\"Your offer of today\",acme,\"ann\",3,1,1,1,1,0,yes,\"id 00000000000000a1\"";
+    assert!(lines[1].ends_with(offer), "{}", lines[1]);
+    // who may know the counts only does not find a mail by its words, in neither form
+    let boss = world.logged_in("boss");
+    assert!(boss.get("/?subject=offer").await.text.contains("Nothing was found"));
+    assert_eq!(boss.get("/messages.csv?subject=offer").await.text.lines().count(), 1);
+    assert!(!boss.get("/messages.csv").await.text.contains("Your offer"));
 }

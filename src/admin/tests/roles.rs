@@ -24,6 +24,11 @@ const TABLE: &[Row] = &[
     // the counts of the last days: likewise
     ("/figures", None, EVERYBODY),
     ("/figures?org=acme", None, ["login", "200", "200", "200", "404", "404"]),
+    // a search, and the same as a file
+    ("/?subject=offer&readers=opened&from=2026-11-01", None, EVERYBODY),
+    ("/?readers=yawned", None, ["login", "422", "422", "422", "422", "422"]),
+    ("/messages.csv", None, EVERYBODY),
+    ("/messages.csv?org=acme", None, ["login", "200", "200", "200", "404", "404"]),
     // one mail: its sender and the server admin; the org's admin knows of it and may not read it; by id nobody else
     (ANNS, None, ["login", "200", "403", "200", "404", "404"]),
     ("/messages/00000000000000b0", None, ["login", "200", "200", "404", "404", "404"]),
