@@ -14,6 +14,7 @@ mod org_events;
 pub mod orgs;
 pub mod people;
 pub mod queue;
+pub mod readers;
 pub mod test_mail;
 pub mod users;
 pub mod webhooks;

@@ -174,7 +174,8 @@ fn address(org: &str, search: &Search, more: &str) -> String {
     if pairs.is_empty() { "/".to_owned() } else { format!("/?{}", pairs.join("&")) }
 }
 
-fn encoded(text: &str) -> String {
+/// As a value in an address.
+pub(super) fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     let one = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(one).collect()

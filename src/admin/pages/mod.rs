@@ -22,6 +22,7 @@ mod orgs;
 pub(super) mod place;
 mod privacy;
 mod queue;
+mod readers;
 mod users;
 mod webhooks;
 mod words;
@@ -49,6 +50,8 @@ pub(super) fn router(site: Arc<Site>) -> Router {
     let router = Router::new()
         .route("/", get(messages::page))
         .route("/messages.csv", get(export::csv))
+        .route("/people", get(readers::list))
+        .route("/people/one", get(readers::one))
         .route("/figures", get(figures::page))
         .route("/messages/{id}", get(message::page))
         .route("/messages/{id}/links/{index}", post(message::change_link))
@@ -140,6 +143,7 @@ impl Frame {
         let all = [
             (true, "/", "Messages"),
             (true, "/activity", "Activity"),
+            (true, "/people", "People"),
             (site.actions.queue.is_some(), "/queue", "Queue"),
             (site.actions.has_inbox(&visitor.viewer), "/inbox", "Inbox"),
             (true, "/orgs", "Settings"),

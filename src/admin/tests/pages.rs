@@ -9,6 +9,10 @@ use crate::store::{Override, SettingsStore as _};
 const PAGES: &[&str] = &[
     "/",
     "/messages/00000000000000a1",
+    "/people",
+    "/people?address=%3Cscript%3Ealert",
+    "/people/one?address=bob@reader.example",
+    "/people/one?address=%22%3Cscript%3Ealert%28%27x%27%29%3C%2Fscript%3E%22%3E%3Cimg%20src%3Dx%20onerror%3Dalert%281%29%3E%22%40x.example",
     "/?subject=%3Cscript%3Ealert&recipient=%22&readers=opened",
     "/messages/00000000000000b0",
     "/figures",

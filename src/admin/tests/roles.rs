@@ -29,6 +29,11 @@ const TABLE: &[Row] = &[
     ("/?readers=yawned", None, ["login", "422", "422", "422", "422", "422"]),
     ("/messages.csv", None, EVERYBODY),
     ("/messages.csv?org=acme", None, ["login", "200", "200", "200", "404", "404"]),
+    // people: of mail that may be read
+    ("/people", None, EVERYBODY),
+    ("/people/one?address=bob@reader.example", None, ["login", "200", "200", "200", "404", "200"]),
+    ("/people/one?address=CY@reader.example", None, ["login", "200", "404", "200", "404", "404"]),
+    ("/people/one?address=nobody@reader.example", None, ["login", "404", "404", "404", "404", "404"]),
     // one mail: its sender and the server admin; the org's admin knows of it and may not read it; by id nobody else
     (ANNS, None, ["login", "200", "403", "200", "404", "404"]),
     ("/messages/00000000000000b0", None, ["login", "200", "200", "404", "404", "404"]),
