@@ -3,6 +3,7 @@
 //! **Invariant:** nothing listens before everything it needs is open; at a stop, what takes in stops first and what keeps
 //! promises last: listeners, then the queue, then the sites, then the stores.
 
+mod certificate;
 mod keeper;
 mod metrics;
 mod notify;
@@ -105,7 +106,7 @@ impl App {
         let parts = open(&config).await?;
         let tls = server_tls(&config)?;
         let backend: Arc<dyn listener::Backend> = Arc::clone(&parts.relay) as _;
-        let shared = Arc::new(Shared::new(listener_options(&config), backend, tls));
+        let shared = Arc::new(Shared::new(listener_options(&config), backend, tls.clone()));
         let doors = doors(&config).await?;
         let tracking_socket = bind(config.web.tracking, "web.tracking").await?;
         let admin_socket = bind(config.web.admin, "web.admin").await?;
@@ -124,6 +125,9 @@ impl App {
         let mut serving = JoinSet::new();
         if let Some(reader) = parts.metrics.clone() {
             metrics::keep_small(&mut serving, reader, sites_stop.clone());
+        }
+        if let Some(tls) = tls {
+            serving.spawn(certificate::watch(tls, config.tls.reload, sites_stop.clone()));
         }
         serve_tracking(&mut serving, &config, &parts, tracking_socket, sites_stop.clone());
         let history = Arc::clone(&parts.history);
@@ -235,6 +239,7 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
         composer,
         courier: Arc::clone(&courier),
         queue: queue.clone(),
+        passthrough: upstream::passthrough(config)?,
         clock: now_ms,
     };
     let renderer = Arc::clone(&parts.composer);
@@ -425,6 +430,7 @@ async fn doors(config: &Config) -> anyhow::Result<Vec<Door>> {
             logins: true,
             networks: listener.networks.clone(),
             org: listener.org.clone(),
+            proxies: listener.proxy_networks.clone(),
         };
         doors.push(Door { socket: bind(listener.addr, "listener.addr").await?, rules });
     }
@@ -445,6 +451,7 @@ fn listener_options(config: &Config) -> listener::Options {
     session.command_errors_max = limits.command_errors_max;
     session.auth_failures_max = limits.auth_failures_max;
     session.dsn = true;
+    session.bearer_logins = config.upstream.is_passthrough();
     session.bare_newlines = match limits.bare_newlines {
         BareNewlines::Normalize => crate::smtp::data::BareNewlines::Normalize,
         BareNewlines::Reject => crate::smtp::data::BareNewlines::Reject,
@@ -459,6 +466,8 @@ fn listener_options(config: &Config) -> listener::Options {
     options.tls_handshake_max = limits.tls_handshake_max;
     options.in_flight_bytes_max = limits.in_flight_bytes_max;
     options.grace_max = limits.shutdown_max;
+    options.errors_free_max = limits.command_errors_free_max;
+    options.error_delay = limits.command_error_delay;
     options
 }
 
@@ -479,6 +488,23 @@ fn relay_options(config: &Config) -> relay::Options {
         keep_by: spool.record_by,
         dot: limits.upstream_dot_max,
         parallel_max: spool.parallel_max,
+        logins: relay::throttle::Limits {
+            per_login_free: limits.login_failures_free_max,
+            per_source_free: limits.login_failures_per_address_free_max,
+            wait_max: limits.login_wait_max,
+        },
+        allowance: relay::allowance::Allowance {
+            messages_per_hour: limits.user_messages_per_hour_max,
+            messages_per_day: limits.user_messages_per_day_max,
+            recipients_per_hour: limits.user_recipients_per_hour_max,
+            recipients_per_day: limits.user_recipients_per_day_max,
+        },
+        passthrough: relay::passthrough::Limits {
+            per_user_per_minute: limits.upstream_logins_per_user_per_minute_max,
+            per_minute: limits.upstream_logins_per_minute_max,
+            create_users: config.orgs.iter().filter(|org| org.create_users).map(|org| org.name.clone()).collect(),
+        },
+        show_client: config.privacy.show_client,
     }
 }
 

@@ -21,7 +21,7 @@ use crate::admin::{
 use crate::config::{Config, UpstreamConfig};
 use crate::deliver::own;
 use crate::inbox::{Entry, EntryId, Inbox};
-use crate::listener::{ClientGone, Submission};
+use crate::listener::{ClientGone, Lease, Submission};
 use crate::message::Mail;
 use crate::relay::Relay;
 use crate::settings::Submitter;
@@ -201,6 +201,7 @@ impl TestMail for Tester {
                 protocol: "ESMTP",
                 bare_newlines: 0,
                 client_gone: ClientGone::default(),
+                lease: Lease::default(),
             };
             let relay = Arc::clone(&self.relay);
             let reply = tokio::spawn(async move { relay.submit(submission).await }).await.map_err(died)?;

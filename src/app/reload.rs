@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::{App, listener_options, open_keys, orgs, with_org_sites};
+use super::{App, listener_options, open_keys, orgs, relay_options, with_org_sites};
 use crate::config::Config;
 
 pub(super) async fn reload(app: &mut App, new: Config) -> anyhow::Result<Vec<String>> {
@@ -28,5 +28,6 @@ pub(super) async fn reload(app: &mut App, new: Config) -> anyhow::Result<Vec<Str
     app.config.orgs = new.orgs;
     app.config.tls = new.tls;
     app.config.limits = new.limits;
+    app.open.relay.change_options(relay_options(&app.config));
     Ok(lines)
 }

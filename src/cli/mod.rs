@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod commands;
 mod csv;
+mod notify;
 mod password;
 mod rewrite;
 mod serve;

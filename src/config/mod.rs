@@ -217,7 +217,9 @@ mod tests {
             Some(rest) if rest.split_once('=').is_some_and(|(key, _)| is_key(key)) => rest.to_owned(),
             _ => line.to_owned(),
         };
-        let text: Vec<String> = SHIPPED.lines().map(in_use).collect();
+        // The one key that belongs to another kind of login than those beside it.
+        let others = |line: &&str| !line.starts_with("# token_command");
+        let text: Vec<String> = SHIPPED.lines().filter(others).map(in_use).collect();
         let text = text.join("\n").replace("mode = \"inbox\"", "mode = \"smtp\"");
         let text = text.replace("public_url = \"http://127.0.0.1:8025\"", "public_url = \"https://relay.example.com\"");
         let text = text.replace("hostname = \"localhost\"", "hostname = \"relay.example.com\"");

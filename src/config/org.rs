@@ -28,6 +28,8 @@ pub struct OrgConfig {
     pub former_urls: Vec<BaseUrl>,
     /// How its readers' events are judged, and what is kept of them.
     pub events: OrgEvents,
+    /// Who logs in upstream with an address of its domains is made a user.
+    pub create_users: bool,
 }
 
 impl OrgConfig {
@@ -71,6 +73,7 @@ impl OrgConfig {
         let tracking_url = section.parsed("tracking_url", "\"https://t.example.com\"", values::base_url);
         let former_urls = section.list("former_urls", "\"https://old.example.com\"", values::base_url);
         let events = OrgEvents::read(&section, events_days);
+        let create_users = section.flag("create_users").unwrap_or(false);
         if !section.has("name") {
             section.wrong("name", Wrong::Missing("give it one, as name = \"default\""));
         }
@@ -88,6 +91,7 @@ impl OrgConfig {
             tracking_url,
             former_urls: former_urls.unwrap_or_default(),
             events,
+            create_users,
         })
     }
 }
@@ -183,9 +187,15 @@ mod tests {
 
     fn config(choice: Choice) -> OrgConfig {
         let domains = vec!["example.com".to_owned()];
-        let events = OrgEvents::default();
-        let name = "default".parse().unwrap();
-        OrgConfig { name, domains, choice, tracking_url: None, former_urls: Vec::new(), events }
+        OrgConfig {
+            name: "default".parse().unwrap(),
+            domains,
+            choice,
+            tracking_url: None,
+            former_urls: Vec::new(),
+            events: OrgEvents::default(),
+            create_users: false,
+        }
     }
 
     #[test]

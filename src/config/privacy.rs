@@ -23,6 +23,8 @@ pub struct PrivacyConfig {
     pub events_days: u32,
     /// Days that messages are kept.
     pub messages_days: u32,
+    /// Whether `Received:` tells where a client that logged in is.
+    pub show_client: bool,
 }
 
 /// `[geo]`.
@@ -41,9 +43,10 @@ impl PrivacyConfig {
         let without_consent = section.choice("without_consent", WITHOUT_CONSENT);
         let events_days = limits::limit(&section, "events_days", KEEP_DAYS, 1..=u64::from(EVENTS_DAYS_MAX));
         let messages_days = limits::limit(&section, "messages_days", KEEP_DAYS, 1..=u64::from(EVENTS_DAYS_MAX));
+        let show_client = section.choice("received_client", &[("hide", false), ("show", true)]).unwrap_or(false);
         section.finish();
         let without_consent = without_consent.unwrap_or(ConsentRule::default().without_consent);
-        PrivacyConfig { consent, without_consent, events_days, messages_days }
+        PrivacyConfig { consent, without_consent, events_days, messages_days, show_client }
     }
 
     /// What is in force for an organisation that asks for nothing more.

@@ -174,6 +174,9 @@ pub enum Wrong {
     /// Nobody may speak the PROXY protocol.
     #[error("is on, but nobody may speak it; name the proxies in trusted_proxies")]
     ProxyProtocolOfNobody,
+    /// Strangers could claim any address.
+    #[error("{0} lets strangers claim any address by a PROXY header; name the proxies' own addresses")]
+    ProxiesEverywhere(String),
     /// Not a domain.
     #[error("\"{0}\" is not a domain; write a name such as \"example.com\", without \"@\", \"*\" or a path")]
     Domain(String),
@@ -259,8 +262,21 @@ pub enum Wrong {
     #[error("has no effect while upstream.mode = \"inbox\"; remove it, or set mode = \"smtp\"")]
     UnusedInInbox,
     /// A login half given.
-    #[error("is set, but upstream.auth is \"none\"; set auth = \"login\", or remove it")]
-    UnusedWithoutLogin,
+    #[error(
+        "does nothing with upstream.auth = \"{auth}\"; set auth to what it belongs to (\"login\", \"oauth\"), or remove it"
+    )]
+    UnusedWithoutLogin {
+        /// As in force.
+        auth: &'static str,
+    },
+    /// Mail that nobody's login could carry on.
+    #[error(
+        "with upstream.auth = \"passthrough\" mail goes on with the client's own login, and who comes from these networks has none; remove networks and org"
+    )]
+    NetworksWithoutLogin,
+    /// Users are made by logging in upstream only.
+    #[error("does nothing without upstream.auth = \"passthrough\"; remove it")]
+    CreateUsersWithoutPassthrough,
     /// The password would cross the network readable.
     #[error(
         "with tls = \"{tls}\" the password could cross the network readable; use tls = \"starttls\" or \"implicit\" (only a host on this machine may do without)"

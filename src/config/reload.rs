@@ -84,6 +84,7 @@ impl Config {
     fn fixed_sections(&self, new: &Config, restart: &mut Vec<String>) {
         compare(restart, "server.hostname", &self.server.hostname, &new.server.hostname);
         compare(restart, "server.data_dir", &self.server.data_dir.display(), &new.server.data_dir.display());
+        compare(restart, "tls.reload_secs", &self.tls.reload.as_secs(), &new.tls.reload.as_secs());
         if self.listeners != new.listeners {
             restart.push("[[listener]]: changed".to_owned());
         }

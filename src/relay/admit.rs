@@ -24,7 +24,8 @@ pub(super) struct Admitted {
     pub(super) persons: Vec<PersonId>,
     /// Every recipient's part.
     pub(super) plan: Plan,
-    /// The client's address as `Received:` shows it: not for someone who logged in, whose home it would tell.
+    /// The client's address as `Received:` shows it: not that of someone who logged in, whose home it would tell, unless
+    /// the operator wants it.
     pub(super) shown_peer: Option<IpAddr>,
 }
 
@@ -47,7 +48,8 @@ pub(super) fn admit(parts: &Parts, options: &Options, submission: &Submission) -
     let wish = |person: &PersonId| Wish::of(snapshot.people.standing(&org.name, *person).says(), rule);
     let wishes: Vec<Wish> = persons.iter().map(wish).collect();
     let plan = policy::plan(settings, header, &wishes, options.split_recipients_max);
-    let shown_peer = submission.submitter.login.is_none().then_some(submission.peer);
+    let is_shown = submission.submitter.login.is_none() || options.show_client;
+    let shown_peer = is_shown.then_some(submission.peer);
     Ok(Admitted { org: org.clone(), tracking: settings.narrowed_by(header.choice), persons, plan, shown_peer })
 }
 

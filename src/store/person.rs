@@ -107,9 +107,17 @@ pub(super) fn erase(connection: &Connection, recipients: &[(MessageId, u16)]) ->
             .prepare_cached("SELECT count(*) = 1 FROM recipient WHERE message = ?1 AND copy_index = ?2")?
             .query_row(key, |row| row.get(0))?;
         correspondents::forget(connection, *message, Some(*index))?;
-        connection
-            .prepare_cached("UPDATE recipient SET address = '', reply = '' WHERE message = ?1 AND idx = ?2")?
-            .execute(key)?;
+        // What waits to be told of this mail, or was, may name them; it is JSON.
+        for sql in [
+            "DELETE FROM webhook_delivery WHERE message = ?1 AND EXISTS (SELECT 1 FROM recipient r
+              WHERE r.message = ?1 AND r.idx = ?2 AND r.address != '' AND instr(body, trim(json_quote(r.address), '\"')) > 0)",
+            "DELETE FROM mail_notice WHERE message = ?1 AND EXISTS (SELECT 1 FROM recipient r
+              WHERE r.message = ?1 AND r.idx = ?2 AND r.address != '' AND instr(line, trim(json_quote(r.address), '\"')) > 0)",
+            "DELETE FROM refusal WHERE message = ?1 AND recipient = ?2",
+            "UPDATE recipient SET address = '', reply = '' WHERE message = ?1 AND idx = ?2",
+        ] {
+            connection.prepare_cached(sql)?.execute(key)?;
+        }
         if !alone {
             continue;
         }

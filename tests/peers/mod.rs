@@ -6,6 +6,8 @@ mod browser;
 mod clients;
 mod hrefs;
 mod mailbox;
+mod outsiders;
+mod passthrough;
 mod pictures;
 mod places;
 mod real_browser;

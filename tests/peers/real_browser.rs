@@ -21,7 +21,7 @@ const MAIL: &str = "From: Ana <ana@example.com>\r\nTo: readers@x.test\r\nSubject
 #[ignore = "needs Chromium, Node, playwright-core, curl and the databases of places from npm"]
 fn a_reader_in_a_real_browser_is_a_person_in_their_country() {
     let geo = format!("[geo]\ndatabase = \"{}\"\n", places::countries().display());
-    let relay = Running::start_with(Upstream::Inbox, "trusted_proxies = [\"127.0.0.1\"]", &geo);
+    let relay = Running::start_with_web(Upstream::Inbox, "trusted_proxies = [\"127.0.0.1\"]", &geo);
     let to = ["reader@x.test", "ahead@x.test", "curl@x.test", "head@x.test"];
     let answer = submit(relay.smtp, "ana@example.com", &to, MAIL);
     assert!(answer.starts_with("250"), "{answer}");

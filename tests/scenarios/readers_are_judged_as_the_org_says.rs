@@ -60,7 +60,7 @@ fn events(relay: &Running, at_least: usize) -> Vec<Value> {
 #[test]
 fn what_the_file_and_the_command_line_say_takes_effect() {
     let more = format!("place = \"country\"\nrules_off = [\"declared\"]\n{}", cities());
-    let relay = Running::start_with(Upstream::Inbox, BEHIND_A_PROXY, &more);
+    let relay = Running::start_with_web(Upstream::Inbox, BEHIND_A_PROXY, &more);
     let shown = relay.cli(&["org", "show", "default"]);
     assert!(shown.contains("place (config.toml): country"), "{shown}");
     assert!(shown.contains("rules_off (config.toml): declared") && shown.contains("honour_gpc: on"), "{shown}");
@@ -95,7 +95,7 @@ fn a_database_may_come_later() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("places.mmdb");
     let geo = format!("[geo]\ndatabase = \"{}\"\n", database.display());
-    let mut relay = Running::start_with(Upstream::Inbox, BEHIND_A_PROXY, &geo);
+    let mut relay = Running::start_with_web(Upstream::Inbox, BEHIND_A_PROXY, &geo);
     let copies = sent(&relay, &["one@x.test", "two@x.test"]);
     ask(&relay, &copies[0].0, TURIN, &[]);
     assert_eq!(events(&relay, 1)[0]["country"], Value::Null);
@@ -108,7 +108,7 @@ fn a_database_may_come_later() {
 /// Three readers, three networks, two programs, an hour of the day: in aggregate mode none of it is in the database.
 #[test]
 fn aggregate_mode_keeps_nothing_per_recipient() {
-    let relay = Running::start_with(Upstream::Inbox, BEHIND_A_PROXY, &cities());
+    let relay = Running::start_with_web(Upstream::Inbox, BEHIND_A_PROXY, &cities());
     relay.cli(&["org", "set", "default", "--opens", "aggregate", "--links", "aggregate", "--raw-evidence", "true"]);
     let copies = sent(&relay, &["one@x.test", "two@x.test", "three@x.test"]);
     assert!(copies.iter().all(|copy| *copy == copies[0]), "one token for all of them");
@@ -163,7 +163,7 @@ fn aggregate_mode_keeps_nothing_per_recipient() {
 #[test]
 fn proxies_say_whom_they_speak_for_as_the_file_says() {
     let web = format!("{BEHIND_A_PROXY}\nproxy_protocol = true");
-    let relay = Running::start_with(Upstream::Inbox, &web, &cities());
+    let relay = Running::start_with_web(Upstream::Inbox, &web, &cities());
     let (pixel, click) = sent(&relay, &["one@x.test"]).remove(0);
     let version_1 = format!("PROXY TCP4 {TURIN} 198.51.100.1 4711 80\r\n");
     let version_2 =
@@ -177,7 +177,7 @@ fn proxies_say_whom_they_speak_for_as_the_file_says() {
     assert!(seen.iter().all(|event| event["city"] == "Turin"), "{seen:?}");
 
     let web = format!("{BEHIND_A_PROXY}\nforwarded_by = \"forwarded\"");
-    let relay = Running::start_with(Upstream::Inbox, &web, &cities());
+    let relay = Running::start_with_web(Upstream::Inbox, &web, &cities());
     let (pixel, _) = sent(&relay, &["one@x.test"]).remove(0);
     raw(relay.tracking, b"", &pixel, &format!("X-Forwarded-For: {NOWHERE}\r\nForwarded: for={TURIN};proto=https\r\n"));
     assert_eq!(events(&relay, 1)[0]["city"], "Turin");

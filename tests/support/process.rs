@@ -78,11 +78,17 @@ impl Installation {
 
     /// Starts the program and does not wait.
     pub(crate) fn spawn(&self) -> Process {
+        self.spawn_with(&[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn spawn_with(&self, environment: &[(&str, &str)]) -> Process {
         let log = self.folder.path().join("log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_waxseal"))
             .args(["serve", "--config"])
             .arg(self.folder.path().join("config.toml"))
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -151,6 +157,18 @@ impl Process {
             assert!(Instant::now() < deadline, "waxseal does not stop\n{}", tail(&self.log));
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Memory in use, KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        kill_process(self.pid(), Signal::HUP).unwrap();
     }
 
     /// Whether it still runs.

@@ -15,6 +15,10 @@ pub(crate) enum Upstream {
     Inbox,
     /// A server on loopback, plaintext, no login.
     Smtp(SocketAddr),
+    /// The same with each client's own login; nobody submits without one.
+    Passthrough(SocketAddr),
+    /// The same with what stands here instead of `auth = "none"`.
+    Login(SocketAddr, String),
 }
 
 /// Stops (in order, as SIGTERM does) when dropped.
@@ -39,8 +43,18 @@ impl Running {
     }
 
     /// The same with lines for `[web]`.
-    pub(crate) fn start_with(upstream: Upstream, web: &str, more: &str) -> Running {
+    pub(crate) fn start_with_web(upstream: Upstream, web: &str, more: &str) -> Running {
         Running::start_as(tempfile::tempdir().unwrap(), &config(&upstream, web, more))
+    }
+
+    /// The same with these texts of the configuration replaced.
+    pub(crate) fn start_with(upstream: Upstream, more: &str, changes: &[(&str, &str)]) -> Running {
+        let mut text = config(&upstream, "", more);
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            text = text.replacen(from, to, 1);
+        }
+        Running::start_as(tempfile::tempdir().unwrap(), &text)
     }
 
     /// Starts in a folder that an earlier run left.
@@ -102,6 +116,17 @@ impl Running {
         self.folder.path()
     }
 
+    /// The inbox's copy for one recipient, as its file stands.
+    pub(crate) fn inbox_copy(&self, who: &str) -> Vec<u8> {
+        for entry in std::fs::read_dir(self.folder.path().join("data/inbox")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "toml") && std::fs::read_to_string(&path).unwrap().contains(who) {
+                return std::fs::read(path.with_extension("eml")).unwrap();
+            }
+        }
+        panic!("no copy for {who}")
+    }
+
     /// The certificate clients must trust.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.folder.path().join("certs/relay.crt")
@@ -150,14 +175,21 @@ impl Drop for Running {
 
 const PUBLIC_URL: &str = "http://track.example";
 
+fn smtp(addr: &SocketAddr, auth: &str) -> String {
+    format!("mode = \"smtp\"\nhost = \"{}\"\nport = {}\ntls = \"none\"\n{auth}\n", addr.ip(), addr.port())
+}
+
 fn config(upstream: &Upstream, web: &str, more: &str) -> String {
+    let passthrough = matches!(upstream, Upstream::Passthrough(_));
     let upstream = match upstream {
         Upstream::Inbox => "mode = \"inbox\"\n".to_owned(),
-        Upstream::Smtp(addr) => format!(
-            "mode = \"smtp\"\nhost = \"{}\"\nport = {}\ntls = \"none\"\nauth = \"none\"\n",
-            addr.ip(),
-            addr.port()
-        ),
+        Upstream::Smtp(addr) => smtp(addr, "auth = \"none\""),
+        Upstream::Passthrough(addr) => smtp(addr, "auth = \"passthrough\""),
+        Upstream::Login(addr, auth) => smtp(addr, auth),
+    };
+    let networks = match passthrough {
+        true => "",
+        false => "networks = [\"127.0.0.0/8\"]\norg = \"default\"",
     };
     format!(
         r#"
@@ -167,14 +199,14 @@ data_dir = "data"
 [[listener]]
 addr = "127.0.0.1:0"
 tls = "starttls"
-networks = ["127.0.0.0/8"]
-org = "default"
+{networks}
 [[listener]]
 addr = "127.0.0.1:0"
 tls = "implicit"
 [tls]
 certificate = "certs/relay.crt"
 private_key = "certs/relay.key"
+reload_secs = 1
 [upstream]
 {upstream}
 [web]

@@ -199,3 +199,27 @@ async fn what_is_forgotten_is_not_told() {
     assert_eq!(world.outbox.depth().await.unwrap(), Depth::default());
     assert_eq!(world.outbox.news(FUTURE).await.unwrap().news, []);
 }
+
+/// Nor is a person told of who was erased; of the others it is.
+#[tokio::test]
+async fn who_is_erased_is_not_told_of() {
+    let world = world().await;
+    world.history.settle(MessageId(1), vec![(9, refused(50))]).await.unwrap();
+    let naming = |number, address: &str| {
+        let body = serde_json::json!({ "recipient": address }).to_string();
+        (NewDelivery { body: body.clone(), ..delivery(number) }, NewLine { line: body, ..line("ann", number) })
+    };
+    let (of_nine, of_other) = (naming(1, "r9@example.com"), naming(2, "other@example.com"));
+    let telling = Telling {
+        deliveries: vec![of_nine.0, of_other.0],
+        lines: vec![of_nine.1, of_other.1],
+        waiting_max: 9,
+        lines_max: 9,
+        ..Telling::default()
+    };
+    world.outbox.tell(telling).await.unwrap();
+    world.history.erase(vec![(MessageId(1), 9)]).await.unwrap();
+    let depth = world.outbox.depth().await.unwrap();
+    assert_eq!((depth.waiting, depth.lines), (1, 1));
+    assert_eq!(world.outbox.news(FUTURE).await.unwrap().news, [], "the refusal names them");
+}

@@ -19,7 +19,7 @@ const REST_BYTES_MAX: usize = 2048;
 
 /// The header is none.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub enum Broken {
     /// The connection ended or failed.
     #[error("the PROXY header did not arrive whole: {0}")]
     Io(#[from] io::Error),
@@ -32,7 +32,7 @@ pub(super) enum Broken {
 ///
 /// # Errors
 /// [`Broken`]: the connection is of no use.
-pub(super) async fn read<R: AsyncRead + Unpin>(stream: &mut R) -> Result<Option<IpAddr>, Broken> {
+pub async fn read<R: AsyncRead + Unpin>(stream: &mut R) -> Result<Option<IpAddr>, Broken> {
     let mut first = [0; FIRST_BYTES];
     stream.read_exact(&mut first).await?;
     if &first == SIGNATURE {
