@@ -8,7 +8,7 @@ use crate::admin::viewer::{Sight, Viewer};
 use crate::event::reading::{Reading, reading};
 use crate::settings::{Mode, OrgName};
 use crate::store::record::{
-    Counts, MessageFilter, MessageRecord, MessageSummary, RecipientRecord, TimelineEntry, Wanted,
+    Counts, LinkCount, MessageFilter, MessageRecord, MessageSummary, RecipientRecord, TimelineEntry, Wanted,
 };
 use crate::store::{Override, TimelineFilter};
 use crate::token::MessageId;
@@ -100,6 +100,8 @@ pub struct MessageView {
     pub counts: BTreeMap<u16, Counts>,
     /// What the events come to for each recipient with a copy of their own; by the recipient's index.
     pub readings: BTreeMap<u16, Reading>,
+    /// The clicks of its links, by link and copy.
+    pub link_counts: Vec<LinkCount>,
     /// What was done to its links after sending.
     pub overrides: BTreeMap<u16, Override>,
 }
@@ -155,6 +157,7 @@ impl Actions {
         let timeline_cut = timeline.len() >= EVENTS_PER_ANSWER_MAX as usize;
         let counted = self.history.copy_counts(id).await?;
         let counts = counted.into_iter().map(|count| (count.copy_index, count.counts)).collect();
+        let link_counts = self.history.link_counts(id).await?;
         let readings = readings(&record, &timeline);
         let snapshot = self.settings.snapshot();
         let overrides = record
@@ -162,7 +165,7 @@ impl Actions {
             .iter()
             .filter_map(|link| Some((link.index, snapshot.overrides.get(&(id, link.index))?.clone())))
             .collect();
-        Ok(MessageView { record, timeline, timeline_cut, counts, readings, overrides })
+        Ok(MessageView { record, timeline, timeline_cut, counts, readings, link_counts, overrides })
     }
 
     /// The record of a message the viewer may see whole.

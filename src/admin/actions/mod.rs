@@ -15,6 +15,7 @@ pub mod orgs;
 pub mod people;
 pub mod queue;
 pub mod readers;
+mod said_so;
 pub mod test_mail;
 pub mod users;
 pub mod webhooks;

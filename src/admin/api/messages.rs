@@ -6,10 +6,11 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde::Deserialize;
 
-use super::shapes::{self, Event, Events, Message, MessageLine, Messages};
-use super::{Api, EVENT_WAIT_MAX, Problem, Query, parsed};
+use super::shapes::{self, Event, Events, Message, MessageLine, Messages, Reader, Readers};
+use super::{Api, Body, EVENT_WAIT_MAX, Problem, Query, parsed};
 use crate::admin::Refusal;
 use crate::admin::actions::messages::{EVENTS_PER_ANSWER_MAX, EventQuery, MessageQuery};
+use crate::admin::actions::readers::ReaderQuery;
 use crate::admin::pages::place;
 use crate::admin::search::Search;
 
@@ -97,4 +98,41 @@ pub(super) fn org_asked(text: Option<String>) -> Result<Option<crate::settings::
 fn not_a_place(text: &str) -> Problem {
     let field = "before";
     Refusal::Invalid { field, detail: format!("{text:?} is not what `next` of a page said") }.into()
+}
+
+/// Whether an event was the sender's own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OwnPut {
+    own: bool,
+}
+
+pub(super) async fn say_own(
+    State(api): State<Api>,
+    Path((id, sequence)): Path<(String, i64)>,
+    Body(OwnPut { own }): Body<OwnPut>,
+) -> Result<Json<Message>, Problem> {
+    let id = parsed("message id", &id)?;
+    api.actions.say_own(&api.viewer, id, sequence, own).await?;
+    Ok(Json(api.actions.message(&api.viewer, id).await?.into()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReadersAsked {
+    org: Option<String>,
+    login: Option<String>,
+    address: Option<String>,
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+pub(super) async fn readers(
+    State(api): State<Api>,
+    Query(asked): Query<ReadersAsked>,
+) -> Result<Json<Readers>, Problem> {
+    let ReadersAsked { org, login, address, after, limit } = asked;
+    let query = ReaderQuery { org: org_asked(org)?, login, holding: address, after, limit: limit.unwrap_or(ROWS) };
+    let page = api.actions.readers(&api.viewer, query).await?;
+    Ok(Json(Readers { readers: page.rows.into_iter().map(Reader::from).collect(), next: page.next }))
 }

@@ -55,6 +55,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/figures", get(figures::page))
         .route("/messages/{id}", get(message::page))
         .route("/messages/{id}/links/{index}", post(message::change_link))
+        .route("/messages/{id}/events", post(message::say_own))
         .route("/orgs", get(orgs::list))
         .route("/orgs/{name}", get(orgs::page).post(orgs::save))
         .route("/orgs/{name}/privacy", get(privacy::page).post(privacy::save))
@@ -185,6 +186,7 @@ impl Notice {
             "added" => "The user was added.",
             "password" => "The password was changed; open sessions of that login have ended.",
             "removed" => "The user was removed.",
+            "own" => "Noted. It is counted anew, with everything that goes by it.",
             "link" => "The link was changed. It is in force at once.",
             "sent" => "The test mail was sent.",
             "retry" => "It is being tried. If it is delivered, it is gone from here within a moment.",

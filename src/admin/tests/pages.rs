@@ -267,3 +267,28 @@ async fn a_search_is_kept_in_its_links_and_comes_as_a_file() {
     assert_eq!(boss.get("/messages.csv?subject=offer").await.text.lines().count(), 1);
     assert!(!boss.get("/messages.csv").await.text.contains("Your offer"));
 }
+
+#[tokio::test]
+async fn who_says_it_was_themselves_is_counted_so() {
+    let world = world().await;
+    let ann = world.logged_in("ann");
+    let (message, path) = ("/messages/00000000000000a1", "/messages/00000000000000a1/events");
+    let opens = async || {
+        let row = ann.get("/?subject=offer").await.text;
+        row.split("data-label=\"Opens\"").nth(1).unwrap().split("</td>").next().unwrap().to_owned()
+    };
+    assert!(opens().await.contains("<strong>1</strong>"));
+    assert!(ann.get(message).await.text.contains("name=\"own\" value=\"1\""));
+    assert_eq!(ann.post(path, &[("own", "1")]).await.status, StatusCode::SEE_OTHER);
+    assert!(opens().await.contains("2 by machines or your own"));
+    let page = ann.get(message).await.text;
+    assert!(page.contains("one of your own: the sender said so (was: not judged)"), "{page}");
+    assert!(page.contains("name=\"not_own\" value=\"1\""), "{page}");
+    // Said twice changes nothing; taken back, it is what it was.
+    assert_eq!(ann.post(path, &[("own", "1")]).await.status, StatusCode::SEE_OTHER);
+    assert!(opens().await.contains("2 by machines or your own"));
+    assert_eq!(ann.post(path, &[("not_own", "1")]).await.status, StatusCode::SEE_OTHER);
+    assert!(opens().await.contains("<strong>1</strong>"));
+    // Who followed which link is said with it.
+    assert!(ann.get(message).await.text.contains("<li>bob@reader.example once</li>"));
+}

@@ -41,6 +41,10 @@ const TABLE: &[Row] = &[
     ("/messages/00000000000000ff", None, ["login", "200", "403", "404", "404", "404"]),
     ("/messages/0000000000000bad", None, ["login", "404", "404", "404", "404", "404"]),
     ("/messages/nonsense", None, ["login", "404", "404", "404", "404", "404"]),
+    // what was their own, its reader knows
+    ("/messages/00000000000000a1/events", Some(&[("own", "1")]), ["login", "done", "403", "done", "404", "404"]),
+    ("/messages/00000000000000a1/events", Some(&[("own", "4")]), ["login", "404", "403", "404", "404", "404"]),
+    ("/messages/00000000000000a1/events", Some(&[("not_own", "1")]), ["login", "422", "403", "422", "404", "404"]),
     // its links: whoever may read it
     ("/messages/00000000000000a1/links/0", Some(&[("do", "withdraw")]), ["login", "done", "403", "done", "404", "404"]),
     ("/messages/00000000000000e0/links/0", Some(&[("do", "withdraw")]), ["login", "done", "404", "404", "403", "done"]),
