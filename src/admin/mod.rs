@@ -12,6 +12,7 @@ mod login;
 mod mail_view;
 mod pages;
 pub mod ports;
+mod search;
 mod secret;
 mod session;
 pub mod socket;

@@ -6,7 +6,9 @@
 mod column;
 pub mod consents;
 mod copies;
+mod correspondents;
 mod counters;
+mod details;
 pub mod disk;
 mod events;
 mod expire;
@@ -40,8 +42,9 @@ use crate::settings::{Org, OrgName, User};
 use crate::token::{MessageId, PersonId};
 use people::{LedgerEntry, People};
 use record::{
-    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, Expired, Expiry, Held, MessageFilter,
-    MessageRecord, MessageSummary, Recording, TimelineEntry,
+    CopyCount, CopyFacts, CopyId, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter, Delivery,
+    Expired, Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink, Recording,
+    TimelineEntry,
 };
 
 /// The key file in the data folder: what must be backed up.
@@ -212,6 +215,21 @@ pub trait HistoryStore: Send + Sync {
     /// The counters of days. Days without an event are left out.
     fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>>;
 
+    /// The clicks of a message's links, by link and copy.
+    fn link_counts(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<LinkCount>, StoreError>>;
+
+    /// The destinations people followed most on these days.
+    fn ranked_links(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<RankedLink>, StoreError>>;
+
+    /// Where people read on these days, most first.
+    fn places(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<PlaceCount>, StoreError>>;
+
+    /// Whom mail was sent to, by address.
+    fn correspondents(&self, filter: CorrespondentFilter) -> BoxFuture<'_, Result<Vec<Correspondent>, StoreError>>;
+
+    /// The newest mails to the address a filter holds, with the events known to be its reader's; at most `limit` mails.
+    fn correspondence(&self, filter: CorrespondentFilter) -> BoxFuture<'_, Result<Vec<Held>, StoreError>>;
+
     /// The sum of each day that has events, the first first; the filter's limit is about senders, not about days.
     fn days(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<(i64, Counts)>, StoreError>> {
         let counted = self.day_counts(DayCountFilter { limit: u32::MAX, ..filter });
@@ -282,3 +300,5 @@ pub enum StoreError {
 mod contract_tests;
 #[cfg(test)]
 mod counter_properties;
+#[cfg(test)]
+mod pages_tests;

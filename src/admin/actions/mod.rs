@@ -14,6 +14,8 @@ mod org_events;
 pub mod orgs;
 pub mod people;
 pub mod queue;
+pub mod readers;
+mod said_so;
 pub mod test_mail;
 pub mod users;
 pub mod webhooks;
@@ -179,7 +181,7 @@ impl Refusal {
         Refusal::NotFound { what: format!("{kind} {name}") }
     }
 
-    fn invalid(field: &'static str, detail: impl Into<String>) -> Refusal {
+    pub(super) fn invalid(field: &'static str, detail: impl Into<String>) -> Refusal {
         Refusal::Invalid { field, detail: detail.into() }
     }
 }

@@ -254,7 +254,7 @@ fn check(address: &str) -> Result<(), Refusal> {
     }
 }
 
-fn person_of(privacy: &Privacy, org: &OrgName, address: &str) -> Result<PersonId, Refusal> {
+pub(super) fn person_of(privacy: &Privacy, org: &OrgName, address: &str) -> Result<PersonId, Refusal> {
     check(address)?;
     let keyring = privacy.keyring.load();
     Ok(PersonId::of(keyring.instance_key(), org.as_str(), address.trim().as_bytes()))

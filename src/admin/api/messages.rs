@@ -6,11 +6,13 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde::Deserialize;
 
-use super::shapes::{self, Event, Events, Message, MessageLine, Messages};
-use super::{Api, EVENT_WAIT_MAX, Problem, Query, parsed};
+use super::shapes::{self, Event, Events, Message, MessageLine, Messages, Reader, Readers};
+use super::{Api, Body, EVENT_WAIT_MAX, Problem, Query, parsed};
 use crate::admin::Refusal;
 use crate::admin::actions::messages::{EVENTS_PER_ANSWER_MAX, EventQuery, MessageQuery};
+use crate::admin::actions::readers::ReaderQuery;
 use crate::admin::pages::place;
+use crate::admin::search::Search;
 
 /// Rows when the caller names no number.
 const ROWS: u32 = 50;
@@ -21,22 +23,39 @@ pub(super) struct MessagesAsked {
     org: Option<String>,
     login: Option<String>,
     before: Option<String>,
+    after: Option<String>,
     limit: Option<u32>,
+    #[serde(default)]
+    recipient: String,
+    #[serde(default)]
+    subject: String,
+    #[serde(default)]
+    sender: String,
+    #[serde(default)]
+    from: String,
+    #[serde(default)]
+    until: String,
+    #[serde(default)]
+    delivery: String,
+    #[serde(default)]
+    readers: String,
 }
 
 pub(super) async fn list(
     State(api): State<Api>,
     Query(asked): Query<MessagesAsked>,
 ) -> Result<Json<Messages>, Problem> {
-    let before = match asked.before.as_deref() {
-        None => None,
-        Some(text) => Some(place::read(text).ok_or_else(|| not_a_place(text))?),
+    let place = |text: Option<&str>| match text {
+        None => Ok(None),
+        Some(text) => place::read(text).map(Some).ok_or_else(|| not_a_place(text)),
     };
-    let query =
-        MessageQuery { org: org_asked(asked.org)?, login: asked.login, before, limit: asked.limit.unwrap_or(ROWS) };
+    let (before, after) = (place(asked.before.as_deref())?, place(asked.after.as_deref())?);
+    let MessagesAsked { org, login, limit, recipient, subject, sender, from, until, delivery, readers, .. } = asked;
+    let wanted = Search { recipient, subject, sender, from, until, delivery, readers }.wanted()?;
+    let query = MessageQuery { org: org_asked(org)?, login, before, after, wanted, limit: limit.unwrap_or(ROWS) };
     let page = api.actions.messages(&api.viewer, query).await?;
     let messages = page.rows.into_iter().map(MessageLine::from).collect();
-    Ok(Json(Messages { messages, next: page.next.map(place::print) }))
+    Ok(Json(Messages { messages, next: page.next.map(place::print), previous: page.previous.map(place::print) }))
 }
 
 pub(super) async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Message>, Problem> {
@@ -79,4 +98,41 @@ pub(super) fn org_asked(text: Option<String>) -> Result<Option<crate::settings::
 fn not_a_place(text: &str) -> Problem {
     let field = "before";
     Refusal::Invalid { field, detail: format!("{text:?} is not what `next` of a page said") }.into()
+}
+
+/// Whether an event was the sender's own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OwnPut {
+    own: bool,
+}
+
+pub(super) async fn say_own(
+    State(api): State<Api>,
+    Path((id, sequence)): Path<(String, i64)>,
+    Body(OwnPut { own }): Body<OwnPut>,
+) -> Result<Json<Message>, Problem> {
+    let id = parsed("message id", &id)?;
+    api.actions.say_own(&api.viewer, id, sequence, own).await?;
+    Ok(Json(api.actions.message(&api.viewer, id).await?.into()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReadersAsked {
+    org: Option<String>,
+    login: Option<String>,
+    address: Option<String>,
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+pub(super) async fn readers(
+    State(api): State<Api>,
+    Query(asked): Query<ReadersAsked>,
+) -> Result<Json<Readers>, Problem> {
+    let ReadersAsked { org, login, address, after, limit } = asked;
+    let query = ReaderQuery { org: org_asked(org)?, login, holding: address, after, limit: limit.unwrap_or(ROWS) };
+    let page = api.actions.readers(&api.viewer, query).await?;
+    Ok(Json(Readers { readers: page.rows.into_iter().map(Reader::from).collect(), next: page.next }))
 }

@@ -46,6 +46,8 @@ pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
     Router::new()
         .route("/api/v1/messages", get(messages::list))
         .route("/api/v1/messages/{id}", get(messages::show))
+        .route("/api/v1/messages/{id}/events/{sequence}", put(messages::say_own))
+        .route("/api/v1/readers", get(messages::readers))
         .route("/api/v1/messages/{id}/links", get(links::list))
         .route("/api/v1/messages/{id}/links/{index}", put(links::change).delete(links::restore))
         .route("/api/v1/events", get(messages::events))

@@ -8,6 +8,7 @@ mod message;
 mod org;
 pub mod people;
 mod queue;
+mod reader;
 mod user;
 mod webhook;
 
@@ -22,6 +23,7 @@ pub use key::Key;
 pub use message::{Counts, Link, LinkPut, Message, MessageLine, Messages, Recipient};
 pub use org::{Org, OrgPatch, Switches};
 pub use queue::{Queue, QueuedMail, QueuedRecipient};
+pub use reader::{Reader, Readers};
 pub use user::{NoticesPut, PasswordPut, User, UserPost};
 pub use webhook::{Delivery, Replayed, Webhook, WebhookMade, WebhookPatch, WebhookPost};
 
