@@ -296,7 +296,7 @@ fn derive_cipher(secret: &Secret, site: SiteId) -> Aes256GcmSiv {
     Aes256GcmSiv::new(&derive(secret, &info).into())
 }
 
-fn derive(secret: &Secret, info: &[u8]) -> [u8; 32] {
+pub(super) fn derive(secret: &Secret, info: &[u8]) -> [u8; 32] {
     let mut derived = [0; 32];
     #[expect(clippy::expect_used, reason = "32 octets are within HKDF-SHA256's 8,160 (RFC 5869 §2.3)")]
     Hkdf::<Sha256>::new(None, &secret.0).expand(info, &mut derived).expect("32 octets");

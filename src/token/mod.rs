@@ -6,6 +6,7 @@ pub mod keyring;
 pub mod open;
 pub mod origin;
 pub mod seal;
+mod vault;
 
 use std::fmt;
 
