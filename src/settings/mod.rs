@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** a setting may only be narrowed on its way down (DESIGN, promise 10): ceiling → org → user → header → recipient.
 
+pub mod access;
+
 use std::fmt;
 use std::str::FromStr;
 

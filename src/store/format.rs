@@ -3,6 +3,9 @@
 //! **Invariant:** a value written by any released version can be read for ever. A changed shape is a new version byte
 //! and a new struct; the old struct stays, with a conversion, until no store can hold it.
 
+pub(super) mod access;
+pub(super) mod audit;
+
 use serde::{Deserialize, Serialize};
 
 use super::Override;
@@ -45,6 +48,16 @@ pub(super) fn encode_override(change: &Override) -> Result<Vec<u8>, Unreadable> 
 /// Reads [`encode_override`].
 pub(super) fn decode_override(value: &[u8]) -> Result<Override, Unreadable> {
     Ok(decode::<OverrideV1>(value)?.destination.map_or(Override::Withdrawn, Override::Destination))
+}
+
+/// A time, Unix milliseconds, encoded.
+pub(super) fn encode_use(at_ms: i64) -> Result<Vec<u8>, Unreadable> {
+    encode(&at_ms)
+}
+
+/// Reads [`encode_use`].
+pub(super) fn decode_use(value: &[u8]) -> Result<i64, Unreadable> {
+    decode(value)
 }
 
 fn encode(value: &impl Serialize) -> Result<Vec<u8>, Unreadable> {

@@ -3,6 +3,7 @@
 //! Settings are small and read whole into a [`Snapshot`] that is swapped on change, so the mail path and the tracking
 //! site never wait for a disk to know their policy. History has one writer thread that commits in groups.
 
+pub mod audit;
 mod column;
 mod copies;
 mod counters;
@@ -30,8 +31,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::event::Event;
+use crate::settings::access::{Access, Credential, DigestId, Invitation, SecondFactor};
 use crate::settings::{Org, OrgName, User};
 use crate::token::MessageId;
+use audit::{AuditQuery, Author, Line, Note, Via};
 use record::{
     CopyCount, CopyFacts, CopyId, DayCount, DayCountFilter, Delivery, Expired, Expiry, MessageFilter, MessageRecord,
     MessageSummary, Recording, TimelineEntry,
@@ -56,6 +59,16 @@ pub struct Snapshot {
     pub users: BTreeMap<String, User>,
     /// By message and link index.
     pub overrides: HashMap<(MessageId, u16), Override>,
+    /// By organisation: those that ask for something else than the default.
+    pub access: BTreeMap<OrgName, Access>,
+    /// By login.
+    pub second_factors: BTreeMap<String, SecondFactor>,
+    /// App passwords and API keys.
+    pub credentials: BTreeMap<DigestId, Credential>,
+    /// When a credential was last used, Unix milliseconds, to the hour.
+    pub used: BTreeMap<DigestId, i64>,
+    /// Links that let somebody in once.
+    pub invitations: BTreeMap<DigestId, Invitation>,
 }
 
 /// What a sender did to a link after sending.
@@ -82,6 +95,24 @@ pub enum Change {
     PutOverride(MessageId, u16, Override),
     /// Back to the sealed destination.
     RemoveOverride(MessageId, u16),
+    /// What an organisation decides about its people.
+    PutAccess(OrgName, Access),
+    /// Creates or replaces, by login.
+    PutSecondFactor(String, SecondFactor),
+    /// The password is enough again.
+    RemoveSecondFactor(String),
+    /// Creates or replaces.
+    PutCredential(Credential),
+    /// Revokes; when it was last used goes with it.
+    RemoveCredential(DigestId),
+    /// A credential was used, Unix milliseconds. No setting: the audit log does not tell it.
+    PutUse(DigestId, i64),
+    /// Creates or replaces.
+    PutInvitation(Invitation),
+    /// It was taken, or withdrawn.
+    RemoveInvitation(DigestId),
+    /// Changes nothing; a line of the audit log.
+    Note(Note),
 }
 
 /// The settings: read from memory, changed durably.
@@ -89,11 +120,25 @@ pub trait SettingsStore: Send + Sync {
     /// What is in force now. No I/O, no lock held.
     fn snapshot(&self) -> Arc<Snapshot>;
 
-    /// Makes all changes durable, all or none, then swaps the snapshot, then answers.
+    /// Makes all changes durable, all or none, with their lines in the audit log, then swaps the snapshot, then answers.
     ///
     /// # Errors
     /// [`StoreError`]: nothing was acknowledged; the snapshot is as before.
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn change_by(&self, author: Author, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// [`SettingsStore::change_by`] the server itself.
+    ///
+    /// # Errors
+    /// The same.
+    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.change_by(Author::of(Via::Server), changes)
+    }
+
+    /// Lines of the audit log, newest first. Read from the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn audit(&self, query: AuditQuery) -> BoxFuture<'_, Result<Vec<Line>, StoreError>>;
 }
 
 /// What came of inserting a message record.

@@ -8,6 +8,12 @@
 //! | `org/` name | version byte, JSON (`format.rs`) |
 //! | `user/` login | version byte, JSON |
 //! | `override/` message id, 16 hex digits `/` link index, 4 hex digits | version byte, JSON |
+//! | `access/` org | version byte, JSON (`format/access.rs`) |
+//! | `factor/` login | version byte, JSON: the second factor |
+//! | `credential/` name, 32 hex digits | version byte, JSON: an app password or API key |
+//! | `used/` name, 32 hex digits | version byte, JSON: when a credential was last used |
+//! | `invitation/` name, 32 hex digits | version byte, JSON |
+//! | `audit/` number, 16 hex digits | version byte, JSON (`format/audit.rs`): a line of the audit log, not in the snapshot |
 //!
 //! **Invariant:** a change is acknowledged only when it is on the medium. sled's own flush is no fsync, so after every
 //! flush the `db` file is fdatasynced; one thread owns all commits. After the first I/O error nothing is acknowledged
@@ -23,8 +29,10 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
+use super::audit::{self, AuditQuery, Author, LINES_MAX, Line};
 use super::disk::{Disk, RealDisk};
 use super::{BoxFuture, Change, Override, SettingsStore, Snapshot, StoreError, format};
+use crate::settings::access::DigestId;
 use crate::token::MessageId;
 
 /// Below this much free space sled is not opened: on a full disk that destroyed the database in 5 of 6 tries.
@@ -66,6 +74,8 @@ pub struct SledSettings {
     snapshot: Arc<ArcSwap<Snapshot>>,
     queue: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
+    /// For what is not in the snapshot; the writer has its own handle.
+    db: sled::Db,
 }
 
 impl SledSettings {
@@ -86,12 +96,14 @@ impl SledSettings {
         let db = open_db(&mut disk, folder, options)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(read_all(&db)?));
         let (queue, requests) = mpsc::channel(options.queue_max);
-        let writer = Writer { db, disk: Box::new(disk), snapshot: Arc::clone(&snapshot), broken: None };
+        let reader = db.clone();
+        let next_line = next_line(&db)?;
+        let writer = Writer { db, disk: Box::new(disk), snapshot: Arc::clone(&snapshot), next_line, broken: None };
         let writer = std::thread::Builder::new()
             .name("settings-writer".to_owned())
             .spawn(move || writer.run(requests))
             .map_err(disk_error)?;
-        Ok(SledSettings { snapshot, queue: Some(queue), writer: Some(writer) })
+        Ok(SledSettings { snapshot, queue: Some(queue), writer: Some(writer), db: reader })
     }
 }
 
@@ -100,17 +112,66 @@ impl SettingsStore for SledSettings {
         self.snapshot.load_full()
     }
 
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn change_by(&self, author: Author, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let (answer, done) = oneshot::channel();
             let queue = self.queue.as_ref().ok_or(StoreError::Closed { store: STORE })?;
-            queue.try_send(Request { changes, answer }).map_err(|e| match e {
+            queue.try_send(Request { author, changes, answer }).map_err(|e| match e {
                 mpsc::error::TrySendError::Full(_) => StoreError::Busy { store: STORE },
                 mpsc::error::TrySendError::Closed(_) => StoreError::Closed { store: STORE },
             })?;
             done.await.unwrap_or(Err(StoreError::Closed { store: STORE }))
         })
     }
+
+    fn audit(&self, query: AuditQuery) -> BoxFuture<'_, Result<Vec<Line>, StoreError>> {
+        let db = self.db.clone();
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || read_lines(&db, &query));
+            read.await.unwrap_or(Err(StoreError::Closed { store: STORE }))
+        })
+    }
+}
+
+/// Newest first.
+fn read_lines(db: &sled::Db, query: &AuditQuery) -> Result<Vec<Line>, StoreError> {
+    let end = query.before.map_or_else(|| "audit0".to_owned(), line_key);
+    let mut found = Vec::new();
+    for entry in db.range("audit/".to_owned()..end).rev() {
+        let (key, value) = entry.map_err(sled_error)?;
+        let line = line_number(&key).ok_or("the key names no line".to_owned());
+        let line = line.and_then(|number| format::audit::decode_line(number, &value));
+        let line = line.map_err(|detail| unreadable(&key, detail))?;
+        if query.fits(&line) {
+            found.push(line);
+        }
+        if found.len() >= query.limit() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn line_key(number: u64) -> String {
+    format!("audit/{number:016x}")
+}
+
+fn line_number(key: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(key).ok()?.strip_prefix("audit/")?, 16).ok()
+}
+
+fn next_line(db: &sled::Db) -> Result<u64, StoreError> {
+    match db.scan_prefix("audit/").next_back().transpose().map_err(sled_error)? {
+        None => Ok(1),
+        Some((key, _)) => {
+            let last = line_number(&key).ok_or_else(|| unreadable(&key, "the key names no line".to_owned()))?;
+            Ok(last.saturating_add(1))
+        }
+    }
+}
+
+fn unreadable(key: &[u8], detail: String) -> StoreError {
+    StoreError::Corrupt { store: STORE, at: String::from_utf8_lossy(key).into_owned(), detail }
 }
 
 impl Drop for SledSettings {
@@ -127,6 +188,7 @@ impl Drop for SledSettings {
 /// Changes that wait, with whom to tell.
 #[derive(Debug)]
 struct Request {
+    author: Author,
     changes: Vec<Change>,
     answer: oneshot::Sender<Result<(), StoreError>>,
 }
@@ -136,6 +198,8 @@ struct Writer {
     db: sled::Db,
     disk: Box<dyn Disk>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The number of the next line of the audit log.
+    next_line: u64,
     /// The first I/O error: no change is acknowledged after it.
     broken: Option<StoreError>,
 }
@@ -143,27 +207,28 @@ struct Writer {
 impl Writer {
     fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         while let Some(request) = requests.blocking_recv() {
-            let outcome = self.commit(&request.changes);
+            let outcome = self.commit(&request.author, &request.changes);
             if request.answer.send(outcome).is_err() {
                 tracing::debug!("a settings change was decided after its caller had left");
             }
         }
     }
 
-    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+    fn commit(&mut self, author: &Author, changes: &[Change]) -> Result<(), StoreError> {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
-        let batch = batch_of(changes)?;
+        let mut batch = batch_of(changes)?;
+        let mut next = Snapshot::clone(&self.snapshot.load());
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let lines = audit::apply(&mut next, changes, author, now_ms, self.next_line);
+        add_lines(&mut batch, &lines)?;
         if let Err(error) = self.make_durable(batch) {
             tracing::error!(%error, "the settings store fails: no change is possible until the disk is mended and waxseal restarted");
             self.broken = Some(error.clone());
             return Err(error);
         }
-        let mut next = Snapshot::clone(&self.snapshot.load());
-        for change in changes {
-            apply(&mut next, change);
-        }
+        self.next_line = lines.last().map_or(self.next_line, |line| line.sequence.saturating_add(1));
         self.snapshot.store(Arc::new(next));
         Ok(())
     }
@@ -231,14 +296,11 @@ fn read_all(db: &sled::Db) -> Result<Snapshot, StoreError> {
     let mut snapshot = Snapshot::default();
     for entry in db.iter() {
         let (key, value) = entry.map_err(sled_error)?;
-        if &*key == FORMAT_KEY {
+        // The audit log is read when it is asked for.
+        if &*key == FORMAT_KEY || key.starts_with(b"audit/") {
             continue;
         }
-        let change = read_entry(&key, &value).map_err(|detail| StoreError::Corrupt {
-            store: STORE,
-            at: String::from_utf8_lossy(&key).into_owned(),
-            detail,
-        })?;
+        let change = read_entry(&key, &value).map_err(|detail| unreadable(&key, detail))?;
         apply(&mut snapshot, &change);
     }
     Ok(snapshot)
@@ -254,9 +316,29 @@ fn read_entry(key: &[u8], value: &[u8]) -> Result<Change, String> {
             let (message, link) = override_of(rest).ok_or("the key names no link")?;
             Change::PutOverride(message, link, format::decode_override(value)?)
         }
-        _ => return Err("this program knows no such key".to_owned()),
+        Some((kind, name)) => read_access(kind, name, value)?,
+        None => return Err("this program knows no such key".to_owned()),
     };
     if key_of(&change) == key { Ok(change) } else { Err("the key and its value disagree".to_owned()) }
+}
+
+fn read_access(kind: &str, name: &str, value: &[u8]) -> Result<Change, String> {
+    use format::access;
+    Ok(match kind {
+        "access" => {
+            let org = name.parse().map_err(|_| "the key names no organisation")?;
+            Change::PutAccess(org, access::decode_access(value)?)
+        }
+        "factor" => Change::PutSecondFactor(name.to_owned(), access::decode_factor(value)?),
+        "credential" => Change::PutCredential(access::decode_credential(value)?),
+        "used" => Change::PutUse(digest_id(name)?, format::decode_use(value)?),
+        "invitation" => Change::PutInvitation(access::decode_invitation(value)?),
+        _ => return Err("this program knows no such key".to_owned()),
+    })
+}
+
+fn digest_id(name: &str) -> Result<DigestId, String> {
+    name.parse().map_err(|_| "the key names no credential".to_owned())
 }
 
 fn override_of(rest: &str) -> Option<(MessageId, u16)> {
@@ -273,7 +355,37 @@ fn key_of(change: &Change) -> String {
         Change::PutOverride(message, link, _) | Change::RemoveOverride(message, link) => {
             format!("override/{message}/{link:04x}")
         }
+        Change::PutAccess(org, _) => format!("access/{org}"),
+        Change::PutSecondFactor(login, _) | Change::RemoveSecondFactor(login) => format!("factor/{login}"),
+        Change::PutCredential(credential) => format!("credential/{}", credential.id()),
+        Change::RemoveCredential(id) => format!("credential/{id}"),
+        Change::PutUse(id, _) => used_key(*id),
+        Change::PutInvitation(invitation) => format!("invitation/{}", invitation.id()),
+        Change::RemoveInvitation(id) => format!("invitation/{id}"),
+        // Its line in the audit log is all there is of it.
+        Change::Note(_) => String::new(),
     }
+}
+
+fn used_key(id: DigestId) -> String {
+    format!("used/{id}")
+}
+
+/// The lines, and one line less at the other end for each, once there are as many as are kept.
+fn add_lines(batch: &mut sled::Batch, lines: &[Line]) -> Result<(), StoreError> {
+    let refused = |detail| StoreError::Refused { store: STORE, detail };
+    for line in lines {
+        let mut value = format::audit::encode_line(line).map_err(refused)?;
+        if value.len() > VALUE_BYTES_MAX {
+            // So much in one change is no work of a person's; that it happened is told all the same.
+            value = format::audit::encode_line(&Line { fields: Vec::new(), ..line.clone() }).map_err(refused)?;
+        }
+        batch.insert(line_key(line.sequence).as_bytes(), value);
+        if let Some(oldest) = line.sequence.checked_sub(LINES_MAX) {
+            batch.remove(line_key(oldest).as_bytes());
+        }
+    }
+    Ok(())
 }
 
 fn batch_of(changes: &[Change]) -> Result<sled::Batch, StoreError> {
@@ -284,7 +396,18 @@ fn batch_of(changes: &[Change]) -> Result<sled::Batch, StoreError> {
             Change::PutOrg(org) => Some(format::encode_org(org)),
             Change::PutUser(user) => Some(format::encode_user(user)),
             Change::PutOverride(_, _, value) => Some(format::encode_override(value)),
+            Change::PutAccess(_, access) => Some(format::access::encode_access(*access)),
+            Change::PutSecondFactor(_, factor) => Some(format::access::encode_factor(factor)),
+            Change::PutCredential(credential) => Some(format::access::encode_credential(credential)),
+            Change::PutUse(_, at_ms) => Some(format::encode_use(*at_ms)),
+            Change::PutInvitation(invitation) => Some(format::access::encode_invitation(invitation)),
             Change::RemoveOrg(_) | Change::RemoveUser(_) | Change::RemoveOverride(..) => None,
+            Change::RemoveSecondFactor(_) | Change::RemoveInvitation(_) => None,
+            Change::RemoveCredential(id) => {
+                batch.remove(used_key(*id).as_bytes());
+                None
+            }
+            Change::Note(_) => continue,
         };
         match value.transpose().map_err(|detail| StoreError::Refused { store: STORE, detail })? {
             Some(value) if key.len() + value.len() > VALUE_BYTES_MAX => {
@@ -319,6 +442,41 @@ pub(super) fn apply(snapshot: &mut Snapshot, change: &Change) {
         Change::RemoveOverride(message, link) => {
             snapshot.overrides.remove(&(*message, *link));
         }
+        _ => apply_access(snapshot, change),
+    }
+}
+
+fn apply_access(snapshot: &mut Snapshot, change: &Change) {
+    match change {
+        Change::PutAccess(org, access) => {
+            snapshot.access.insert(org.clone(), *access);
+        }
+        Change::PutSecondFactor(login, factor) => {
+            snapshot.second_factors.insert(login.clone(), factor.clone());
+        }
+        Change::RemoveSecondFactor(login) => {
+            snapshot.second_factors.remove(login);
+        }
+        Change::PutCredential(credential) => {
+            snapshot.credentials.insert(credential.id(), credential.clone());
+        }
+        Change::RemoveCredential(id) => {
+            snapshot.credentials.remove(id);
+            snapshot.used.remove(id);
+        }
+        Change::PutUse(id, at_ms) => {
+            snapshot.used.insert(*id, *at_ms);
+        }
+        Change::PutInvitation(invitation) => {
+            snapshot.invitations.insert(invitation.id(), invitation.clone());
+        }
+        Change::RemoveInvitation(id) => {
+            snapshot.invitations.remove(id);
+        }
+        Change::Note(_) => {}
+        // Applied by the caller.
+        Change::PutOrg(_) | Change::RemoveOrg(_) | Change::PutUser(_) | Change::RemoveUser(_) => {}
+        Change::PutOverride(..) | Change::RemoveOverride(..) => {}
     }
 }
 
@@ -346,8 +504,12 @@ mod tests {
     use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use super::super::audit::{Field, Note, Via};
+    use super::super::format::access::tests::{credentials, factor, invitations};
     use super::super::format::tests::{org, user};
     use super::*;
+    use crate::settings::Org;
+    use crate::settings::access::Access;
 
     /// A disk with so much space, whose sync fails from the n-th change on.
     struct FailingDisk {
@@ -386,6 +548,90 @@ mod tests {
             Change::PutOverride(MessageId(1), 0, Override::Destination("https://example.com/".to_owned())),
             Change::PutOverride(MessageId(1), 1, Override::Withdrawn),
         ]
+    }
+
+    fn every_way_in() -> Vec<Change> {
+        let access = Access { admins_see_messages: true, second_factor_required: true };
+        let mut changes = vec![
+            Change::PutAccess("acme".parse().unwrap(), access),
+            Change::PutSecondFactor("ann".to_owned(), factor()),
+            Change::PutUse(credentials()[0].id(), 11),
+        ];
+        changes.extend(credentials().map(Change::PutCredential));
+        changes.extend(invitations().map(Change::PutInvitation));
+        changes
+    }
+
+    #[tokio::test]
+    async fn every_way_in_is_there_after_opening_again_and_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        store.change(every_way_in()).await.unwrap();
+        let parts = |of: &Snapshot| {
+            let Snapshot { access, second_factors, credentials, used, invitations, .. } = of.clone();
+            (access, second_factors, credentials, used, invitations)
+        };
+        let before = parts(&store.snapshot());
+        assert_eq!((before.1.len(), before.2.len(), before.3.len(), before.4.len()), (1, 2, 1, 2));
+        drop(store);
+        let store = open(folder.path()).unwrap();
+        assert_eq!(parts(&store.snapshot()), before);
+        let mut removals = vec![Change::RemoveSecondFactor("ann".to_owned())];
+        removals.extend(credentials().map(|credential| Change::RemoveCredential(credential.id())));
+        removals.extend(invitations().map(|invitation| Change::RemoveInvitation(invitation.id())));
+        store.change(removals).await.unwrap();
+        drop(store);
+        let after = parts(&open(folder.path()).unwrap().snapshot());
+        assert_eq!((after.1.len(), after.2.len(), after.3.len(), after.4.len()), (0, 0, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn the_audit_log_goes_on_where_it_was_and_is_read_in_pages() {
+        let folder = tempfile::tempdir().unwrap();
+        let author = Author { login: Some("root".to_owned()), ..Author::of(Via::Dashboard) };
+        for round in ["one", "two"] {
+            let store = open(folder.path()).unwrap();
+            for name in ["acme", "beta"] {
+                let org = Org { excluded_hosts: vec![format!("{round}.example")], ..org(name) };
+                store.change_by(author.clone(), vec![Change::PutOrg(org)]).await.unwrap();
+            }
+        }
+        let store = open(folder.path()).unwrap();
+        let ask = |org: Option<&str>, before, limit| {
+            store.audit(AuditQuery { org: org.map(|name| name.parse().unwrap()), before, limit })
+        };
+        let numbers = |lines: Vec<Line>| lines.iter().map(|line| line.sequence).collect::<Vec<_>>();
+        let first = ask(None, None, 3).await.unwrap();
+        assert_eq!((first[0].author.clone(), first[0].subject.as_str()), (author, "organisation beta"));
+        let field = Field {
+            name: "excluded_hosts".into(),
+            before: Some("one.example".into()),
+            after: Some("two.example".into()),
+        };
+        assert_eq!(first[0].fields, [field]);
+        assert_eq!(numbers(first), [4, 3, 2]);
+        assert_eq!(numbers(ask(None, Some(2), 3).await.unwrap()), [1]);
+        assert_eq!(numbers(ask(Some("acme"), None, 9).await.unwrap()), [3, 1]);
+        assert_eq!(numbers(ask(Some("acme"), Some(3), 9).await.unwrap()), [1]);
+    }
+
+    /// The log is bounded: the oldest line makes room.
+    #[test]
+    fn the_oldest_line_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = open_sled(folder.path(), LOCK_WAIT).unwrap();
+        let line = |sequence| {
+            let note = Change::Note(Note { org: None, subject: "s".into(), words: "w".into() });
+            audit::apply(&mut Snapshot::default(), &[note], &Author::of(Via::Socket), 0, sequence)
+        };
+        for sequence in [1, 2, LINES_MAX, LINES_MAX + 1] {
+            let mut batch = sled::Batch::default();
+            add_lines(&mut batch, &line(sequence)).unwrap();
+            db.apply_batch(batch).unwrap();
+        }
+        assert_eq!(next_line(&db).unwrap(), LINES_MAX + 2);
+        let kept = read_lines(&db, &AuditQuery { limit: 9, ..AuditQuery::default() }).unwrap();
+        assert_eq!(kept.iter().map(|line| line.sequence).collect::<Vec<_>>(), [LINES_MAX + 1, LINES_MAX, 2]);
     }
 
     #[tokio::test]

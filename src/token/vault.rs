@@ -28,7 +28,8 @@ impl Keyring {
         let head = sealed.len();
         sealed.extend_from_slice(secret);
         let (_, text) = sealed.split_at_mut(head);
-        let tag = cipher(key).encrypt_inout_detached(&Nonce::from(nonce), &associated(id, purpose), text.into()).ok()?;
+        let tag =
+            cipher(key).encrypt_inout_detached(&Nonce::from(nonce), &associated(id, purpose), text.into()).ok()?;
         sealed.extend_from_slice(&tag);
         Some(sealed)
     }
