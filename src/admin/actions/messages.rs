@@ -216,7 +216,7 @@ fn scope(
     if let Some(other) = org.filter(|org| *org != own_org) {
         return Err(Refusal::not_found("organisation", other.as_str()));
     }
-    if viewer.rules(&own_org) && narrow == Narrow::ToCounts {
+    if viewer.rules(&own_org) && (narrow == Narrow::ToCounts || viewer.sees_mail_of(&own_org)) {
         return Ok((Some(own_org), login));
     }
     if let Some(other) = login.filter(|login| *login != person.login) {

@@ -17,7 +17,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::ports::{InboxReader, Keys, MetricsText, PortError, QueueKeeper, TestMail};
-use crate::settings::Tracking;
+use super::viewer::Viewer;
+use crate::settings::{OrgName, Tracking};
+use crate::store::audit::{Author, Note};
 use crate::store::logins::{Busy, Logins};
 use crate::store::{Change, HistoryStore, SettingsStore, StoreError};
 
@@ -81,10 +83,32 @@ impl Actions {
         Actions { settings, history, logins, ceiling, inbox, test_mail, keys, queue, metrics, changing }
     }
 
-    /// Makes one change durable. The caller holds `changing` since it read what it decided on.
-    async fn write(&self, _held: &tokio::sync::MutexGuard<'_, ()>, change: Change) -> Result<(), Refusal> {
-        self.settings.change(vec![change]).await.map_err(Refusal::Store)
+    /// Begins to change something: reading, deciding and writing happen under what this gives.
+    async fn changing(&self, viewer: &Viewer) -> Changing<'_> {
+        Changing { _held: self.changing.lock().await, author: viewer.author() }
     }
+
+    /// Makes one change durable, with its line in the audit log.
+    async fn write(&self, held: &Changing<'_>, change: Change) -> Result<(), Refusal> {
+        self.write_all(held, vec![change]).await
+    }
+
+    /// Makes several changes durable, all or none.
+    async fn write_all(&self, held: &Changing<'_>, changes: Vec<Change>) -> Result<(), Refusal> {
+        self.settings.change_by(held.author.clone(), changes).await.map_err(Refusal::Store)
+    }
+
+    /// Puts something that was done and is no setting into the audit log.
+    async fn note(&self, viewer: &Viewer, org: Option<OrgName>, subject: String, words: &str) -> Result<(), Refusal> {
+        let note = Change::Note(Note { org, subject, words: words.to_owned() });
+        self.settings.change_by(viewer.author(), vec![note]).await.map_err(Refusal::Store)
+    }
+}
+
+/// Held from reading what a change is decided on until it is written; knows for whom.
+struct Changing<'a> {
+    _held: tokio::sync::MutexGuard<'a, ()>,
+    author: Author,
 }
 
 /// Why an action was not done, in words for whoever asked for it.

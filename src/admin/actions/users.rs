@@ -2,6 +2,7 @@
 
 use super::{Actions, Refusal};
 use crate::admin::viewer::Viewer;
+use crate::settings::access::Gift;
 use crate::settings::{Choice, OrgName, Role, User};
 use crate::store::logins::PASSWORD_BYTES_MAX;
 use crate::store::{Change, Snapshot};
@@ -74,7 +75,7 @@ impl Actions {
         password_fit(&new.password, &new.login)?;
         login_fit(&new.login)?;
         let password_hash = self.logins.hash(&new.password).await?;
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         let snapshot = self.settings.snapshot();
         if snapshot.users.contains_key(&new.login) {
             return Err(Refusal::Conflict(format!("the login {} is taken", new.login)));
@@ -117,7 +118,7 @@ impl Actions {
     /// [`Refusal::NotFound`] when the user is not the viewer's to manage; [`Refusal::Invalid`] for a weak password.
     pub async fn reset_password(&self, viewer: &Viewer, login: &str, password: &str) -> Result<(), Refusal> {
         self.managed_user(viewer, login)?;
-        self.put_password(login, password).await
+        self.put_password(viewer, login, password).await
     }
 
     /// Sets the viewer's own password, the present one being right.
@@ -129,13 +130,13 @@ impl Actions {
         if self.logins.check(login, present.as_bytes()).await?.is_none() {
             return Err(Refusal::invalid("present password", "that is not the present password"));
         }
-        self.put_password(login, new).await
+        self.put_password(viewer, login, new).await
     }
 
-    async fn put_password(&self, login: &str, password: &str) -> Result<(), Refusal> {
+    async fn put_password(&self, viewer: &Viewer, login: &str, password: &str) -> Result<(), Refusal> {
         password_fit(password, login)?;
         let password_hash = self.logins.hash(password).await?;
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         let present = self.settings.snapshot().users.get(login).cloned();
         let user = present.ok_or_else(|| Refusal::not_found("user", login))?;
         self.write(&held, Change::PutUser(User { password_hash, ..user })).await
@@ -151,13 +152,13 @@ impl Actions {
         if viewer.login() == Some(login) {
             return Err(Refusal::Conflict("nobody removes themselves; ask another admin".to_owned()));
         }
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         let snapshot = self.settings.snapshot();
         let admins = || snapshot.users.values().filter(|user| user.role == Role::ServerAdmin);
         if admins().count() == 1 && admins().any(|user| user.login == login) {
             return Err(Refusal::Conflict(format!("{login} is the last server admin; add another first")));
         }
-        self.write(&held, Change::RemoveUser(login.to_owned())).await
+        self.write_all(&held, removal(&snapshot, login)).await
     }
 
     fn managed_user(&self, viewer: &Viewer, login: &str) -> Result<(), Refusal> {
@@ -166,6 +167,21 @@ impl Actions {
             _ => Err(Refusal::not_found("user", login)),
         }
     }
+}
+
+/// A user with every way in: who gets the login after them must not find theirs.
+fn removal(snapshot: &Snapshot, login: &str) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if snapshot.second_factors.contains_key(login) {
+        changes.push(Change::RemoveSecondFactor(login.to_owned()));
+    }
+    let of_login = snapshot.credentials.values().filter(|credential| credential.login == login);
+    changes.extend(of_login.map(|credential| Change::RemoveCredential(credential.id())));
+    let to_login = |gives: &Gift| matches!(gives, Gift::Password { login: to } if to == login);
+    let invitations = snapshot.invitations.values().filter(|invitation| to_login(&invitation.gives));
+    changes.extend(invitations.map(|invitation| Change::RemoveInvitation(invitation.id())));
+    changes.push(Change::RemoveUser(login.to_owned()));
+    changes
 }
 
 /// Server admins are managed by server admins alone, also those that belong to an organisation.
