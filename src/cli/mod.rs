@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{events, inbox, keys, link, message, org, queue, user};
+use commands::{audit, events, inbox, keys, link, message, org, queue, user};
 
 /// An SMTP relay you host yourself that tells you what happened to the mail you sent.
 #[derive(Debug, Parser)]
@@ -79,6 +79,8 @@ enum Command {
     /// The keys all links are sealed with
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Who changed what, when and from where
+    Audit(audit::Command),
 }
 
 /// Options of `waxseal rewrite`.
@@ -148,6 +150,7 @@ fn dispatch(Line { place, command }: Line) -> anyhow::Result<ExitCode> {
         Some(Command::Org(command)) => commands::ask(&place, async |client| org::run(client, command).await),
         Some(Command::Inbox(command)) => commands::ask(&place, async |client| inbox::run(client, command).await),
         Some(Command::Link(command)) => commands::ask(&place, async |client| link::run(client, command).await),
+        Some(Command::Audit(command)) => commands::ask(&place, async |client| audit::run(client, command).await),
         Some(Command::Keys(command)) => commands::ask(&place, async |client| keys::run(client, command).await),
     }
 }
@@ -219,6 +222,10 @@ mod tests {
             ("inbox list", true),
             ("inbox show 20261123T200007Z-a1", true),
             ("keys rotate", true),
+            ("audit --org acme --before 7 --limit 5 --json", true),
+            ("audit --limit 0", false),
+            ("org access acme --admins-see-messages on --second-factor required", true),
+            ("org access acme --second-factor sometimes", false),
             ("fly", false),
         ];
         for (text, expected) in rows {

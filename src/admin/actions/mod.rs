@@ -3,6 +3,8 @@
 //! **Invariant:** every function takes a [`Viewer`](super::viewer::Viewer) and enforces the roles itself; a caller that
 //! forgets to ask cannot leak. A setting above the ceiling is refused, a value of `config.toml` is read-only.
 
+pub mod access;
+pub mod audit;
 pub mod inbox;
 pub mod keys;
 pub mod links;

@@ -3,6 +3,7 @@
 //!
 //! Answers are JSON; errors are problem details (RFC 9457) whose `detail` says what to do.
 
+mod audit;
 mod inbox;
 mod keys;
 mod links;
@@ -51,6 +52,8 @@ pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
         .route("/api/v1/users/{login}/password", put(users::password))
         .route("/api/v1/orgs", get(orgs::list))
         .route("/api/v1/orgs/{name}", get(orgs::show).patch(orgs::set))
+        .route("/api/v1/orgs/{name}/access", get(orgs::access).patch(orgs::set_access))
+        .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/inbox", get(inbox::list))
         .route("/api/v1/inbox/{id}", get(inbox::show))
         .route("/api/v1/inbox/{id}/raw", get(inbox::raw))

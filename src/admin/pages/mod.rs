@@ -3,8 +3,10 @@
 //! Handlers read the request, call one action, fill a template. **Invariant:** every answer carries a content security
 //! policy without `unsafe-inline`; there is no script. (The one exception is the mail in its frame, which is sandboxed.)
 
+mod access;
 mod account;
 mod assets;
+mod audit;
 pub(super) mod error;
 mod inbox;
 pub(super) mod login;
@@ -43,6 +45,9 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/messages/{id}/links/{index}", post(message::change_link))
         .route("/orgs", get(orgs::list))
         .route("/orgs/{name}", get(orgs::page).post(orgs::save))
+        .route("/orgs/{name}/access", get(access::page).post(access::save))
+        .route("/audit", get(audit::page))
+        .route("/audit/{file}", get(audit::export))
         .route("/users", get(users::page).post(users::add))
         .route("/users/edit", get(users::edit))
         .route("/users/password", post(users::password))
@@ -123,6 +128,7 @@ impl Frame {
             (site.actions.has_inbox(&visitor.viewer), "/inbox", "Inbox"),
             (true, "/orgs", "Settings"),
             (ruling, "/users", "Users"),
+            (ruling, "/audit", "Audit"),
         ];
         let seen = all.into_iter().filter(|(seen, ..)| *seen);
         let tabs = seen.map(|(_, href, label)| Tab { href, label, current: href == tab }).collect();
@@ -155,6 +161,7 @@ impl Notice {
     pub(super) fn done(code: Option<&str>) -> Option<Notice> {
         let text = match code? {
             "saved" => "Saved. It is in force for the next mail.",
+            "access" => "Saved.",
             "added" => "The user was added.",
             "password" => "The password was changed; open sessions of that login have ended.",
             "removed" => "The user was removed.",

@@ -110,7 +110,7 @@ pub(super) async fn save(
     }
 }
 
-fn parse_name(name: &str) -> Result<OrgName, Refusal> {
+pub(super) fn parse_name(name: &str) -> Result<OrgName, Refusal> {
     name.parse().map_err(|_| Refusal::NotFound { what: "such organisation".to_owned() })
 }
 

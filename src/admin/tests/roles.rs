@@ -47,6 +47,19 @@ const TABLE: &[Row] = &[
     // what config.toml manages stays
     ("/orgs/managed", Some(&[("opens", "off")]), ["login", "422", "404", "404", "404", "404"]),
     ("/orgs/managed", Some(&[("domains", "x.example")]), ["login", "422", "404", "404", "404", "404"]),
+    // access: everyone reads their own organisation's, its admin turns it; admins' sight of mail is opened from above
+    ("/orgs/acme/access", None, ["login", "200", "200", "200", "404", "404"]),
+    ("/orgs/other/access", None, ["login", "200", "404", "404", "200", "200"]),
+    ("/orgs/acme/access", Some(&[("second_factor_required", "no")]), ["login", "done", "done", "403", "404", "404"]),
+    ("/orgs/acme/access", Some(&[("admins_see_messages", "yes")]), ["login", "done", "403", "403", "404", "404"]),
+    ("/orgs/none/access", Some(&[("admins_see_messages", "no")]), ["login", "404", "404", "404", "404", "404"]),
+    // the audit log: admins, of their own
+    ("/audit", None, ["login", "200", "200", "403", "200", "403"]),
+    ("/audit?org=acme", None, ["login", "200", "200", "403", "404", "403"]),
+    ("/audit?org=other", None, ["login", "200", "404", "403", "200", "403"]),
+    ("/audit/log.csv", None, ["login", "200", "200", "403", "200", "403"]),
+    ("/audit/log.json?org=other", None, ["login", "200", "404", "403", "200", "403"]),
+    ("/audit/log.exe", None, ["login", "404", "404", "404", "404", "404"]),
     // users: admins, of their own
     ("/users", None, ["login", "200", "200", "403", "200", "403"]),
     ("/users/edit?login=ann", None, ["login", "200", "200", "403", "404", "403"]),

@@ -1,4 +1,4 @@
-//! `waxseal org list|show|set`
+//! `waxseal org list|show|set|access`
 
 use clap::{ArgGroup, Args, Subcommand};
 use hyper::Method;
@@ -6,7 +6,7 @@ use hyper::Method;
 use super::super::Form;
 use super::super::client::{Client, segment};
 use super::super::table::{Table, clean, print, print_json};
-use crate::admin::api::shapes::{Org, OrgPatch, Switches};
+use crate::admin::api::shapes::{Org, OrgAccess, OrgAccessPatch, OrgPatch, Switches};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
@@ -21,6 +21,43 @@ pub(in crate::cli) enum Command {
     },
     /// Change its switches, never above the ceiling in config.toml
     Set(Set),
+    /// What it asks of its people and lets its admins see
+    Access(Access),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Access {
+    /// Its name
+    name: String,
+    /// Its admins see everybody's mail, not only counts
+    #[arg(long, value_parser = ["on", "off"])]
+    admins_see_messages: Option<String>,
+    /// Whether the dashboard asks everybody for a code besides the password
+    #[arg(long, value_parser = ["required", "optional"])]
+    second_factor: Option<String>,
+    #[command(flatten)]
+    form: Form,
+}
+
+impl Access {
+    async fn run(self, client: &Client) -> anyhow::Result<()> {
+        let path = format!("{}/access", path(&self.name));
+        let patch = OrgAccessPatch {
+            admins_see_messages: self.admins_see_messages.map(|value| value == "on"),
+            second_factor_required: self.second_factor.map(|value| value == "required"),
+        };
+        let access: OrgAccess = if patch.admins_see_messages.is_none() && patch.second_factor_required.is_none() {
+            client.get(&path).await?
+        } else {
+            client.send(Method::PATCH, &path, &patch).await?
+        };
+        if self.form.json {
+            return print_json(&access);
+        }
+        let see = if access.admins_see_messages { "everybody's mail" } else { "counts" };
+        let factor = if access.second_factor_required { "required" } else { "optional" };
+        Ok(print(&format!("its admins see  {see}\nsecond factor   {factor}\n"))?)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -58,6 +95,7 @@ pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Re
         Command::List(form) => list(client, form).await,
         Command::Show { name, form } => show(&client.get(&path(&name)).await?, form),
         Command::Set(set) => set.run(client).await,
+        Command::Access(access) => access.run(client).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The JSON of the API, as sent and as read back by the command line. Core types stay free of serde; these are the edge.
 
+mod audit;
 mod event;
 mod inbox;
 mod key;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 use crate::settings::{BadOrgName, OrgName};
 
+pub use audit::{AuditLine, AuditLines, AuditValue, OrgAccess, OrgAccessPatch};
 pub use event::{Event, Events};
 pub use inbox::{InboxLine, TestMailPost, TestMailSent};
 pub use key::Key;
