@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use waxseal::geo::Geo;
-use waxseal::settings::Mode;
+use waxseal::settings::{Mode, Tracking};
 use waxseal::store::history::{self, SqliteHistory};
 use waxseal::store::memory::MemorySettings;
 use waxseal::store::record::{Delivery, DeliveryState, MessageRecord, RecipientRecord};
@@ -185,6 +185,10 @@ fn serve(folder: &Path) {
             history: Arc::new(history),
             geo: Arc::new(Geo::none()),
             counters: Arc::clone(&counters),
+            privacy: web::Privacy::under(
+                Tracking { opens: Mode::Individual, links: Mode::Individual, text_links: false },
+                Arc::new(MemorySettings::default()),
+            ),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("{}", listener.local_addr().unwrap());

@@ -3,8 +3,10 @@
 //! **Invariant:** nothing listens before everything it needs is open; at a stop, what takes in stops first and what keeps
 //! promises last: listeners, then the queue, then the sites, then the stores.
 
+mod certificate;
 mod keeper;
 mod metrics;
+mod notify;
 mod orgs;
 mod ports;
 mod reload;
@@ -27,19 +29,24 @@ use crate::config::{Config, LimitsConfig, ListenerTls, limits::BareNewlines};
 use crate::copies::Composer;
 use crate::deliver::courier::Courier;
 use crate::deliver::predict;
-use crate::geo::Geo;
+use crate::geo::{self, Geo};
 use crate::inbox::Inbox;
 use crate::listener::{self, Door, Rules, Shared, TlsMode, tls::ServerTls};
+use crate::notify::Notify;
 use crate::queue::{self, Queue};
 use crate::relay::{self, Relay};
 use crate::settings::Tracking;
+use crate::settings::privacy::ConsentRule;
 use crate::smtp::session;
 use crate::spool::{DiskFiles, Spool, recover};
+use crate::store::consents::Consents;
 use crate::store::history::{self, SqliteHistory};
 use crate::store::logins::{LoginOptions, Logins};
+use crate::store::outbox::Outbox;
 use crate::store::settings::{self, SledSettings};
 use crate::store::{self, HistoryStore, SettingsStore, key_file};
 use crate::token::Keyring;
+use crate::web::client::ForwardedBy;
 use crate::{admin, telemetry, web};
 pub use ports::example_command;
 
@@ -56,6 +63,8 @@ struct Open {
     history: Arc<dyn HistoryStore>,
     keyring: Arc<ArcSwap<Keyring>>,
     ceiling: Arc<ArcSwap<Tracking>>,
+    consent: Arc<ArcSwap<ConsentRule>>,
+    consents: Arc<Consents>,
     logins: Arc<Logins>,
     inbox: Option<Inbox>,
     queue: Queue,
@@ -63,6 +72,7 @@ struct Open {
     relay: Arc<Relay>,
     geo: Arc<Geo>,
     counters: Arc<web::Counters>,
+    notify: Arc<Notify>,
     metrics: Option<telemetry::metrics::Reader>,
 }
 
@@ -96,7 +106,7 @@ impl App {
         let parts = open(&config).await?;
         let tls = server_tls(&config)?;
         let backend: Arc<dyn listener::Backend> = Arc::clone(&parts.relay) as _;
-        let shared = Arc::new(Shared::new(listener_options(&config), backend, tls));
+        let shared = Arc::new(Shared::new(listener_options(&config), backend, tls.clone()));
         let doors = doors(&config).await?;
         let tracking_socket = bind(config.web.tracking, "web.tracking").await?;
         let admin_socket = bind(config.web.admin, "web.admin").await?;
@@ -116,9 +126,15 @@ impl App {
         if let Some(reader) = parts.metrics.clone() {
             metrics::keep_small(&mut serving, reader, sites_stop.clone());
         }
+        if let Some(tls) = tls {
+            serving.spawn(certificate::watch(tls, config.tls.reload, sites_stop.clone()));
+        }
         serve_tracking(&mut serving, &config, &parts, tracking_socket, sites_stop.clone());
         let history = Arc::clone(&parts.history);
-        serving.spawn(store::retention::run(history, store::retention::Options::default(), sites_stop.clone()));
+        let settings = Arc::clone(&parts.settings);
+        serving.spawn(store::retention::run(history, settings, retention_options(&config), sites_stop.clone()));
+        serving.spawn(geo::watch::run(Arc::clone(&parts.geo), geo::watch::EVERY, sites_stop.clone()));
+        serving.spawn(crate::notify::run(Arc::clone(&parts.notify), sites_stop.clone()));
         ports::serve_admin(&mut serving, &config, &parts, admin_socket, sites_stop)?;
         let first_password = first_password.map(|password| password.reveal().to_owned());
         Ok(App {
@@ -196,8 +212,10 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
     let spool = Spool::open(&data_dir.join(SPOOL_FOLDER), Arc::new(DiskFiles))?;
     // Keys before stores: stores without a key file mean a lost key file, which must not be made anew.
     let keyring = open_keys(config)?;
-    let (settings, history) = open_stores(data_dir).await?;
+    let (settings, history, outbox) = open_stores(data_dir).await?;
     let ceiling = Arc::new(ArcSwap::from_pointee(config.tracking));
+    let consent = Arc::new(ArcSwap::from_pointee(config.privacy.rule()));
+    let consents = Arc::new(Consents::new(Arc::clone(&settings)));
     orgs::overlay(settings.as_ref(), &config.orgs).await?;
     let keyring = Arc::new(ArcSwap::from_pointee(with_org_sites(config, keyring, settings.as_ref())?));
     let logins =
@@ -216,26 +234,45 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
         history: Arc::clone(&history),
         keyring: Arc::clone(&keyring),
         ceiling: Arc::clone(&ceiling),
+        consent: Arc::clone(&consent),
         logins: Arc::clone(&logins),
         composer,
         courier: Arc::clone(&courier),
         queue: queue.clone(),
+        passthrough: upstream::passthrough(config)?,
         clock: now_ms,
     };
+    let renderer = Arc::clone(&parts.composer);
     let relay = Arc::new(Relay::new(parts, relay_options(config)));
-    let geo = Arc::new(Geo::open(config.geo.database.as_deref())?);
+    let counters: Arc<web::Counters> = Arc::default();
+    let notify = Notify::new(
+        crate::notify::Parts {
+            outbox,
+            history: Arc::clone(&history),
+            settings: Arc::clone(&settings),
+            keyring: Arc::clone(&keyring),
+            postman: Arc::new(notify::Spooler::new(queue.clone(), renderer)),
+            news: counters.news(),
+            clock: now_ms,
+        },
+        notify::options(config),
+    );
+    let geo = Arc::new(Geo::open(&config.geo.databases())?);
     Ok(Open {
         settings,
         history,
         keyring,
         ceiling,
+        consent,
+        consents,
         logins,
         inbox,
         queue,
         courier,
         relay,
         geo,
-        counters: Arc::default(),
+        counters,
+        notify,
         metrics,
     })
 }
@@ -256,7 +293,9 @@ fn private_folder(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn open_stores(data_dir: &Path) -> anyhow::Result<(Arc<dyn SettingsStore>, Arc<dyn HistoryStore>)> {
+type Stores = (Arc<dyn SettingsStore>, Arc<dyn HistoryStore>, Outbox);
+
+async fn open_stores(data_dir: &Path) -> anyhow::Result<Stores> {
     let (settings_at, history_at) = (data_dir.join(store::SETTINGS_FOLDER), data_dir.join(store::HISTORY_FILE));
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let settings = SledSettings::open(&settings_at, &settings::Options::default())?;
@@ -264,7 +303,9 @@ async fn open_stores(data_dir: &Path) -> anyhow::Result<(Arc<dyn SettingsStore>,
         Ok((settings, history))
     });
     let (settings, history) = opened.await??;
-    Ok((Arc::new(settings), Arc::new(history)))
+    let history = Arc::new(history);
+    let outbox = Outbox::new(Arc::clone(&history));
+    Ok((Arc::new(settings), history, outbox))
 }
 
 fn open_keys(config: &Config) -> anyhow::Result<Keyring> {
@@ -327,6 +368,11 @@ fn serve_tracking(
         history: Arc::clone(&open.history),
         geo: Arc::clone(&open.geo),
         counters: Arc::clone(&open.counters),
+        privacy: web::Privacy {
+            ceiling: Arc::clone(&open.ceiling),
+            consent: Arc::clone(&open.consent),
+            consents: Arc::clone(&open.consents),
+        },
     };
     let options = web::Options {
         trusted_proxies: config.web.trusted_proxies.clone(),
@@ -334,6 +380,10 @@ fn serve_tracking(
         connections_max: config.limits.web_connections_max,
         head_max: config.limits.web_request_max,
         event_queue_max: config.limits.event_queue_max,
+        forwarded_by: forwarded_by(config),
+        proxy_protocol: config.web.proxy_protocol,
+        more_agents: config.verdicts.more_agents.join("\n"),
+        more_networks: config.verdicts.more_networks.join("\n"),
         ..web::Options::default()
     };
     serving.spawn(async move {
@@ -341,6 +391,24 @@ fn serve_tracking(
             tracing::error!(%error, "the tracking site ended");
         }
     });
+}
+
+fn forwarded_by(config: &Config) -> ForwardedBy {
+    match config.web.forwarded_by {
+        crate::config::ForwardedBy::XForwardedFor => ForwardedBy::XForwardedFor,
+        crate::config::ForwardedBy::Forwarded => ForwardedBy::Forwarded,
+    }
+}
+
+fn retention_options(config: &Config) -> store::retention::Options {
+    store::retention::Options {
+        message_days: config.privacy.messages_days,
+        event_days: config.privacy.events_days,
+        every: config.limits.forget_every,
+        pause: Duration::from_millis(config.limits.forget_pause_ms),
+        events_max: config.limits.forget_events_max,
+        messages_max: config.limits.forget_messages_max,
+    }
 }
 
 fn server_tls(config: &Config) -> anyhow::Result<Option<Arc<ServerTls>>> {
@@ -362,6 +430,7 @@ async fn doors(config: &Config) -> anyhow::Result<Vec<Door>> {
             logins: true,
             networks: listener.networks.clone(),
             org: listener.org.clone(),
+            proxies: listener.proxy_networks.clone(),
         };
         doors.push(Door { socket: bind(listener.addr, "listener.addr").await?, rules });
     }
@@ -382,6 +451,7 @@ fn listener_options(config: &Config) -> listener::Options {
     session.command_errors_max = limits.command_errors_max;
     session.auth_failures_max = limits.auth_failures_max;
     session.dsn = true;
+    session.bearer_logins = config.upstream.is_passthrough();
     session.bare_newlines = match limits.bare_newlines {
         BareNewlines::Normalize => crate::smtp::data::BareNewlines::Normalize,
         BareNewlines::Reject => crate::smtp::data::BareNewlines::Reject,
@@ -396,6 +466,8 @@ fn listener_options(config: &Config) -> listener::Options {
     options.tls_handshake_max = limits.tls_handshake_max;
     options.in_flight_bytes_max = limits.in_flight_bytes_max;
     options.grace_max = limits.shutdown_max;
+    options.errors_free_max = limits.command_errors_free_max;
+    options.error_delay = limits.command_error_delay;
     options
 }
 
@@ -416,6 +488,23 @@ fn relay_options(config: &Config) -> relay::Options {
         keep_by: spool.record_by,
         dot: limits.upstream_dot_max,
         parallel_max: spool.parallel_max,
+        logins: relay::throttle::Limits {
+            per_login_free: limits.login_failures_free_max,
+            per_source_free: limits.login_failures_per_address_free_max,
+            wait_max: limits.login_wait_max,
+        },
+        allowance: relay::allowance::Allowance {
+            messages_per_hour: limits.user_messages_per_hour_max,
+            messages_per_day: limits.user_messages_per_day_max,
+            recipients_per_hour: limits.user_recipients_per_hour_max,
+            recipients_per_day: limits.user_recipients_per_day_max,
+        },
+        passthrough: relay::passthrough::Limits {
+            per_user_per_minute: limits.upstream_logins_per_user_per_minute_max,
+            per_minute: limits.upstream_logins_per_minute_max,
+            create_users: config.orgs.iter().filter(|org| org.create_users).map(|org| org.name.clone()).collect(),
+        },
+        show_client: config.privacy.show_client,
     }
 }
 

@@ -15,12 +15,14 @@ use serde::{Deserialize, Serialize};
 use crate::message::Body;
 use crate::policy::{LinkRules, Plan};
 use crate::queue::Renderer;
-use crate::rewrite::{self, Limits, Own, Prepared, Slot, Variant};
+use crate::rewrite::{self, FooterOptions, Limits, Own, Prepared, Slot, Variant};
+use crate::settings::privacy::Footer;
 use crate::settings::{Mode, Org, Quotes, Tracking, VisibleUrls};
 use crate::spool::Record;
 use crate::store::{Override, SettingsStore, Snapshot};
+use crate::token::person::PERSON_BYTES;
 use crate::token::seal::{Sealer, encoded_len};
-use crate::token::{Keyring, Kind, MessageId, SiteId, TokenId};
+use crate::token::{Keyring, Kind, MessageId, PersonId, SiteId, TokenId};
 
 /// What is frozen about one mail's copies. One line of JSON in the spool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +43,20 @@ pub struct Recipe {
     pub leave_quotes: bool,
     /// Link hosts never tracked.
     pub excluded_hosts: Vec<String>,
+    /// Put at the end of every copy, with a link of the recipient's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub footer: Option<FooterRecipe>,
     /// One a recipient, in the envelope's order.
     pub recipients: Vec<Portion>,
+}
+
+/// The footer of a mail's copies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FooterRecipe {
+    /// Its text ([`Footer`]).
+    pub text: String,
+    /// Whose preference page it leads to.
+    pub org: String,
 }
 
 /// One recipient's part of a recipe.
@@ -58,6 +72,9 @@ pub struct Portion {
     pub links: u8,
     /// Links in plain text.
     pub text_links: bool,
+    /// Whose page the footer's link opens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<PersonId>,
 }
 
 /// What freezing needs besides the plan.
@@ -72,6 +89,8 @@ pub struct Frozen<'a> {
     pub received: String,
     /// Distinct random numbers: one a recipient, then one a group.
     pub indexes: Vec<u16>,
+    /// Who the recipients are to the organisation, in the plan's order.
+    pub persons: &'a [PersonId],
 }
 
 /// How many distinct random numbers [`Recipe::freeze`] takes.
@@ -93,8 +112,17 @@ impl Recipe {
                 }
             }
         }
+        // Its link is one recipient's: where copies are shared there is nothing it could lead to.
+        let footer = frozen.org.privacy.footer.as_ref().filter(|_| !plan.too_many_to_split);
+        let footer = footer
+            .map(|footer| FooterRecipe { text: footer.as_str().to_owned(), org: frozen.org.name.as_str().to_owned() });
+        if footer.is_some() {
+            for (portion, person) in recipients.iter_mut().zip(frozen.persons) {
+                portion.person = Some(*person);
+            }
+        }
         Recipe {
-            tracked: plan.groups.iter().any(|group| Variant::from(group.tracking).is_on()),
+            tracked: footer.is_some() || plan.groups.iter().any(|group| Variant::from(group.tracking).is_on()),
             recorded: true,
             site: frozen.site.to_string(),
             key_id: frozen.key_id,
@@ -102,6 +130,7 @@ impl Recipe {
             leave_visible_urls: frozen.org.visible_urls == VisibleUrls::Leave,
             leave_quotes: frozen.org.quotes == Quotes::Leave,
             excluded_hosts: frozen.org.excluded_hosts.clone(),
+            footer,
             recipients,
         }
     }
@@ -111,7 +140,12 @@ impl Recipe {
         let mut groups: Vec<(u16, Vec<usize>)> = Vec::new();
         for (position, portion) in positions.iter().filter_map(|p| Some((*p, self.recipients.get(*p)?))) {
             // Untracked copies are all alike, whoever they are for.
-            let key = if self.tracked { portion.copy_index } else { 0 };
+            let key = match (self.tracked, &self.footer) {
+                (false, _) => 0,
+                (true, None) => portion.copy_index,
+                // Each has a link of their own in the footer, whatever their pixel says.
+                (true, Some(_)) => portion.index,
+            };
             match groups.iter_mut().find(|(index, _)| *index == key) {
                 Some((_, group)) => group.push(position),
                 None => groups.push((key, vec![position])),
@@ -134,7 +168,7 @@ impl Portion {
             Mode::Individual => 2,
         };
         let Tracking { opens, links, text_links } = tracking;
-        Portion { index, copy_index: index, opens: number(opens), links: number(links), text_links }
+        Portion { index, copy_index: index, opens: number(opens), links: number(links), text_links, person: None }
     }
 
     /// What this recipient's copy carries. A number from nowhere reads as off.
@@ -171,10 +205,16 @@ impl Composer {
         };
         let wanted = if recipe.tracked { recipe.variants() } else { Vec::new() };
         let site_url = self.site_url(recipe);
+        let frozen = recipe.footer.as_ref().filter(|_| recipe.tracked);
+        let footer = frozen.and_then(|frozen| Some((frozen.text.parse::<Footer>().ok()?, frozen.org.len())));
+        let footer = footer
+            .as_ref()
+            .map(|(footer, org_bytes)| FooterOptions { footer, payload_bytes: PERSON_BYTES + org_bytes });
         let options = rewrite::Options {
             wanted: wanted.into_iter().fold(Variant::NONE, either),
             links: &links,
             quotes: if recipe.leave_quotes { Quotes::Leave } else { Quotes::Unwrap },
+            footer,
             site_url: &site_url,
             token_chars: &encoded_len,
             open: &open,
@@ -199,7 +239,12 @@ impl Composer {
             let portion = group.first().and_then(|position| recipe.recipients.get(*position))?;
             let variant = Variant::from(portion.tracking());
             let (_, layout) = layouts.iter().find(|(v, _)| *v == variant)?;
-            layout.render(|slot| mint(&sealer, id, portion.copy_index, slot)).ok()
+            layout
+                .render(|slot| match slot.kind {
+                    Kind::Preference => page_token(&sealer, id, portion, recipe.footer.as_ref()),
+                    Kind::Pixel | Kind::Click => mint(&sealer, id, portion.copy_index, slot),
+                })
+                .ok()
         };
         groups.iter().map(|group| one(group).unwrap_or_else(|| prepared.identity())).collect()
     }
@@ -230,6 +275,7 @@ impl Renderer for Composer {
             leave_visible_urls: true,
             leave_quotes: true,
             excluded_hosts: Vec::new(),
+            footer: None,
             recipients: vec![Portion::new(0, nothing); recipients],
         };
         serde_json::to_string(&recipe).unwrap_or_default()
@@ -243,6 +289,12 @@ impl Renderer for Composer {
 
 fn mint(sealer: &Sealer<'_>, message: MessageId, recipient: u16, slot: &Slot) -> String {
     sealer.seal(slot.kind, TokenId { message, recipient, link: slot.link }, slot.payload.as_bytes())
+}
+
+/// The token of a recipient's own page; empty, which renders nothing, for a portion without a person.
+fn page_token(sealer: &Sealer<'_>, message: MessageId, portion: &Portion, footer: Option<&FooterRecipe>) -> String {
+    let Some((person, footer)) = portion.person.zip(footer) else { return String::new() };
+    sealer.seal(Kind::Preference, TokenId { message, recipient: portion.index, link: 0 }, &person.payload(&footer.org))
 }
 
 /// What a URL is to us; a click leads where its override says, if there is one.
@@ -265,4 +317,24 @@ fn site_id(recipe: &Recipe) -> Option<SiteId> {
 
 fn either(a: Variant, b: Variant) -> Variant {
     Variant { opens: a.opens || b.opens, links: a.links || b.links, text_links: a.text_links || b.text_links }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recipes wait in the spool across versions: one without the newer fields reads as having none of them.
+    #[test]
+    fn recipes_of_before_are_read() {
+        let before = r#"{"tracked":true,"recorded":true,"site":"01010101","key_id":0,"received":"","leave_visible_urls":false,
+            "leave_quotes":false,"excluded_hosts":[],"recipients":[{"index":1,"copy_index":2,"opens":2,"links":0,"text_links":false}]}"#;
+        let recipe: Recipe = serde_json::from_str(before).unwrap();
+        assert_eq!((recipe.footer.as_ref(), recipe.recipients[0].person), (None, None));
+        let footer = Some(FooterRecipe { text: "See [here]".to_owned(), org: "acme".to_owned() });
+        let mut recipe = Recipe { footer, ..recipe };
+        recipe.recipients[0].person = Some(PersonId([0xab; 16]));
+        let written = serde_json::to_string(&recipe).unwrap();
+        assert!(written.contains(&"ab".repeat(16)), "{written}");
+        assert_eq!(serde_json::from_str::<Recipe>(&written).unwrap(), recipe);
+    }
 }

@@ -19,6 +19,8 @@ pub mod deliver;
 pub mod geo;
 pub mod inbox;
 pub mod listener;
+pub mod notify;
+pub mod proxy_protocol;
 pub mod queue;
 pub mod relay;
 pub mod spool;

@@ -8,13 +8,17 @@
 //! fsynced, or on its way back as a bounce that is itself one of the two (RFC 5321 §4.2.5, §6.1).
 
 mod admit;
+pub mod allowance;
 mod attempts;
 mod guard;
 mod keep;
+mod own_line;
+pub mod passthrough;
 mod record;
+pub mod throttle;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -29,13 +33,18 @@ use crate::listener::{Backend, BoxFuture, LoginOutcome, Submission};
 use crate::message::trace;
 use crate::queue::Queue;
 use crate::rewrite::Prepared;
+use crate::settings::privacy::ConsentRule;
 use crate::settings::{Submitter, Tracking};
+use crate::smtp::sasl::{Credentials, Kind};
 use crate::smtp::{Reply, ReversePath};
 use crate::store::logins::Logins;
 use crate::store::{HistoryStore, SettingsStore};
 use crate::telemetry::maillog;
 use crate::token::{Keyring, MessageId};
+use allowance::{Allowance, Ledger};
 use guard::Guard;
+use passthrough::{Line, Passthrough};
+use throttle::Throttle;
 
 /// What the relay is told.
 #[derive(Debug, Clone)]
@@ -58,6 +67,14 @@ pub struct Options {
     pub dot: Duration,
     /// Copies sent at one time for one mail, after the first.
     pub parallel_max: usize,
+    /// How often a login may be tried.
+    pub logins: throttle::Limits,
+    /// How much a login may send.
+    pub allowance: Allowance,
+    /// How often upstream is asked about logins, and who is made a user.
+    pub passthrough: passthrough::Limits,
+    /// Whether `Received:` tells the address and the name of a client that logged in.
+    pub show_client: bool,
 }
 
 /// What the relay works with.
@@ -70,6 +87,8 @@ pub struct Parts {
     pub keyring: Arc<ArcSwap<Keyring>>,
     /// `[tracking]`.
     pub ceiling: Arc<ArcSwap<Tracking>>,
+    /// `[privacy]`.
+    pub consent: Arc<ArcSwap<ConsentRule>>,
     /// Passwords.
     pub logins: Arc<Logins>,
     /// Renders copies.
@@ -78,6 +97,8 @@ pub struct Parts {
     pub courier: Arc<Courier>,
     /// What upstream could not take now.
     pub queue: Queue,
+    /// Where upstream judges logins, instead of `logins`.
+    pub passthrough: Option<Passthrough>,
     /// Unix milliseconds.
     pub clock: fn() -> i64,
 }
@@ -85,8 +106,10 @@ pub struct Parts {
 /// The relay. One for the whole program.
 pub struct Relay {
     parts: Parts,
-    options: Options,
+    options: ArcSwap<Options>,
     guard: Arc<Guard>,
+    throttle: Mutex<Throttle>,
+    ledger: Mutex<Ledger>,
 }
 
 /// One submission on its way, decided and frozen.
@@ -101,17 +124,37 @@ struct Job {
     /// How long reading and deciding took.
     prepared_in: Duration,
     tracking: Tracking,
+    /// What recipients' own words changed.
+    notes: Vec<String>,
+    /// The session's own way upstream, when its login is upstream's.
+    line: Option<Arc<Line>>,
 }
 
 impl Relay {
     /// A relay of these parts.
     pub fn new(parts: Parts, options: Options) -> Relay {
-        Relay { parts, options, guard: Arc::default() }
+        Relay {
+            parts,
+            options: ArcSwap::from_pointee(options),
+            guard: Arc::default(),
+            throttle: Mutex::default(),
+            ledger: Mutex::default(),
+        }
+    }
+
+    /// What holds now.
+    fn options(&self) -> Arc<Options> {
+        self.options.load_full()
+    }
+
+    /// From the next mail and the next login on.
+    pub fn change_options(&self, options: Options) {
+        self.options.store(Arc::new(options));
     }
 
     /// Takes one mail to its answer. Also the way for mail of our own.
     pub async fn submit(&self, submission: Submission) -> Reply {
-        let reply = self.answer(submission).await;
+        let reply = self.answer_within_allowance(submission).await;
         match reply.code {
             200..300 => counter!("waxseal_submissions_total", "reply" => "2xx"),
             400..500 => counter!("waxseal_submissions_total", "reply" => "4xx"),
@@ -121,9 +164,31 @@ impl Relay {
         reply
     }
 
+    /// Counts the mail against what its login may send, unless it is refused.
+    async fn answer_within_allowance(&self, submission: Submission) -> Reply {
+        let Some(login) = submission.submitter.login.clone() else { return self.answer(submission).await };
+        let recipients = u64::try_from(submission.mail.envelope.recipients.len()).unwrap_or(u64::MAX);
+        let booked = lock(&self.ledger).book(&login, recipients, &self.options().allowance, std::time::Instant::now());
+        if let Err(reply) = booked {
+            allowance_met();
+            maillog::refused("DATA", &reply);
+            return reply;
+        }
+        let reply = self.answer(submission).await;
+        if !reply.is_positive() {
+            lock(&self.ledger).give_back(&login, recipients);
+        }
+        reply
+    }
+
     async fn answer(&self, submission: Submission) -> Reply {
         let begun = Instant::now();
-        let admitted = match admit::admit(&self.parts, &self.options, &submission) {
+        if self.parts.passthrough.is_some() && submission.lease.kept::<Line>().is_none() {
+            let reply = Reply::login_required();
+            maillog::refused("DATA", &reply);
+            return reply;
+        }
+        let admitted = match admit::admit(&self.parts, &self.options(), &submission) {
             Ok(admitted) => admitted,
             Err(reply) => {
                 maillog::refused("DATA", &reply);
@@ -146,15 +211,16 @@ impl Relay {
     async fn freeze(&self, submission: Submission, admitted: admit::Admitted, begun: Instant) -> Result<Job, Reply> {
         let id = record::random_id().ok_or_else(no_randomness)?;
         let accepted_at_ms = (self.parts.clock)();
+        let options = self.options();
         let received = trace::received(&trace::Received {
-            helo: &submission.helo,
+            helo: if admitted.shown_peer.is_some() { &submission.helo } else { HIDDEN_CLIENT },
             peer: admitted.shown_peer,
-            hostname: &self.options.hostname,
+            hostname: &options.hostname,
             protocol: submission.protocol,
             id: &id.to_string(),
             date: &record::date(accepted_at_ms),
         });
-        let tracking = admitted.tracking;
+        let (tracking, notes) = (admitted.tracking, admitted.notes());
         let recipe = record::freeze(&self.parts, &admitted, String::from_utf8_lossy(&received).into_owned());
         let recipe = recipe.ok_or_else(no_randomness)?;
         let (composer, raw) = (Arc::clone(&self.parts.composer), submission.mail.raw.clone());
@@ -167,7 +233,8 @@ impl Relay {
             composer.prepare(&raw, &recipe)
         };
         let prepared_in = begun.elapsed();
-        Ok(Job { id, accepted_at_ms, begun, submission, recipe, prepared, prepared_in, tracking })
+        let line = submission.lease.kept::<Line>();
+        Ok(Job { id, accepted_at_ms, begun, submission, recipe, prepared, prepared_in, tracking, notes, line })
     }
 }
 
@@ -180,6 +247,9 @@ pub fn describe_metrics() {
         "Mails that went out as they came because their record could not be written in time."
     );
 }
+
+/// Stands in `Received:` for a client that logged in: mail programs say what their computer is called, or its address at home.
+const HIDDEN_CLIENT: &str = "authenticated";
 
 /// Above this the rewriter would hold a runtime thread for more than half a millisecond.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -194,27 +264,70 @@ fn preparation_died() -> Reply {
     Reply::internal_error()
 }
 
-impl Backend for Relay {
-    fn login(&self, login: String, password: Vec<u8>, peer: IpAddr) -> BoxFuture<'_, LoginOutcome> {
-        Box::pin(async move {
-            let outcome = self.parts.logins.check(&login, &password).await;
-            match outcome {
-                Ok(Some(user)) => match user.org {
-                    Some(org) => LoginOutcome::Welcome(Submitter { org, login: Some(user.login) }),
-                    // A server admin belongs to no organisation: there is nobody on whose behalf to send.
-                    None => LoginOutcome::Refused,
-                },
-                Ok(None) => {
-                    counter!("waxseal_logins_failed_total", "door" => "smtp").increment(1);
-                    maillog::login_failed(&login, peer);
-                    LoginOutcome::Refused
-                }
-                Err(_) => LoginOutcome::Unavailable,
+fn allowance_met() {
+    counter!("waxseal_limits_met_total", "limit" => "user_allowance").increment(1);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whole between any two lines that hold the lock, so a panic elsewhere has not broken it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Relay {
+    /// Judges a login, unless it has to wait for its own failures.
+    async fn judge_in_turn(&self, credentials: Credentials, peer: IpAddr) -> LoginOutcome {
+        let login = credentials.login.clone();
+        let limits = self.options().logins;
+        let may = lock(&self.throttle).may_try(&login, peer, &limits, std::time::Instant::now());
+        if let Err(wait) = may {
+            counter!("waxseal_limits_met_total", "limit" => "login_wait").increment(1);
+            maillog::login_must_wait(&login, peer, wait);
+            return LoginOutcome::Told(Reply::login_later(wait.as_secs()));
+        }
+        let outcome = self.judge(credentials).await;
+        let now = std::time::Instant::now();
+        match &outcome {
+            LoginOutcome::Welcome(_) | LoginOutcome::WelcomeWith(..) => {
+                lock(&self.throttle).succeeded(&login, peer, now);
             }
-        })
+            LoginOutcome::Told(reply) if !reply.is_permanent() => {}
+            LoginOutcome::Unavailable => {}
+            LoginOutcome::Refused | LoginOutcome::Told(_) => {
+                lock(&self.throttle).failed(&login, peer, now);
+                counter!("waxseal_logins_failed_total", "door" => "smtp").increment(1);
+                maillog::login_failed(&login, peer);
+            }
+        }
+        outcome
+    }
+
+    async fn judge(&self, credentials: Credentials) -> LoginOutcome {
+        if let Some(passthrough) = &self.parts.passthrough {
+            return passthrough.judge(&self.parts, &self.options().passthrough, credentials).await;
+        }
+        let Credentials { login, password, kind: Kind::Password } = credentials else { return LoginOutcome::Refused };
+        match self.parts.logins.check(&login, &password).await {
+            Ok(Some(user)) => match user.org {
+                Some(org) => LoginOutcome::Welcome(Submitter { org, login: Some(user.login) }),
+                // A server admin belongs to no organisation: there is nobody on whose behalf to send.
+                None => LoginOutcome::Refused,
+            },
+            Ok(None) => LoginOutcome::Refused,
+            Err(_) => LoginOutcome::Unavailable,
+        }
+    }
+}
+
+impl Backend for Relay {
+    fn login(&self, credentials: Credentials, peer: IpAddr) -> BoxFuture<'_, LoginOutcome> {
+        Box::pin(self.judge_in_turn(credentials, peer))
     }
 
     fn may_send_from(&self, submitter: &Submitter, path: &ReversePath) -> Result<(), Reply> {
+        if let Some(login) = &submitter.login {
+            let may = lock(&self.ledger).may_send(login, 1, &self.options().allowance, std::time::Instant::now());
+            may.inspect_err(|_| allowance_met())?;
+        }
         admit::may_send_from(&self.parts, submitter, path)
     }
 

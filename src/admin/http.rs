@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::StatusCode;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -26,6 +26,25 @@ const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 /// The peer of a connection, as an extension of each of its requests; absent on a Unix socket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
+
+/// Ends a request's connection from within, as an extension of the request. Does nothing where there is none.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HangUp(Arc<tokio::sync::Notify>);
+
+impl HangUp {
+    /// Closes the connection, whatever is under way on it.
+    pub(super) fn now(&self) {
+        self.0.notify_one();
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for HangUp {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut axum::http::request::Parts, _: &S) -> Result<HangUp, Infallible> {
+        Ok(parts.extensions.get::<HangUp>().cloned().unwrap_or_default())
+    }
+}
 
 /// Where connections come from.
 pub(super) trait Accept {
@@ -105,8 +124,11 @@ async fn connection(
     head_max: std::time::Duration,
     mut closing: watch::Receiver<bool>,
 ) {
+    let hang_up = HangUp::default();
+    let hung_up = hang_up.clone();
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
+        request.extensions_mut().insert(hang_up.clone());
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
@@ -118,6 +140,7 @@ async fn connection(
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
+        () = hung_up.0.notified() => return,
         _ = closing.changed() => {
             serving.as_mut().graceful_shutdown();
             serving.await

@@ -27,6 +27,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 
+pub use actions::people::Privacy;
 pub use actions::{Actions, Parts, Refusal};
 pub use limiter::LimiterOptions;
 pub use ports::{

@@ -125,6 +125,12 @@ impl Sessions {
         }
     }
 
+    /// The login of a living session, which does not thereby live any longer.
+    pub(super) fn login_of(&self, id: &SessionId, now: Instant) -> Option<String> {
+        let session = self.table.get(&id.key()).filter(|session| is_alive(session, &self.options, now));
+        session.map(|session| session.login.clone())
+    }
+
     /// Whether the session was begun with the credential the user has now; if not, it ends.
     pub(super) fn still_belongs_to(&mut self, id: &SessionId, user: &User) -> bool {
         let key = id.key();

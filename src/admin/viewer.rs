@@ -4,7 +4,6 @@
 //! not there get the same answer.
 
 use crate::settings::{OrgName, Role, User};
-use crate::store::Snapshot;
 use crate::store::audit::{Author, Via};
 
 /// On whose behalf something is read or changed.
@@ -25,8 +24,6 @@ pub struct Person {
     pub org: Option<OrgName>,
     /// What it may do.
     pub role: Role,
-    /// Its organisation lets its admins see everybody's mail.
-    pub sees_org_mail: bool,
     /// How the audit log names it.
     pub author: Author,
 }
@@ -43,14 +40,12 @@ pub enum Sight {
 }
 
 impl Viewer {
-    /// A user as of this snapshot, who came this way. The author's login is the user's.
-    pub fn of(user: &User, snapshot: &Snapshot, author: Author) -> Viewer {
-        let access = user.org.as_ref().and_then(|org| snapshot.access.get(org)).copied().unwrap_or_default();
+    /// A user who came this way. The author's login is the user's.
+    pub fn of(user: &User, author: Author) -> Viewer {
         Viewer::Person(Person {
             login: user.login.clone(),
             org: user.org.clone(),
             role: user.role,
-            sees_org_mail: access.admins_see_messages,
             author: Author { login: Some(user.login.clone()), ..author },
         })
     }
@@ -100,19 +95,12 @@ impl Viewer {
         }
     }
 
-    /// Sees other people's mail of this organisation whole: its admin, when the organisation says so.
-    pub fn sees_mail_of(&self, org: &OrgName) -> bool {
-        let allowed = matches!(self, Viewer::Person(person) if person.sees_org_mail);
-        self.rules_all() || (allowed && self.rules(org))
-    }
-
     /// How much of a mail sent by `login` for `org` this viewer sees. Other people's mail is counts only for an org
-    /// admin, unless the organisation says `admins_see_messages`: their subjects and recipients are personal data
-    /// (DESIGN 8).
+    /// admin: their subjects and recipients are personal data (DESIGN 8).
     pub fn sight(&self, org: &OrgName, login: Option<&str>) -> Sight {
         let Viewer::Person(person) = self else { return Sight::Whole };
         let own = login == Some(person.login.as_str()) && person.org.as_ref() == Some(org);
-        if own || self.sees_mail_of(org) {
+        if own || person.role == Role::ServerAdmin {
             Sight::Whole
         } else if self.rules(org) {
             Sight::Counts
@@ -132,12 +120,7 @@ mod tests {
 
     fn person(role: Role, login: &str, at: Option<&str>) -> Viewer {
         let author = Author::of(Via::Dashboard);
-        Viewer::Person(Person { login: login.into(), org: at.map(org), role, sees_org_mail: false, author })
-    }
-
-    fn who_sees(viewer: &Viewer) -> Viewer {
-        let Viewer::Person(person) = viewer.clone() else { return Viewer::Operator };
-        Viewer::Person(Person { sees_org_mail: true, ..person })
+        Viewer::Person(Person { login: login.into(), org: at.map(org), role, author })
     }
 
     #[test]
@@ -163,13 +146,6 @@ mod tests {
             (&sender, "a", Some("boss"), Sight::Nothing),
             (&sender, "a", None, Sight::Nothing),
             (&sender, "b", Some("ann"), Sight::Nothing),
-            // where an organisation's admins see messages: everybody's, of their own organisation; its senders see no more
-            (&who_sees(&admin), "a", Some("ann"), Sight::Whole),
-            (&who_sees(&admin), "a", None, Sight::Whole),
-            (&who_sees(&admin), "b", Some("eve"), Sight::Nothing),
-            (&who_sees(&admin), "b", None, Sight::Nothing),
-            (&who_sees(&sender), "a", Some("boss"), Sight::Nothing),
-            (&who_sees(&sender), "a", None, Sight::Nothing),
         ];
         for (viewer, at, login, expected) in rows {
             assert_eq!(viewer.sight(&org(at), *login), *expected, "{viewer:?} {at} {login:?}");

@@ -52,6 +52,11 @@ impl Fields {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Every value of a field, as checkboxes of one name send them.
+    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+    }
+
     /// A field of many values, one a line or between commas.
     pub(super) fn list(&self, name: &str) -> Option<Vec<String>> {
         let split =
@@ -137,13 +142,12 @@ pub(super) fn no_cookie(headers: &HeaderMap) -> String {
 fn visitor(site: &Site, extensions: &Extensions, headers: &HeaderMap) -> Option<Visitor> {
     let session = session_id(headers)?;
     let login = site.sessions().login(&session, Instant::now())?;
-    let snapshot = site.actions.settings.snapshot();
-    let Some(user) = snapshot.users.get(&login).cloned() else {
+    let Some(user) = site.actions.settings.snapshot().users.get(&login).cloned() else {
         site.sessions().end(&session);
         return None;
     };
     let author = Author { from: client(site, extensions, headers), ..Author::of(Via::Dashboard) };
-    let viewer = Viewer::of(&user, &snapshot, author);
+    let viewer = Viewer::of(&user, author);
     site.sessions().still_belongs_to(&session, &user).then_some(Visitor { viewer, user, session })
 }
 

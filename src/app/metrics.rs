@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::now_ms;
 use crate::admin::MetricsText;
 use crate::deliver::courier::{self, Courier};
+use crate::notify::Notify;
 use crate::queue::Queue;
 use crate::store::BoxFuture;
 use crate::telemetry::metrics::{Reader, UPKEEP_EVERY, install};
@@ -24,6 +25,7 @@ pub(super) struct Gauges {
     queue: Queue,
     courier: Arc<Courier>,
     site: Arc<web::Counters>,
+    notify: Arc<Notify>,
 }
 
 /// Begins to count and declares every metric. `None` when this process counts elsewhere already.
@@ -32,6 +34,7 @@ pub(super) fn begin() -> Option<Reader> {
     relay::describe_metrics();
     courier::describe_metrics();
     listener::describe_metrics();
+    crate::notify::describe_metrics();
     describe();
     Some(reader)
 }
@@ -51,8 +54,14 @@ pub(super) fn keep_small(tasks: &mut JoinSet<()>, reader: Reader, mut stop: watc
 }
 
 impl Gauges {
-    pub(super) fn new(reader: Reader, queue: Queue, courier: Arc<Courier>, site: Arc<web::Counters>) -> Gauges {
-        Gauges { reader, queue, courier, site }
+    pub(super) fn new(
+        reader: Reader,
+        queue: Queue,
+        courier: Arc<Courier>,
+        site: Arc<web::Counters>,
+        notify: Arc<Notify>,
+    ) -> Gauges {
+        Gauges { reader, queue, courier, site, notify }
     }
 }
 
@@ -61,14 +70,29 @@ impl MetricsText for Gauges {
         Box::pin(async move {
             counter!("waxseal_events_recorded_total").absolute(self.site.recorded());
             counter!("waxseal_events_lost_total").absolute(self.site.lost());
+            counter!("waxseal_events_withheld_total").absolute(self.site.withheld());
             counter!("waxseal_bad_tokens_total").absolute(self.site.bad_tokens());
             gauge!("waxseal_queue_mails").set(number(self.queue.depth() as u64));
             gauge!("waxseal_upstream_down").set(if self.courier.is_down() { 1.0 } else { 0.0 });
+            gauge!("waxseal_feed_streams").set(number(self.notify.feed().listeners() as u64));
+            ask_outbox(&self.notify).await;
             if tokio::time::timeout(DISK_MAX, ask_disk(&self.queue)).await.is_err() {
                 tracing::warn!("the spool's disk does not answer: its metrics are old");
             }
             self.reader.text()
         })
+    }
+}
+
+async fn ask_outbox(notify: &Notify) {
+    match tokio::time::timeout(DISK_MAX, notify.depth()).await {
+        Ok(Ok(depth)) => {
+            gauge!("waxseal_webhook_events_waiting").set(number(depth.waiting));
+            gauge!("waxseal_webhook_events_failed").set(number(depth.failed));
+            gauge!("waxseal_notice_lines_waiting").set(number(depth.lines));
+        }
+        Ok(Err(error)) => tracing::warn!(%error, "the number of events for webhooks is unknown"),
+        Err(_) => tracing::warn!("the history's disk does not answer: its metrics are old"),
     }
 }
 
@@ -93,6 +117,10 @@ fn number(value: u64) -> f64 {
 fn describe() {
     describe_counter!("waxseal_events_recorded_total", "Opens and clicks that are on record.");
     describe_counter!("waxseal_events_lost_total", "Opens and clicks that were not recorded; they were served.");
+    describe_counter!(
+        "waxseal_events_withheld_total",
+        "Opens and clicks of people who do not want to be recorded; they were served and nothing was kept."
+    );
     describe_counter!("waxseal_bad_tokens_total", "Requests with a token that does not open.");
     describe_gauge!("waxseal_queue_mails", "Mails that wait to be delivered.");
     describe_gauge!(
@@ -100,6 +128,10 @@ fn describe() {
         Unit::Seconds,
         "Age of the oldest mail that waits; 0 when none does."
     );
+    describe_gauge!("waxseal_feed_streams", "Pages that are shown events as they come.");
+    describe_gauge!("waxseal_webhook_events_waiting", "Events that wait for a webhook to take them.");
+    describe_gauge!("waxseal_webhook_events_failed", "Events that no webhook took in time; they can be replayed.");
+    describe_gauge!("waxseal_notice_lines_waiting", "Events that wait for the next notice by mail.");
     describe_gauge!("waxseal_upstream_down", "1 while upstream is known to be unreachable.");
     describe_gauge!("waxseal_spool_free_bytes", Unit::Bytes, "Room on the file system of the spool.");
     describe_gauge!("waxseal_spool_corrupt_mails", "Unreadable mails in spool/corrupt: somebody must look.");

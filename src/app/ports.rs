@@ -21,7 +21,7 @@ use crate::admin::{
 use crate::config::{Config, UpstreamConfig};
 use crate::deliver::own;
 use crate::inbox::{Entry, EntryId, Inbox};
-use crate::listener::{ClientGone, Submission};
+use crate::listener::{ClientGone, Lease, Submission};
 use crate::message::Mail;
 use crate::relay::Relay;
 use crate::settings::Submitter;
@@ -52,13 +52,20 @@ pub(super) fn serve_admin(
         })),
         metrics: open.metrics.clone().map(|reader| {
             let (queue, courier) = (open.queue.clone(), Arc::clone(&open.courier));
-            Arc::new(Gauges::new(reader, queue, courier, Arc::clone(&open.counters))) as Arc<dyn MetricsText>
+            let (counters, notify) = (Arc::clone(&open.counters), Arc::clone(&open.notify));
+            Arc::new(Gauges::new(reader, queue, courier, counters, notify)) as Arc<dyn MetricsText>
+        }),
+        privacy: Some(admin::Privacy {
+            consents: Arc::clone(&open.consents),
+            keyring: Arc::clone(&open.keyring),
+            consent: Arc::clone(&open.consent),
         }),
         queue: Some(Arc::new(Keeper::new(open.queue.clone(), Arc::clone(&open.courier)))),
+        notify: Some(Arc::clone(&open.notify)),
     }));
     let options = options(config);
-    let proxies = config.web.trusted_proxies.clone();
-    let address: admin::ClientAddress = Arc::new(move |peer, headers| web::client_address(peer, &proxies, headers));
+    let (proxies, by) = (config.web.trusted_proxies.clone(), super::forwarded_by(config));
+    let address: admin::ClientAddress = Arc::new(move |peer, headers| web::client_address(peer, &proxies, headers, by));
     let site = admin::Site::new(Arc::clone(&actions), options.clone(), address);
     let (site_stop, socket_stop) = (stopped(stop.clone()), stopped(stop));
     serving.spawn(async move {
@@ -194,6 +201,7 @@ impl TestMail for Tester {
                 protocol: "ESMTP",
                 bare_newlines: 0,
                 client_gone: ClientGone::default(),
+                lease: Lease::default(),
             };
             let relay = Arc::clone(&self.relay);
             let reply = tokio::spawn(async move { relay.submit(submission).await }).await.map_err(died)?;

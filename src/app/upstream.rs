@@ -1,5 +1,7 @@
 //! The upstream of a config: the built-in inbox or a real server, with connections, breaker, pace and queue.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 
 use super::INBOX_FOLDER;
@@ -8,9 +10,11 @@ use crate::deliver::backoff::Schedule;
 use crate::deliver::courier::Courier;
 use crate::deliver::dial::LocalDial;
 use crate::deliver::tls::{Roots, TlsClient};
-use crate::deliver::{self, Credentials, Security, TcpDial, Upstream};
+use crate::deliver::token_command::TokenCommand;
+use crate::deliver::{self, Credentials, Login, Security, TcpDial, Upstream};
 use crate::inbox::{self, Inbox};
 use crate::queue::{self, due};
+use crate::relay::passthrough::{Connect, Passthrough};
 
 /// The built-in inbox, when the config says so.
 pub(super) fn inbox(config: &Config) -> anyhow::Result<Option<Inbox>> {
@@ -43,26 +47,71 @@ pub(super) fn courier(config: &Config, inbox: Option<&Inbox>) -> anyhow::Result<
     Ok(Courier::new(upstream, host, messages_per_minute).following(structure))
 }
 
-fn smtp_upstream(smtp: &SmtpUpstream, options: deliver::Options) -> anyhow::Result<Upstream> {
+fn security(smtp: &SmtpUpstream) -> anyhow::Result<Security> {
     let client =
         |roots: &Roots| TlsClient::new(&smtp.host, roots).map_err(|why| anyhow::anyhow!("upstream.tls: {why}"));
     let verified = smtp.ca_file.clone().map_or(Roots::System, Roots::File);
-    let security = match smtp.tls {
+    Ok(match smtp.tls {
         UpstreamTls::StartTls => Security::StartTls(client(&verified)?),
         UpstreamTls::Implicit => Security::Implicit(client(&verified)?),
         UpstreamTls::Opportunistic => Security::Opportunistic(client(&opportunistic_roots(smtp, verified))?),
         UpstreamTls::None => Security::None,
-    };
-    let credentials = match &smtp.auth {
-        UpstreamAuth::None => None,
+    })
+}
+
+fn smtp_upstream(smtp: &SmtpUpstream, options: deliver::Options) -> anyhow::Result<Upstream> {
+    let dial = TcpDial::new(smtp.host.clone(), smtp.port, options.connect);
+    let upstream = Upstream::new(dial, security(smtp)?, None, options);
+    Ok(match &smtp.auth {
+        UpstreamAuth::None | UpstreamAuth::Passthrough => upstream,
         UpstreamAuth::Login { username, password_file } => {
             let password =
                 load::password(password_file).map_err(|why| anyhow::anyhow!("upstream.password_file: {why}"))?;
-            Some(Credentials { username: username.clone(), password })
+            upstream.logging_in(Login::Password(Credentials { username: username.clone(), password }))
         }
-    };
-    let dial = TcpDial::new(smtp.host.clone(), smtp.port, options.connect);
-    Ok(Upstream::new(dial, security, credentials, options))
+        UpstreamAuth::Oauth { username, token_command } => {
+            let tokens = Arc::new(TokenCommand::new(token_command.clone()));
+            upstream.logging_in(Login::Bearer { username: username.clone(), tokens })
+        }
+    })
+}
+
+/// Where clients log in upstream as themselves.
+pub(super) fn passthrough(config: &Config) -> anyhow::Result<Option<Passthrough>> {
+    let UpstreamConfig::Smtp(smtp) = &config.upstream else { return Ok(None) };
+    if smtp.auth != UpstreamAuth::Passthrough {
+        return Ok(None);
+    }
+    let mut options = client_options(config);
+    options.connections_max = options.connections_max.min(config.spool.parallel_max.max(1));
+    // For as long as a client may think about its next mail.
+    options.idle = config.limits.idle_max;
+    let base = Arc::new(WayUpstream::new(smtp, options)?);
+    let (host, structure) = (smtp.host.clone(), super::rewrite_limits(&config.limits).tree);
+    let messages_per_minute = smtp.messages_per_minute;
+    let connect: Connect = Arc::new(move |login| {
+        Courier::new(base.upstream().logging_in(login), host.clone(), messages_per_minute).following(structure)
+    });
+    let passthrough = Passthrough::new(connect, config.limits.upstream_logins_max);
+    passthrough.map(Some).context("the system gives no random numbers")
+}
+
+/// Everything but the login, read once.
+struct WayUpstream {
+    dial: TcpDial,
+    security: Security,
+    options: deliver::Options,
+}
+
+impl WayUpstream {
+    fn new(smtp: &SmtpUpstream, options: deliver::Options) -> anyhow::Result<WayUpstream> {
+        let dial = TcpDial::new(smtp.host.clone(), smtp.port, options.connect);
+        Ok(WayUpstream { dial, security: security(smtp)?, options })
+    }
+
+    fn upstream(&self) -> Upstream {
+        Upstream::new(self.dial.clone(), self.security.clone(), None, self.options.clone())
+    }
 }
 
 /// With a login the certificate is verified even here: a password is worth an attack.

@@ -6,6 +6,8 @@
 mod check;
 mod client;
 mod commands;
+mod csv;
+mod notify;
 mod password;
 mod rewrite;
 mod serve;
@@ -17,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{audit, events, inbox, keys, link, message, org, queue, user};
+use commands::{audit, consent, events, figures, inbox, keys, link, message, org, privacy, queue, user, webhook};
 
 /// An SMTP relay you host yourself that tells you what happened to the mail you sent.
 #[derive(Debug, Parser)]
@@ -64,6 +66,8 @@ enum Command {
     Queue(queue::Command),
     /// Opens and clicks, as they were recorded
     Events(events::Command),
+    /// How much was opened and clicked, day by day
+    Figures(figures::Command),
     /// Who may log in and send
     #[command(subcommand)]
     User(user::Command),
@@ -76,11 +80,20 @@ enum Command {
     /// The links of a mail that was sent: where they lead now
     #[command(subcommand)]
     Link(link::Command),
+    /// What recipients have said: grants and refusals, and what an organisation asks for
+    #[command(subcommand)]
+    Consent(consent::Command),
+    /// What is kept of one address
+    #[command(subcommand)]
+    Privacy(privacy::Command),
     /// The keys all links are sealed with
     #[command(subcommand)]
     Keys(keys::Command),
     /// Who changed what, when and from where
     Audit(audit::Command),
+    /// Programs that are told of opens, clicks and bounces
+    #[command(subcommand)]
+    Webhook(webhook::Command),
 }
 
 /// Options of `waxseal rewrite`.
@@ -146,12 +159,16 @@ fn dispatch(Line { place, command }: Line) -> anyhow::Result<ExitCode> {
         Some(Command::Message(command)) => commands::ask(&place, async |client| message::run(client, command).await),
         Some(Command::Queue(command)) => commands::ask(&place, async |client| queue::run(client, command).await),
         Some(Command::Events(command)) => commands::ask(&place, async |client| events::run(client, command).await),
+        Some(Command::Figures(command)) => commands::ask(&place, async |client| figures::run(client, command).await),
         Some(Command::User(command)) => commands::ask(&place, async |client| user::run(client, command).await),
         Some(Command::Org(command)) => commands::ask(&place, async |client| org::run(client, command).await),
         Some(Command::Inbox(command)) => commands::ask(&place, async |client| inbox::run(client, command).await),
         Some(Command::Link(command)) => commands::ask(&place, async |client| link::run(client, command).await),
         Some(Command::Audit(command)) => commands::ask(&place, async |client| audit::run(client, command).await),
+        Some(Command::Consent(command)) => commands::ask(&place, async |client| consent::run(client, command).await),
+        Some(Command::Privacy(command)) => commands::ask(&place, async |client| privacy::run(client, command).await),
         Some(Command::Keys(command)) => commands::ask(&place, async |client| keys::run(client, command).await),
+        Some(Command::Webhook(command)) => commands::ask(&place, async |client| webhook::run(client, command).await),
     }
 }
 
@@ -208,6 +225,9 @@ mod tests {
             ("user passwd ann", true),
             ("user passwd", false),
             ("user remove ann", true),
+            ("user notices ann --mail on --level every", true),
+            ("user notices ann --mail maybe", false),
+            ("user notices ann", false),
             // organisations
             ("org set acme --opens aggregate --links follow --text-links off", true),
             ("org set acme --domain a.example --domain b.example", true),
@@ -221,11 +241,42 @@ mod tests {
             ("link restore 00000000000000a1 70000", false),
             ("inbox list", true),
             ("inbox show 20261123T200007Z-a1", true),
+            // what recipients said: a note needs its source, an erasure a yes
+            ("consent list --org acme --json", true),
+            ("consent show a@b.example --org acme", true),
+            ("consent grant a@b.example --org acme --source form --wording yes --at 2026-11-23T20:00:00Z", true),
+            ("consent grant a@b.example --org acme", false),
+            ("consent refuse a@b.example --org acme --source call", true),
+            ("consent withdraw a@b.example --source call", false),
+            ("consent import grants.csv --org acme", true),
+            ("consent rule --org acme", true),
+            ("consent rule --org acme --consent required --without-consent aggregate --footer default", true),
+            ("consent rule --org acme --consent maybe", false),
+            ("privacy export a@b.example", true),
+            ("privacy erase a@b.example", false),
+            ("privacy erase a@b.example --org acme --yes", true),
             ("keys rotate", true),
+            // the audit log
             ("audit --org acme --before 7 --limit 5 --json", true),
             ("audit --limit 0", false),
-            ("org access acme --admins-see-messages on --second-factor required", true),
-            ("org access acme --second-factor sometimes", false),
+            ("audit --limit 1001", false),
+            // webhooks
+            ("webhook add https://hooks.example/ --org acme", true),
+            (
+                "webhook add https://hooks.example/ --org acme --topic message.opened --topic message.clicked --words",
+                true,
+            ),
+            ("webhook add https://hooks.example/", false),
+            ("webhook add https://hooks.example/ --org acme --topic message.read", false),
+            ("webhook edit 00000000000000ac --pause", true),
+            ("webhook edit 00000000000000ac --pause --resume", false),
+            ("webhook edit 00000000000000ac", false),
+            ("webhook deliveries 00000000000000ac --state failed --json", true),
+            ("webhook replay 00000000000000ac 7", true),
+            ("webhook replay 00000000000000ac --failed", true),
+            ("webhook replay 00000000000000ac", false),
+            ("webhook test 00000000000000ac", true),
+            ("webhook remove 00000000000000ac", true),
             ("fly", false),
         ];
         for (text, expected) in rows {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::notify::Notifier;
 use crate::app::{App, example_command};
 use crate::config::load::Source;
 use crate::config::{Config, Parsed, Problem, UpstreamConfig};
@@ -34,13 +35,43 @@ async fn run(path: Option<&Path>, config: Config) -> anyhow::Result<()> {
     let shown = config.clone();
     let mut app = App::start(config).await?;
     println!("{}", what_next(&shown, &app.take_first_password()));
-    while let Told::Reload = signals.next().await {
-        reload(&mut app, path).await;
+    let notifier = Notifier::from_environment();
+    notifier.ready();
+    let alive = notifier.watchdog().map(tokio::time::interval);
+    let mut alive = alive.map(|mut every| {
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        every
+    });
+    loop {
+        let told = tokio::select! {
+            told = signals.next() => told,
+            // From the runtime that serves: when that hangs, nobody says so.
+            () = tick(&mut alive) => {
+                notifier.alive();
+                continue;
+            }
+        };
+        match told {
+            Told::Reload => {
+                notifier.reloading();
+                reload(&mut app, path).await;
+                notifier.ready();
+            }
+            Told::Stop => break,
+        }
     }
+    notifier.stopping();
     tracing::info!("stopping: no new mail is taken, mail under way is finished");
     app.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn tick(every: &mut Option<tokio::time::Interval>) {
+    match every {
+        Some(every) => drop(every.tick().await),
+        None => std::future::pending().await,
+    }
 }
 
 /// Reads the config again. A bad file changes nothing.

@@ -104,7 +104,9 @@ fn plan(config: &Config) -> Vec<String> {
         format!("dashboard: http://{}", config.web.admin),
         format!("data: {}", config.server.data_dir.display()),
     ];
-    listeners.chain(rest).collect()
+    let wide = config.webhooks.allow_private;
+    let wide = wide.then(|| "webhooks: also on this machine and in private networks (allow_private)".to_owned());
+    listeners.chain(rest).chain(wide).collect()
 }
 
 #[cfg(test)]

@@ -21,11 +21,27 @@ pub(super) fn find(file: &File<'_>, config: &Config, shown: &Shown) {
     addresses(file, config, &shown.listeners);
     listener_orgs(file, config, &shown.listeners);
     owners(file, config, &shown.orgs);
+    passthrough(file, config, shown);
     if let UpstreamConfig::Smtp(upstream) = &config.upstream {
         consent(file, config);
         // A development server on this machine needs no name and no address that the world knows.
         if !values::is_loopback(&upstream.host) {
             names_for_the_world(file, config);
+        }
+    }
+}
+
+/// Whose login goes on to upstream must have one.
+fn passthrough(file: &File<'_>, config: &Config, shown: &Shown) {
+    let is_passed = config.upstream.is_passthrough();
+    for (listener, section) in config.listeners.iter().zip(&shown.listeners) {
+        if is_passed && !listener.networks.is_empty() {
+            file.note(Severity::Error, &format!("{section}.networks"), Wrong::NetworksWithoutLogin);
+        }
+    }
+    for (org, section) in config.orgs.iter().zip(&shown.orgs) {
+        if !is_passed && org.create_users {
+            file.note(Severity::Warning, &format!("{section}.create_users"), Wrong::CreateUsersWithoutPassthrough);
         }
     }
 }

@@ -122,6 +122,24 @@ limits! {
     command_errors_max: u32 = "command_errors_max", 20, 1..=1_000, Effect;
     /// Failed logins before the connection is closed; a client that stored an old password tries two or three times.
     auth_failures_max: u32 = "auth_failures_max", 5, 1..=100, Effect;
+    /// Refused commands and logins on one connection that are answered at once.
+    command_errors_free_max: u32 = "command_errors_free_max", 10, 0..=1_000, Effect;
+    /// How long each further one waits for its answer; guessing and scanning cost time then.
+    command_error_delay: Duration = "command_error_delay_secs", 1, 0..=30, Effect;
+    /// Failed logins, over all connections, of one login from one network before the next try has to wait; the wait doubles.
+    login_failures_free_max: u32 = "login_failures_free_max", 10, 1..=1_000, Effect;
+    /// The same from one address whatever the login; an office behind one address has several people who mistype.
+    login_failures_per_address_free_max: u32 = "login_failures_per_address_free_max", 50, 1..=10_000, Effect;
+    /// The longest of these waits: long enough to make guessing pointless, short enough to sit out.
+    login_wait_max: Duration = "login_wait_secs_max", 900, 10..=86_400, Effect;
+    /// Mails one login may send within an hour; 0 is no limit. A person sends tens, a program some hundreds.
+    user_messages_per_hour_max: u64 = "user_messages_per_hour_max", 1_000, 0..=1_000_000_000, Effect;
+    /// The same within a day.
+    user_messages_per_day_max: u64 = "user_messages_per_day_max", 5_000, 0..=1_000_000_000, Effect;
+    /// Recipients one login may send to within an hour; 0 is no limit.
+    user_recipients_per_hour_max: u64 = "user_recipients_per_hour_max", 2_500, 0..=1_000_000_000, Effect;
+    /// The same within a day; 10,000 is what Microsoft 365 allows a mailbox.
+    user_recipients_per_day_max: u64 = "user_recipients_per_day_max", 10_000, 0..=1_000_000_000, Effect;
     /// Passwords hashed at one time; each takes a processor and tens of MiB for its duration.
     hashing_concurrency_max: usize = "hashing_concurrency_max", 2, 1..=256, Restart;
     /// Octets of mail in memory over all connections; ten of the largest mails.
@@ -133,19 +151,19 @@ limits! {
 
     // The rewriter. Over any of these a mail leaves as it came, untracked; it is never refused for them.
     /// Octets of a mail's header; Postfix takes 100 KiB.
-    header_bytes_max: usize = "header_bytes_max", 262_144, 1_024..=16_777_216, Effect;
+    header_bytes_max: usize = "header_bytes_max", 262_144, 1_024..=16_777_216, Restart;
     /// Lines of a mail's header.
-    header_lines_max: usize = "header_lines_max", 2_000, 50..=100_000, Effect;
+    header_lines_max: usize = "header_lines_max", 2_000, 50..=100_000, Restart;
     /// MIME parts; real mail has some tens.
-    parts_max: usize = "parts_max", 1_000, 1..=100_000, Effect;
+    parts_max: usize = "parts_max", 1_000, 1..=100_000, Restart;
     /// How deep parts may stand in one another; Postfix stops at 100, a deep parse costs stack.
-    nesting_max: usize = "nesting_max", 50, 1..=100, Effect;
+    nesting_max: usize = "nesting_max", 50, 1..=100, Restart;
     /// Octets of one text part after its transfer encoding is undone.
-    decoded_bytes_max: usize = "decoded_bytes_max", 10_485_760, 1_024..=1_073_741_824, Effect;
+    decoded_bytes_max: usize = "decoded_bytes_max", 10_485_760, 1_024..=1_073_741_824, Restart;
     /// Tracked links in one mail; a token has room for 65,536.
-    links_max: usize = "links_max", 10_000, 1..=65_535, Effect;
+    links_max: usize = "links_max", 10_000, 1..=65_535, Restart;
     /// What the HTML reader may hold at once: the longest tag, in effect.
-    html_memory_bytes_max: usize = "html_memory_bytes_max", 4_194_304, 65_536..=268_435_456, Effect;
+    html_memory_bytes_max: usize = "html_memory_bytes_max", 4_194_304, 65_536..=268_435_456, Restart;
 
     // The upstream server.
     /// Connections to upstream at one time; many providers allow ten.
@@ -160,6 +178,12 @@ limits! {
     upstream_idle_max: Duration = "upstream_idle_secs_max", 30, 0..=300, Restart;
     /// Mails sent over one connection before a new one is made; some servers cut a connection off after a hundred.
     upstream_mails_per_connection_max: u32 = "upstream_mails_per_connection_max", 100, 1..=10_000, Restart;
+    /// Logins tried upstream at one time, with `auth = "passthrough"`.
+    upstream_logins_max: usize = "upstream_logins_max", 8, 1..=1_000, Restart;
+    /// Logins tried upstream within a minute, of all users: a provider closes its door to an address that asks too often.
+    upstream_logins_per_minute_max: u32 = "upstream_logins_per_minute_max", 120, 1..=100_000, Effect;
+    /// The same of one user; a program that connects for every mail logs in each time.
+    upstream_logins_per_user_per_minute_max: u32 = "upstream_logins_per_user_per_minute_max", 30, 1..=100_000, Effect;
     /// How long the message record may take to be durable; after that the mail goes out untracked (DESIGN 4.4).
     record_max: Duration = "record_secs_max", 2, 1..=30, Restart;
 
@@ -178,6 +202,14 @@ limits! {
     admin_session_max: Duration = "admin_session_secs_max", 43_200, 300..=2_592_000, Restart;
     /// How long a stop waits for mails that are being handed on; what is cut off then is answered by nobody and sent again.
     shutdown_max: Duration = "shutdown_secs_max", 30, 1..=900, Restart;
+    /// How often it is looked what has become too old.
+    forget_every: Duration = "forget_every_secs", 86_400, 60..=2_592_000, Restart;
+    /// Events looked at in one slice of forgetting: some 2 ms of the history's one writer, for which mail waits.
+    forget_events_max: u32 = "forget_events_max", 500, 10..=100_000, Restart;
+    /// Messages forgotten in one slice, with their recipients and links.
+    forget_messages_max: u32 = "forget_messages_max", 20, 1..=10_000, Restart;
+    /// Milliseconds between two slices: the writer is free most of the time.
+    forget_pause_ms: u64 = "forget_pause_ms", 100, 0..=60_000, Restart;
     /// Mails kept in the built-in inbox; the oldest go.
     inbox_messages_max: usize = "inbox_messages_max", 1_000, 1..=100_000, Restart;
 }

@@ -27,6 +27,8 @@ pub struct ListenerConfig {
     pub networks: Vec<IpNet>,
     /// For whom they do; `Some` exactly when `networks` is not empty.
     pub org: Option<OrgName>,
+    /// Proxies that say by a PROXY header whom they forward for.
+    pub proxy_networks: Vec<IpNet>,
 }
 
 /// When TLS begins on a listener.
@@ -75,6 +77,7 @@ impl ListenerConfig {
         section.parsed("auth", "\"required\"", auth);
         let networks = section.list("networks", "\"192.0.2.0/24\"", trusted_network);
         let org = section.parsed("org", "\"default\"", super::org::name);
+        let proxy_networks = section.list("proxy_networks", "\"192.0.2.10\"", proxy_network);
         if !section.has("addr") {
             section.wrong("addr", Wrong::Missing("write IP:port, as addr = \"127.0.0.1:2525\""));
         }
@@ -96,7 +99,8 @@ impl ListenerConfig {
             }
         }
         section.finish();
-        Some(ListenerConfig { addr: addr?, tls, org: org.filter(|_| !networks.is_empty()), networks })
+        let proxy_networks = proxy_networks.unwrap_or_default();
+        Some(ListenerConfig { addr: addr?, tls, org: org.filter(|_| !networks.is_empty()), networks, proxy_networks })
     }
 }
 
@@ -107,6 +111,14 @@ fn auth(text: &str) -> Result<(), Wrong> {
         "none" | "optional" => Err(Wrong::OpenRelay(format!("auth = \"{text}\""))),
         _ => Err(Wrong::Choice { given: text.to_owned(), allowed: vec!["required"] }),
     }
+}
+
+/// Whoever is in it can claim any address, and with it any other network's rights.
+fn proxy_network(text: &str) -> Result<IpNet, Wrong> {
+    trusted_network(text).map_err(|wrong| match wrong {
+        Wrong::OpenRelay(given) => Wrong::ProxiesEverywhere(given),
+        other => other,
+    })
 }
 
 fn trusted_network(text: &str) -> Result<IpNet, Wrong> {

@@ -34,10 +34,15 @@ pub(super) fn look(parsed: &Parsed, now: Timestamp) -> Vec<Problem> {
     if let UpstreamConfig::Smtp(smtp) = &config.upstream {
         upstream(&mut found, smtp);
     }
-    if let Some(database) = &config.geo.database {
-        geo(&mut found, database);
+    for (key, database) in [("geo.database", &config.geo.database), ("geo.database_ipv6", &config.geo.database_ipv6)] {
+        if let Some(database) = database {
+            geo(&mut found, key, database);
+        }
     }
     addresses(&mut found, config);
+    if let Some(ca_file) = &config.webhooks.ca_file {
+        roots(&mut found, "webhooks.ca_file", ca_file);
+    }
     found.problems
 }
 
@@ -157,21 +162,24 @@ fn upstream(found: &mut Found<'_>, smtp: &SmtpUpstream) {
         }
     }
     if let Some(ca_file) = &smtp.ca_file {
-        const KEY: &str = "upstream.ca_file";
-        if let Some(pem) = readable(found, KEY, ca_file, "name the PEM file of the certificates to trust") {
-            let detail = match certificate::chain(&pem) {
-                Ok(chain) if chain.is_empty() => Some("it holds no PEM certificate".to_owned()),
-                Ok(_) => None,
-                Err(detail) => Some(detail),
-            };
-            if let Some(detail) = detail {
-                found.error(KEY, Wrong::NoCertificate { path: ca_file.display().to_string(), detail });
-            }
-        }
+        roots(found, "upstream.ca_file", ca_file);
     }
     if let Err(detail) = reach(&smtp.host, smtp.port, UPSTREAM_WAIT) {
         // It may be down for an hour; the relay starts all the same and says 451 until it is back.
         found.warning("upstream.host", Wrong::Unreachable { address: format!("{}:{}", smtp.host, smtp.port), detail });
+    }
+}
+
+/// A file of certificates to trust.
+fn roots(found: &mut Found<'_>, key: &str, ca_file: &Path) {
+    let Some(pem) = readable(found, key, ca_file, "name the PEM file of the certificates to trust") else { return };
+    let detail = match certificate::chain(&pem) {
+        Ok(chain) if chain.is_empty() => Some("it holds no PEM certificate".to_owned()),
+        Ok(_) => None,
+        Err(detail) => Some(detail),
+    };
+    if let Some(detail) = detail {
+        found.error(key, Wrong::NoCertificate { path: ca_file.display().to_string(), detail });
     }
 }
 
@@ -197,14 +205,13 @@ fn reach(host: &str, port: u16, wait: Duration) -> Result<(), String> {
     answered.recv_timeout(wait).unwrap_or_else(|_| Err(format!("no answer within {} seconds", wait.as_secs())))
 }
 
-fn geo(found: &mut Found<'_>, path: &Path) {
-    const FIX: &str = "name a country database in MaxMind's format (.mmdb), or remove the key";
-    const KEY: &str = "geo.database";
+fn geo(found: &mut Found<'_>, key: &str, path: &Path) {
+    const FIX: &str = "name a country or city database in MaxMind's format (.mmdb), or remove the key";
     let path_shown = path.display().to_string();
     if !path.exists() {
-        found.error(KEY, Wrong::FileMissing { path: path_shown, fix: FIX });
+        found.error(key, Wrong::FileMissing { path: path_shown, fix: FIX });
     } else if let Err(error) = maxminddb::Reader::open_readfile(path) {
-        found.error(KEY, Wrong::FileUnreadable { path: path_shown, detail: error.to_string(), fix: FIX });
+        found.error(key, Wrong::FileUnreadable { path: path_shown, detail: error.to_string(), fix: FIX });
     }
 }
 

@@ -10,11 +10,13 @@ pub mod check;
 mod contradictions;
 mod file;
 pub mod first_run;
+mod keeping;
 pub mod limits;
 pub mod listener;
 pub mod load;
 mod log;
 mod machine;
+pub mod notify;
 pub mod org;
 pub mod privacy;
 pub mod problem;
@@ -24,21 +26,25 @@ pub mod spool;
 mod unknown;
 pub mod upstream;
 mod values;
+mod verdicts;
 pub mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+pub use keeping::OrgEvents;
 pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, ListenerTls};
+pub use notify::{NotifyConfig, WebhooksConfig};
 pub use org::OrgConfig;
-pub use privacy::{Consent, GeoConfig, PrivacyConfig};
+pub use privacy::{GeoConfig, PrivacyConfig};
 pub use problem::{Problem, Severity};
 pub use server::{ServerConfig, TlsConfig};
 pub use spool::SpoolConfig;
 pub use upstream::{SmtpUpstream, UpstreamAuth, UpstreamConfig, UpstreamTls};
 pub use values::BaseUrl;
-pub use web::WebConfig;
+pub use verdicts::VerdictsConfig;
+pub use web::{ForwardedBy, WebConfig};
 
 use crate::settings::Tracking;
 use contradictions::Shown;
@@ -66,10 +72,16 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// `[spool]`
     pub spool: SpoolConfig,
+    /// `[notify]`
+    pub notify: NotifyConfig,
+    /// `[webhooks]`
+    pub webhooks: WebhooksConfig,
     /// `[privacy]`
     pub privacy: PrivacyConfig,
     /// `[geo]`
     pub geo: GeoConfig,
+    /// `[verdicts]`
+    pub verdicts: VerdictsConfig,
     /// `[log]`
     pub log: crate::telemetry::log::Options,
     /// `[[org]]`; names, domains and tracking hosts are each used once.
@@ -121,10 +133,13 @@ impl Config {
         let tracking = org::read_ceiling(file);
         let limits = LimitsConfig::read(file);
         let spool = SpoolConfig::read(file);
+        let notify = NotifyConfig::read(file);
+        let webhooks = WebhooksConfig::read(file, base_dir);
         let privacy = PrivacyConfig::read(file);
         let geo = GeoConfig::read(file, base_dir);
+        let verdicts = VerdictsConfig::read(file);
         let log = log::read(file);
-        let (shown_orgs, orgs) = OrgConfig::read_all(file, tracking).into_iter().unzip();
+        let (shown_orgs, orgs) = OrgConfig::read_all(file, tracking, privacy.events_days).into_iter().unzip();
         let config = Config {
             server,
             listeners,
@@ -134,8 +149,11 @@ impl Config {
             tracking,
             limits,
             spool,
+            notify,
+            webhooks,
             privacy,
             geo,
+            verdicts,
             log,
             orgs,
         };
@@ -162,6 +180,8 @@ mod tests {
         assert_eq!(shipped.warnings, []);
         assert_eq!(shipped.config.limits, LimitsConfig::default(), "a default in [limits] differs from the program's");
         assert_eq!(shipped.config.spool, SpoolConfig::default(), "a default in [spool] differs from the program's");
+        assert_eq!(shipped.config.notify, NotifyConfig::default(), "a default in [notify] differs from the program's");
+        assert_eq!(shipped.config.webhooks, WebhooksConfig::default(), "a default in [webhooks] differs");
         assert_eq!(shipped.config.tracking, parse("[[listener]]\naddr = \"127.0.0.1:0\"").unwrap().config.tracking);
         assert_eq!(shipped.config.log, crate::telemetry::log::Options::default());
         assert_eq!(shipped.config.server.data_dir, PathBuf::from("/etc/waxseal/data"));
@@ -197,7 +217,9 @@ mod tests {
             Some(rest) if rest.split_once('=').is_some_and(|(key, _)| is_key(key)) => rest.to_owned(),
             _ => line.to_owned(),
         };
-        let text: Vec<String> = SHIPPED.lines().map(in_use).collect();
+        // The one key that belongs to another kind of login than those beside it.
+        let others = |line: &&str| !line.starts_with("# token_command");
+        let text: Vec<String> = SHIPPED.lines().filter(others).map(in_use).collect();
         let text = text.join("\n").replace("mode = \"inbox\"", "mode = \"smtp\"");
         let text = text.replace("public_url = \"http://127.0.0.1:8025\"", "public_url = \"https://relay.example.com\"");
         let text = text.replace("hostname = \"localhost\"", "hostname = \"relay.example.com\"");

@@ -3,9 +3,11 @@
 //! **Invariant:** no organisation is above the ceiling (DESIGN, promise 10), and no domain or tracking host has two owners.
 
 use super::file::{File, Section};
+use super::keeping::{self, OrgEvents};
 use super::problem::Wrong;
 use super::values::{self, BaseUrl};
-use crate::settings::{Choice, Managed, Mode, Org, OrgName, Quotes, Tracking, VisibleUrls};
+use crate::settings::privacy::OrgPrivacy;
+use crate::settings::{Choice, Keeping, Managed, Mode, Org, OrgName, Quotes, Tracking, VisibleUrls};
 
 /// What `[tracking]` says when nothing is written there: what waxseal is for. Text links stay as typed.
 const CEILING: Tracking = Tracking { opens: Mode::Individual, links: Mode::Individual, text_links: false };
@@ -24,6 +26,10 @@ pub struct OrgConfig {
     pub tracking_url: Option<BaseUrl>,
     /// Hosts whose links must go on working.
     pub former_urls: Vec<BaseUrl>,
+    /// How its readers' events are judged, and what is kept of them.
+    pub events: OrgEvents,
+    /// Who logs in upstream with an address of its domains is made a user.
+    pub create_users: bool,
 }
 
 impl OrgConfig {
@@ -31,7 +37,7 @@ impl OrgConfig {
     /// one leaves out follows the ceiling again.
     pub fn over(&self, stored: Option<&Org>) -> Org {
         let own = stored.map_or_else(|| fresh(&self.name), released);
-        Org {
+        let mut org = Org {
             domains: self.domains.clone(),
             choice: Choice {
                 opens: self.choice.opens.or(own.choice.opens),
@@ -43,25 +49,31 @@ impl OrgConfig {
                 opens: self.choice.opens.is_some(),
                 links: self.choice.links.is_some(),
                 text_links: self.choice.text_links.is_some(),
+                ..Managed::default()
             },
             tracking_url: self.tracking_url.as_ref().map(BaseUrl::to_string),
             former_urls: self.former_urls.iter().map(BaseUrl::to_string).collect(),
             ..own
-        }
+        };
+        self.events.lay_over(&mut org);
+        org
     }
 
     /// Every organisation that is right enough to look at, with its shown section (`org[1]`).
-    pub(super) fn read_all(file: &File<'_>, ceiling: Tracking) -> Vec<(String, OrgConfig)> {
-        let read = |(index, section)| Some((format!("org[{}]", index + 1), OrgConfig::read(section, ceiling)?));
+    pub(super) fn read_all(file: &File<'_>, ceiling: Tracking, events_days: u32) -> Vec<(String, OrgConfig)> {
+        let read =
+            |(index, section)| Some((format!("org[{}]", index + 1), OrgConfig::read(section, ceiling, events_days)?));
         file.sections("org").into_iter().enumerate().filter_map(read).collect()
     }
 
-    fn read(section: Section<'_, '_>, ceiling: Tracking) -> Option<OrgConfig> {
+    fn read(section: Section<'_, '_>, ceiling: Tracking, events_days: u32) -> Option<OrgConfig> {
         let org_name = section.parsed("name", "\"default\"", name);
         let domains = section.list("domains", "\"example.com\"", values::domain);
         let choice = read_choice(&section, ceiling);
         let tracking_url = section.parsed("tracking_url", "\"https://t.example.com\"", values::base_url);
         let former_urls = section.list("former_urls", "\"https://old.example.com\"", values::base_url);
+        let events = OrgEvents::read(&section, events_days);
+        let create_users = section.flag("create_users").unwrap_or(false);
         if !section.has("name") {
             section.wrong("name", Wrong::Missing("give it one, as name = \"default\""));
         }
@@ -78,6 +90,8 @@ impl OrgConfig {
             choice,
             tracking_url,
             former_urls: former_urls.unwrap_or_default(),
+            events,
+            create_users,
         })
     }
 }
@@ -86,6 +100,8 @@ impl OrgConfig {
 /// Its domains and tracking hosts stay, for people send and links go on working.
 pub fn released(stored: &Org) -> Org {
     let managed = stored.managed;
+    let mut org = stored.clone();
+    keeping::release(&mut org);
     Org {
         choice: Choice {
             opens: stored.choice.opens.filter(|_| !managed.opens),
@@ -93,7 +109,7 @@ pub fn released(stored: &Org) -> Org {
             text_links: stored.choice.text_links.filter(|_| !managed.text_links),
         },
         managed: Managed::default(),
-        ..stored.clone()
+        ..org
     }
 }
 
@@ -111,6 +127,8 @@ fn fresh(name: &OrgName) -> Org {
         excluded_hosts: Vec::new(),
         rules_off: Vec::new(),
         own_networks: Vec::new(),
+        privacy: OrgPrivacy::default(),
+        keeping: Keeping::default(),
     }
 }
 
@@ -164,10 +182,20 @@ pub(super) fn name(text: &str) -> Result<OrgName, Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Rule;
+    use crate::settings::PlaceDetail;
 
     fn config(choice: Choice) -> OrgConfig {
         let domains = vec!["example.com".to_owned()];
-        OrgConfig { name: "default".parse().unwrap(), domains, choice, tracking_url: None, former_urls: Vec::new() }
+        OrgConfig {
+            name: "default".parse().unwrap(),
+            domains,
+            choice,
+            tracking_url: None,
+            former_urls: Vec::new(),
+            events: OrgEvents::default(),
+            create_users: false,
+        }
     }
 
     #[test]
@@ -180,7 +208,7 @@ mod tests {
         };
         let managed = config(off).over(Some(&stored));
         assert_eq!(managed.choice, Choice { opens: Some(Mode::Off), links: Some(Mode::Aggregate), text_links: None });
-        assert_eq!(managed.managed, Managed { org: true, opens: true, links: false, text_links: false });
+        assert_eq!(managed.managed, Managed { org: true, opens: true, ..Managed::default() });
         assert_eq!(managed.visible_urls, VisibleUrls::Leave, "what the file leaves out is the dashboard's");
         assert_eq!(config(off).over(Some(&managed)), managed, "a second start changes nothing");
         let lifted = config(Choice::default()).over(Some(&managed));
@@ -189,5 +217,29 @@ mod tests {
         assert_eq!((let_go.choice, let_go.managed), (lifted.choice, Managed::default()));
         assert_eq!(let_go.domains, ["example.com"]);
         assert_eq!(config(off).over(None).choice, off, "one that the store has never seen");
+    }
+
+    /// What is said of events goes the same way: over the dashboard's, and back to the default when the file lets go.
+    #[test]
+    fn the_file_overlays_what_is_kept_of_events() {
+        let dashboard = Keeping { place: PlaceDetail::Country, events_days: Some(7), ..Keeping::default() };
+        let stored =
+            Org { keeping: dashboard, rules_off: vec!["own".to_owned()], ..fresh(&"default".parse().unwrap()) };
+        let events = OrgEvents {
+            rules_off: Some(vec![Rule::Instant]),
+            own_networks: Some(vec!["192.0.2.0/24".parse().unwrap()]),
+            raw_evidence: Some(true),
+            honour_gpc: Some(false),
+            ..OrgEvents::default()
+        };
+        let file = OrgConfig { events, ..config(Choice::default()) };
+        let managed = file.over(Some(&stored));
+        assert_eq!((managed.rules_off.as_slice(), managed.own_networks.len()), (&["instant".to_owned()][..], 1));
+        assert_eq!(managed.keeping, Keeping { raw_evidence: true, honour_gpc: false, ..dashboard });
+        assert_eq!(managed.managed.names(), ["org", "rules_off", "own_networks", "raw_evidence", "honour_gpc"]);
+        assert_eq!(file.over(Some(&managed)), managed, "a second start changes nothing");
+        let let_go = released(&managed);
+        assert!(let_go.rules_off.is_empty() && let_go.own_networks.is_empty());
+        assert_eq!(let_go.keeping, dashboard, "the dashboard's stays");
     }
 }

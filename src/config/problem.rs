@@ -160,6 +160,23 @@ pub enum Wrong {
     /// A whole part of the internet may submit without a login.
     #[error("{0} lets strangers send without a login, which makes an open relay; name your own networks only")]
     OpenRelay(String),
+    /// Every reader would be the organisation's own.
+    #[error("{0} makes every reader one of your own people; name your own networks only")]
+    OwnsEverything(String),
+    /// No line of the list of agents.
+    #[error("\"{0}\" is no line of the list; write opens, clicks or both and a name, as \"clicks acme-link-checker\"")]
+    AgentLine(String),
+    /// No line of the list of networks.
+    #[error(
+        "\"{0}\" is no line of the list; write opens, clicks, both, people, relay or hosting and a network, as \"both 192.0.2.0/24\""
+    )]
+    NetworkLine(String),
+    /// Nobody may speak the PROXY protocol.
+    #[error("is on, but nobody may speak it; name the proxies in trusted_proxies")]
+    ProxyProtocolOfNobody,
+    /// Strangers could claim any address.
+    #[error("{0} lets strangers claim any address by a PROXY header; name the proxies' own addresses")]
+    ProxiesEverywhere(String),
     /// Not a domain.
     #[error("\"{0}\" is not a domain; write a name such as \"example.com\", without \"@\", \"*\" or a path")]
     Domain(String),
@@ -245,8 +262,21 @@ pub enum Wrong {
     #[error("has no effect while upstream.mode = \"inbox\"; remove it, or set mode = \"smtp\"")]
     UnusedInInbox,
     /// A login half given.
-    #[error("is set, but upstream.auth is \"none\"; set auth = \"login\", or remove it")]
-    UnusedWithoutLogin,
+    #[error(
+        "does nothing with upstream.auth = \"{auth}\"; set auth to what it belongs to (\"login\", \"oauth\"), or remove it"
+    )]
+    UnusedWithoutLogin {
+        /// As in force.
+        auth: &'static str,
+    },
+    /// Mail that nobody's login could carry on.
+    #[error(
+        "with upstream.auth = \"passthrough\" mail goes on with the client's own login, and who comes from these networks has none; remove networks and org"
+    )]
+    NetworksWithoutLogin,
+    /// Users are made by logging in upstream only.
+    #[error("does nothing without upstream.auth = \"passthrough\"; remove it")]
+    CreateUsersWithoutPassthrough,
     /// The password would cross the network readable.
     #[error(
         "with tls = \"{tls}\" the password could cross the network readable; use tls = \"starttls\" or \"implicit\" (only a host on this machine may do without)"
@@ -274,7 +304,7 @@ pub enum Wrong {
     },
     /// Consent was not decided.
     #[error(
-        "is not set, and with upstream.mode = \"smtp\" real people are tracked; set privacy.consent = \"none\" to say that you may track them without asking, or set tracking.opens and tracking.links to \"off\""
+        "is not set, and with upstream.mode = \"smtp\" real people are tracked; set privacy.consent = \"none\" to say that you may track them without asking, or \"required\" to track only who has agreed, or set tracking.opens and tracking.links to \"off\""
     )]
     ConsentNotSet,
     /// `localhost` towards the world.

@@ -3,6 +3,7 @@
 use super::limits::Takes;
 use super::{Config, LimitsConfig, OrgConfig, TlsConfig};
 use crate::settings::Tracking;
+use crate::settings::privacy::Consent;
 
 /// The part of a config that changes while the program runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,13 @@ impl Config {
         for ((key, old), (_, new)) in self.spool.rows().into_iter().zip(new.spool.rows()) {
             compare(&mut difference.restart, &format!("spool.{key}"), &old, &new);
         }
+        for (section, old, new) in
+            [("notify", self.notify.rows(), new.notify.rows()), ("webhooks", self.webhooks.rows(), new.webhooks.rows())]
+        {
+            for ((key, old), (_, new)) in old.into_iter().zip(new) {
+                compare(&mut difference.restart, &format!("{section}.{key}"), &old, &new);
+            }
+        }
         self.fixed_sections(new, &mut difference.restart);
         difference
     }
@@ -57,6 +65,9 @@ impl Config {
         compare(live, "tracking.opens", &self.tracking.opens, &new.tracking.opens);
         compare(live, "tracking.links", &self.tracking.links, &new.tracking.links);
         compare(live, "tracking.text_links", &self.tracking.text_links, &new.tracking.text_links);
+        let consent = |config: &Config| config.privacy.consent.map_or("not set", Consent::as_str);
+        compare(live, "privacy.consent", consent(self), consent(new));
+        compare(live, "privacy.without_consent", &self.privacy.without_consent, &new.privacy.without_consent);
         compare(live, "tls.certificate", &self.tls.certificate.display(), &new.tls.certificate.display());
         compare(live, "tls.private_key", &self.tls.private_key.display(), &new.tls.private_key.display());
         for old in &self.orgs {
@@ -73,6 +84,7 @@ impl Config {
     fn fixed_sections(&self, new: &Config, restart: &mut Vec<String>) {
         compare(restart, "server.hostname", &self.server.hostname, &new.server.hostname);
         compare(restart, "server.data_dir", &self.server.data_dir.display(), &new.server.data_dir.display());
+        compare(restart, "tls.reload_secs", &self.tls.reload.as_secs(), &new.tls.reload.as_secs());
         if self.listeners != new.listeners {
             restart.push("[[listener]]: changed".to_owned());
         }
@@ -85,11 +97,15 @@ impl Config {
         if self.web.trusted_proxies != new.web.trusted_proxies {
             restart.push("web.trusted_proxies: changed".to_owned());
         }
-        if self.privacy != new.privacy {
-            restart.push("[privacy]: changed".to_owned());
-        }
         if self.geo != new.geo {
             restart.push("[geo]: changed".to_owned());
+        }
+        if self.verdicts != new.verdicts {
+            restart.push("[verdicts]: changed".to_owned());
+        }
+        compare(restart, "web.proxy_protocol", &self.web.proxy_protocol, &new.web.proxy_protocol);
+        if self.web.forwarded_by != new.web.forwarded_by {
+            restart.push("web.forwarded_by: changed".to_owned());
         }
         if self.log != new.log {
             restart.push("[log]: changed".to_owned());
@@ -124,6 +140,7 @@ mod tests {
             ("", "[tracking]\nopens = \"individual\"", &[], &[]),
             // Live: the ceiling, TLS files, organisations, limits of what begins next.
             ("", "[tracking]\nopens = \"off\"", &["tracking.opens: individual → off"], &[]),
+            ("", "[privacy]\nconsent = \"required\"", &["privacy.consent: not set → required"], &[]),
             ("", "[tls]\ncertificate = \"b\"", &["tls.certificate: /c/certs/relay.crt → /c/b"], &[]),
             ("", "[[org]]\nname = \"a\"\ndomains = [\"a.example\"]", &["[[org]] a: new"], &[]),
             (
@@ -155,6 +172,8 @@ mod tests {
             ("", "[web]\nadmin = \"127.0.0.1:1\"", &[], &["web.admin: 127.0.0.1:8026 → 127.0.0.1:1"]),
             ("", "[log]\nformat = \"json\"", &[], &["[log]: changed"]),
             ("", "[geo]\ndatabase = \"g\"", &[], &["[geo]: changed"]),
+            ("", "[notify]\nmail_lines_max = 5", &[], &["notify.mail_lines_max: 50 → 5"]),
+            ("", "[webhooks]\nallow_private = true", &[], &["webhooks.allow_private: false → true"]),
         ];
         for (old, new, live, restart) in rows {
             let found = difference(old, new);

@@ -1,6 +1,7 @@
 //! `[server]` and `[tls]`: who this machine is, where it keeps what, and the certificate it shows to mail clients.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::file::File;
 use super::values;
@@ -11,6 +12,8 @@ const HOSTNAME: &str = "localhost";
 const DATA_DIR: &str = "data";
 /// Where the first run puts its self-signed certificate.
 const CERTIFICATE: &str = "certs/relay.crt";
+/// A renewal comes a month before the end, so a minute is soon enough; a look costs two system calls.
+const RELOAD_SECS: u64 = 60;
 /// And its key.
 const PRIVATE_KEY: &str = "certs/relay.key";
 
@@ -32,6 +35,8 @@ pub struct TlsConfig {
     pub private_key: PathBuf,
     /// Both are the shipped names: the first run may make a self-signed pair. A path that an operator chose is never filled by us.
     pub may_generate: bool,
+    /// How often the files are looked at for a change.
+    pub reload: Duration,
 }
 
 impl ServerConfig {
@@ -52,12 +57,13 @@ impl TlsConfig {
         let section = file.section("tls");
         let certificate = section.parsed("certificate", "\"certs/relay.crt\"", |text| path(base_dir, text));
         let private_key = section.parsed("private_key", "\"certs/relay.key\"", |text| path(base_dir, text));
+        let reload_secs = section.number("reload_secs", 1..=86_400, RELOAD_SECS).unwrap_or(RELOAD_SECS);
         section.finish();
         let shipped = (base_dir.join(CERTIFICATE), base_dir.join(PRIVATE_KEY));
         let certificate = certificate.unwrap_or_else(|| shipped.0.clone());
         let private_key = private_key.unwrap_or_else(|| shipped.1.clone());
         let may_generate = certificate == shipped.0 && private_key == shipped.1;
-        TlsConfig { certificate, private_key, may_generate }
+        TlsConfig { certificate, private_key, may_generate, reload: Duration::from_secs(reload_secs) }
     }
 }
 

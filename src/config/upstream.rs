@@ -85,6 +85,15 @@ pub enum UpstreamAuth {
         /// Holds the password on its first line; mode 0600.
         password_file: PathBuf,
     },
+    /// AUTH XOAUTH2 or OAUTHBEARER.
+    Oauth {
+        /// The account.
+        username: String,
+        /// A line for `/bin/sh` that prints an access token.
+        token_command: String,
+    },
+    /// As each client, with what it said at AUTH; waxseal has no login of its own.
+    Passthrough,
 }
 
 /// The words of `mode`.
@@ -99,6 +108,29 @@ enum Mode {
 enum Auth {
     None,
     Login,
+    Oauth,
+    Passthrough,
+}
+
+impl Auth {
+    /// As written in the config.
+    fn as_str(self) -> &'static str {
+        match self {
+            Auth::None => "none",
+            Auth::Login => "login",
+            Auth::Oauth => "oauth",
+            Auth::Passthrough => "passthrough",
+        }
+    }
+
+    /// The keys it needs beside it.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Auth::None | Auth::Passthrough => &[],
+            Auth::Login => &["username", "password_file"],
+            Auth::Oauth => &["username", "token_command"],
+        }
+    }
 }
 
 /// Keys that mean something only beside `mode = "smtp"`.
@@ -106,9 +138,14 @@ enum Auth {
 const MESSAGES_PER_MINUTE_MAX: u64 = 6_000;
 
 const SMTP_KEYS: &[&str] =
-    &["host", "port", "tls", "auth", "username", "password_file", "ca_file", "messages_per_minute"];
+    &["host", "port", "tls", "auth", "username", "password_file", "token_command", "ca_file", "messages_per_minute"];
 
 impl UpstreamConfig {
+    /// Whether clients log in upstream as themselves.
+    pub fn is_passthrough(&self) -> bool {
+        matches!(self, UpstreamConfig::Smtp(smtp) if smtp.auth == UpstreamAuth::Passthrough)
+    }
+
     /// `None` when it is wrong; the problems are noted.
     pub(super) fn read(file: &File<'_>, base_dir: &Path) -> Option<UpstreamConfig> {
         let section = file.section("upstream");
@@ -146,6 +183,8 @@ fn read_smtp(section: &Section<'_, '_>, base_dir: &Path, in_use: bool) -> Option
     let username =
         section.parsed("username", "\"relay@example.com\"", |text| values::printable(text, "write the account's name"));
     let password_file = section.parsed("password_file", "\"upstream.password\"", |text| server::path(base_dir, text));
+    let token_command =
+        section.parsed("token_command", "\"get-token\"", |text| values::printable(text, "write a command line"));
     let ca_file = section.parsed("ca_file", "\"certs/upstream-ca.pem\"", |text| server::path(base_dir, text));
     let messages_per_minute = section.number("messages_per_minute", 1..=MESSAGES_PER_MINUTE_MAX, 30);
     let messages_per_minute = messages_per_minute.and_then(|number| u32::try_from(number).ok());
@@ -156,7 +195,7 @@ fn read_smtp(section: &Section<'_, '_>, base_dir: &Path, in_use: bool) -> Option
     if !section.has("host") {
         section.wrong("host", Wrong::Missing("say where mail goes, as host = \"smtp.example.com\""));
     }
-    let auth = read_auth(section, auth, username, password_file);
+    let auth = read_auth(section, auth, Secrets { username, password_file, token_command });
     let host = host?;
     let port = if section.has("port") { port? } else { tls.usual_port() };
     let upstream = SmtpUpstream { host, port, tls, auth: auth?, ca_file, messages_per_minute };
@@ -164,28 +203,38 @@ fn read_smtp(section: &Section<'_, '_>, base_dir: &Path, in_use: bool) -> Option
     Some(upstream)
 }
 
-/// A login needs both its halves, and its halves need a login.
-fn read_auth(
-    section: &Section<'_, '_>,
-    auth: Option<Auth>,
+/// What the kinds of login are made of.
+struct Secrets {
     username: Option<String>,
     password_file: Option<PathBuf>,
-) -> Option<UpstreamAuth> {
+    token_command: Option<String>,
+}
+
+/// A login needs both its halves, and its halves need a login.
+fn read_auth(section: &Section<'_, '_>, auth: Option<Auth>, secrets: Secrets) -> Option<UpstreamAuth> {
     let auth = if section.has("auth") { auth? } else { Auth::None };
-    if auth == Auth::None {
-        for key in ["username", "password_file"].iter().filter(|key| section.has(key)) {
-            section.wrong(key, Wrong::UnusedWithoutLogin);
+    for key in ["username", "password_file", "token_command"] {
+        match (auth.keys().contains(&key), section.has(key)) {
+            (true, false) => section.wrong(key, Wrong::Missing(why_needed(key))),
+            (false, true) => section.wrong(key, Wrong::UnusedWithoutLogin { auth: auth.as_str() }),
+            _ => {}
         }
-        return Some(UpstreamAuth::None);
     }
-    if !section.has("username") {
-        section.wrong("username", Wrong::Missing("auth = \"login\" needs it"));
+    let Secrets { username, password_file, token_command } = secrets;
+    match auth {
+        Auth::None => Some(UpstreamAuth::None),
+        Auth::Passthrough => Some(UpstreamAuth::Passthrough),
+        Auth::Login => Some(UpstreamAuth::Login { username: username?, password_file: password_file? }),
+        Auth::Oauth => Some(UpstreamAuth::Oauth { username: username?, token_command: token_command? }),
     }
-    if !section.has("password_file") {
-        section
-            .wrong("password_file", Wrong::Missing("auth = \"login\" needs a file that holds the password, mode 0600"));
+}
+
+fn why_needed(key: &str) -> &'static str {
+    match key {
+        "username" => "auth = \"login\" and auth = \"oauth\" need the account's name",
+        "password_file" => "auth = \"login\" needs a file that holds the password, mode 0600",
+        _ => "auth = \"oauth\" needs a command that prints an access token",
     }
-    Some(UpstreamAuth::Login { username: username?, password_file: password_file? })
 }
 
 /// What would cross the network readable, and what looks like a slip.
@@ -215,10 +264,8 @@ fn auth(text: &str) -> Result<Auth, Wrong> {
     match text {
         "none" => Ok(Auth::None),
         "login" => Ok(Auth::Login),
-        "oauth" | "passthrough" => Err(Wrong::ValueNotAvailable {
-            given: text.to_owned(),
-            instead: "\"login\" with username and password_file, or \"none\"",
-        }),
-        _ => Err(Wrong::Choice { given: text.to_owned(), allowed: vec!["none", "login"] }),
+        "oauth" => Ok(Auth::Oauth),
+        "passthrough" => Ok(Auth::Passthrough),
+        _ => Err(Wrong::Choice { given: text.to_owned(), allowed: vec!["none", "login", "oauth", "passthrough"] }),
     }
 }

@@ -13,6 +13,19 @@ const TRACKING: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 /// Loopback, because the dashboard has a login in clear.
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8026);
 
+/// In which header a trusted proxy says whom it speaks for. Only this one is read: the other may be the client's own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardedBy {
+    /// `X-Forwarded-For`, as nearly every proxy.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+const FORWARDED_BY: &[(&str, ForwardedBy)] =
+    &[("x-forwarded-for", ForwardedBy::XForwardedFor), ("forwarded", ForwardedBy::Forwarded)];
+
 /// `[web]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebConfig {
@@ -22,8 +35,12 @@ pub struct WebConfig {
     pub public_url: BaseUrl,
     /// Where the dashboard listens.
     pub admin: SocketAddr,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Whose word about their clients is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// In which header they say it.
+    pub forwarded_by: ForwardedBy,
+    /// They begin each connection to the tracking site with a PROXY header, version 1 or 2.
+    pub proxy_protocol: bool,
 }
 
 impl WebConfig {
@@ -34,13 +51,18 @@ impl WebConfig {
         let public_url = section.parsed("public_url", "\"https://t.example.com\"", values::base_url);
         let admin = section.parsed("admin", "\"127.0.0.1:8026\"", values::socket_addr).unwrap_or(ADMIN);
         let trusted_proxies = section.list("trusted_proxies", "\"127.0.0.1\"", proxy).unwrap_or_default();
+        let forwarded_by = section.choice("forwarded_by", FORWARDED_BY).unwrap_or_default();
+        let proxy_protocol = section.flag("proxy_protocol").unwrap_or(false);
+        if proxy_protocol && trusted_proxies.is_empty() {
+            section.wrong("proxy_protocol", Wrong::ProxyProtocolOfNobody);
+        }
         if !admin.ip().is_loopback() {
             section.warn("admin", Wrong::AdminInClear(admin.to_string()));
         }
         let has_url = section.has("public_url");
         section.finish();
         let public_url = if has_url { public_url? } else { values::base_url(&format!("http://{TRACKING}")).ok()? };
-        Some(WebConfig { tracking, public_url, admin, trusted_proxies })
+        Some(WebConfig { tracking, public_url, admin, trusted_proxies, forwarded_by, proxy_protocol })
     }
 }
 

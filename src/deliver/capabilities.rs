@@ -27,6 +27,10 @@ pub struct Capabilities {
     pub auth_plain: bool,
     /// `AUTH … LOGIN …`
     pub auth_login: bool,
+    /// `AUTH … XOAUTH2 …`
+    pub auth_xoauth2: bool,
+    /// `AUTH … OAUTHBEARER …` (RFC 7628).
+    pub auth_oauthbearer: bool,
 }
 
 /// Why this mail cannot go through this upstream as it is. The caller may convert it, send another form or refuse it.
@@ -68,6 +72,8 @@ impl Capabilities {
             Some("AUTH") => words.for_each(|word| match word {
                 "PLAIN" => self.auth_plain = true,
                 "LOGIN" => self.auth_login = true,
+                "XOAUTH2" => self.auth_xoauth2 = true,
+                "OAUTHBEARER" => self.auth_oauthbearer = true,
                 _ => {}
             }),
             _ => {}
@@ -123,6 +129,8 @@ mod tests {
             starttls: true,
             auth_plain: true,
             auth_login: true,
+            auth_xoauth2: true,
+            auth_oauthbearer: true,
         };
         let table: &[(&[&str], Capabilities)] = &[
             // any case, any order, unknown ones among them
@@ -137,7 +145,7 @@ mod tests {
                     "dsn",
                     "EnhancedStatusCodes",
                     "starttls",
-                    "auth login xoauth2 plain",
+                    "auth login xoauth2 plain oauthbearer",
                 ],
                 all,
             ),

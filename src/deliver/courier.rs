@@ -15,7 +15,7 @@ use super::outbound::{Deadlines, Outbound};
 use super::pace::Pace;
 use super::pool::Upstream;
 use super::predict;
-use super::{Fate, Stage, Why};
+use super::{Fate, Stage, Trouble, Why};
 use crate::message::tree;
 use crate::smtp::reply::{Enhanced, Reply};
 
@@ -56,6 +56,19 @@ impl Courier {
 
     pub(super) fn structure(&self) -> &tree::Limits {
         &self.structure
+    }
+
+    /// Connects and logs in now, so that the first mail finds a connection.
+    ///
+    /// # Errors
+    /// As [`Upstream::log_in`].
+    pub async fn log_in(&self, until: Instant) -> Result<(), Trouble> {
+        self.upstream.log_in(until).await
+    }
+
+    /// Says goodbye to upstream on every connection at rest.
+    pub async fn close(&self) {
+        self.upstream.close().await;
     }
 
     /// What reports and logs call this upstream.

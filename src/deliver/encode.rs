@@ -107,11 +107,11 @@ mod tests {
             ),
             (
                 Stuck::Guarded(Guard::DkimSigned),
-                "554 5.6.3 upstream takes no 8-bit content, and this mail cannot be converted: the message carries a DKIM signature",
+                "554 5.6.3 upstream takes no 8-bit content, and this mail cannot be converted: it carries a DKIM signature, which a change would break",
             ),
             (
                 Stuck::Guarded(Guard::Signed),
-                "554 5.6.3 upstream takes no 8-bit content, and this mail cannot be converted: it is signed",
+                "554 5.6.3 upstream takes no 8-bit content, and this mail cannot be converted: it is signed (S/MIME or PGP): a change would break the signature",
             ),
         ];
         for (stuck, expected) in rows {

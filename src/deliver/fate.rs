@@ -98,6 +98,8 @@ pub enum Why {
     Injected,
     /// Upstream does not offer what the configuration demands.
     NotOffered(&'static str),
+    /// There is no access token to log in with.
+    NoToken(String),
     /// The login would have gone over a connection that others can read.
     NotSecret,
     /// All connections were busy until the deadline.
@@ -161,7 +163,7 @@ fn is_fault(why: &Why) -> bool {
     match why {
         Why::Reply(reply) => is_about_us(reply.code),
         Why::OutOfPlace(_) | Why::Malformed(_) | Why::OutOfTurn | Why::Unsendable => true,
-        Why::Tls(_) | Why::Injected | Why::NotOffered(_) | Why::NotSecret => true,
+        Why::Tls(_) | Why::Injected | Why::NotOffered(_) | Why::NotSecret | Why::NoToken(_) => true,
         Why::Lost(_) | Why::TimedOut | Why::Busy | Why::Withdrawn => false,
     }
 }
@@ -206,6 +208,7 @@ impl fmt::Display for Why {
             Why::Tls(how) => write!(f, "TLS failed ({how})"),
             Why::Injected => f.write_str("plaintext injected behind the answer to STARTTLS"),
             Why::NotOffered(what) => write!(f, "{what} is not offered"),
+            Why::NoToken(why) => write!(f, "no access token: {why}"),
             Why::NotSecret => f.write_str("the login would have gone over an unprotected connection"),
             Why::Busy => f.write_str("all connections busy"),
             Why::Withdrawn => f.write_str("withdrawn before the final dot"),

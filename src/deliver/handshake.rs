@@ -5,6 +5,7 @@
 //! said before TLS is forgotten.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,12 +14,12 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::smtp::Reply;
 
-use super::Options;
 use super::capabilities::Capabilities;
 use super::dial::{Dial, Dialed};
 use super::fate::{Stage, Trouble, Why};
 use super::tls::TlsClient;
 use super::wire::Wire;
+use super::{BoxFuture, Options};
 
 /// How the connection is protected.
 #[derive(Debug, Clone)]
@@ -35,7 +36,42 @@ pub enum Security {
     Implicit(TlsClient),
 }
 
-/// A login at upstream.
+/// How we log in at upstream.
+#[derive(Clone)]
+pub enum Login {
+    /// With a password: PLAIN or LOGIN.
+    Password(Credentials),
+    /// With an OAuth access token: XOAUTH2 or OAUTHBEARER.
+    Bearer {
+        /// Who.
+        username: String,
+        /// Where the token comes from.
+        tokens: Arc<dyn Tokens>,
+    },
+}
+
+/// Gives access tokens.
+pub trait Tokens: Send + Sync + 'static {
+    /// A token that should be good now. The caller bounds the wait.
+    ///
+    /// # Errors
+    /// Why there is none, for the operator; never with a secret in it.
+    fn token(&self) -> BoxFuture<'_, Result<String, String>>;
+
+    /// Upstream did not take the token given last: the next one should be another.
+    fn refused(&self);
+}
+
+/// One token, good or not.
+impl Tokens for String {
+    fn token(&self) -> BoxFuture<'_, Result<String, String>> {
+        Box::pin(async { Ok(self.clone()) })
+    }
+
+    fn refused(&self) {}
+}
+
+/// A login with a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// Who.
@@ -54,7 +90,7 @@ pub(super) struct Ready {
 pub(super) struct Route<'a> {
     pub(super) dial: &'a dyn Dial,
     pub(super) security: &'a Security,
-    pub(super) credentials: Option<&'a Credentials>,
+    pub(super) login: Option<&'a Login>,
     pub(super) options: &'a Options,
 }
 
@@ -76,8 +112,8 @@ impl Route<'_> {
         if let Some(tls) = self.starttls(&capabilities)? {
             (hand, capabilities) = hand.upgraded(tls, local || tls.is_verified()).await?;
         }
-        if let Some(credentials) = self.credentials {
-            hand.login(&capabilities, credentials).await?;
+        if let Some(login) = self.login {
+            hand.login(&capabilities, login).await?;
         }
         Ok(Ready { wire: hand.wire, capabilities })
     }
@@ -150,10 +186,39 @@ impl<'a> Hand<'a> {
         Ok((hand, capabilities))
     }
 
-    async fn login(&mut self, offered: &Capabilities, credentials: &Credentials) -> Result<(), Trouble> {
+    async fn login(&mut self, offered: &Capabilities, login: &Login) -> Result<(), Trouble> {
         if !self.secret {
             return Err(Trouble { stage: Stage::Auth, why: Why::NotSecret });
         }
+        match login {
+            Login::Password(credentials) => self.with_password(offered, credentials).await,
+            Login::Bearer { username, tokens } => self.with_token(offered, username, tokens.as_ref()).await,
+        }
+    }
+
+    async fn with_token(&mut self, offered: &Capabilities, login: &str, tokens: &dyn Tokens) -> Result<(), Trouble> {
+        let trouble = |why| Trouble { stage: Stage::Auth, why };
+        let (mechanism, header) = match (offered.auth_xoauth2, offered.auth_oauthbearer) {
+            (true, _) => ("XOAUTH2", format!("user={login}")),
+            (_, true) => ("OAUTHBEARER", format!("n,a={},", login.replace('=', "=3D").replace(',', "=2C"))),
+            _ => return Err(trouble(Why::NotOffered("AUTH XOAUTH2 or OAUTHBEARER"))),
+        };
+        let token = timeout_at(self.until, tokens.token()).await.map_err(|_| trouble(Why::TimedOut))?;
+        let token = token.map_err(|why| trouble(Why::NoToken(why)))?;
+        let response = STANDARD.encode(format!("{header}\u{1}auth=Bearer {token}\u{1}\u{1}"));
+        let mut answer = self.ask(Stage::Auth, &format!("AUTH {mechanism} {response}")).await?;
+        // A token that is not good is answered by a challenge that says why; the answer to it ends the exchange
+        // (RFC 7628 §3.2.3).
+        if answer.code == 334 {
+            answer = self.ask(Stage::Auth, if mechanism == "XOAUTH2" { "" } else { "AQ==" }).await?;
+        }
+        if answer.is_permanent() {
+            tokens.refused();
+        }
+        positive(Stage::Auth, answer).map(drop)
+    }
+
+    async fn with_password(&mut self, offered: &Capabilities, credentials: &Credentials) -> Result<(), Trouble> {
         let answer = if offered.auth_plain {
             self.auth_plain(credentials).await?
         } else if offered.auth_login {
@@ -209,6 +274,18 @@ fn positive(stage: Stage, reply: Reply) -> Result<Reply, Trouble> {
 /// The earlier of the caller's deadline and a wait that begins now.
 pub(super) fn sooner(until: Instant, wait: Duration) -> Instant {
     until.min(Instant::now() + wait)
+}
+
+impl fmt::Debug for Login {
+    /// Never the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Login::Password(credentials) => f.debug_tuple("Password").field(credentials).finish(),
+            Login::Bearer { username, .. } => {
+                f.debug_struct("Bearer").field("username", username).finish_non_exhaustive()
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Credentials {

@@ -25,6 +25,7 @@ pub mod pace;
 pub mod pool;
 pub mod predict;
 pub mod tls;
+pub mod token_command;
 mod upstream;
 mod wire;
 
@@ -33,7 +34,7 @@ use std::time::Duration;
 pub use capabilities::{CannotCarry, Capabilities};
 pub use dial::{Dial, Dialed, LocalDial, TcpDial};
 pub use fate::{Fate, Stage, Trouble, Why};
-pub use handshake::{Credentials, Security};
+pub use handshake::{Credentials, Login, Security, Tokens};
 pub use outbound::{Deadlines, Facts, Outbound};
 pub use pool::Upstream;
 

@@ -17,7 +17,7 @@ use super::Options;
 use super::capabilities::{CannotCarry, Capabilities};
 use super::dial::Dial;
 use super::fate::{Fate, Stage, Trouble, Why};
-use super::handshake::{Credentials, Route, Security};
+use super::handshake::{Credentials, Login, Route, Security};
 use super::outbound::{Deadlines, Outbound};
 use super::upstream::{Attempt, Connection};
 
@@ -25,7 +25,7 @@ use super::upstream::{Attempt, Connection};
 pub struct Upstream {
     dial: Box<dyn Dial>,
     security: Security,
-    credentials: Option<Credentials>,
+    login: Option<Login>,
     options: Options,
     permits: Arc<Semaphore>,
     idle: Arc<Idle>,
@@ -58,13 +58,33 @@ impl Upstream {
         Upstream {
             dial: Box::new(dial),
             security,
-            credentials,
+            login: credentials.map(Login::Password),
             options,
             permits,
             idle: Arc::default(),
             offers_dsn: AtomicBool::new(false),
             takes_eight_bit: AtomicBool::new(true),
         }
+    }
+
+    /// The same with another way to log in.
+    #[must_use]
+    pub fn logging_in(mut self, login: Login) -> Upstream {
+        self.login = Some(login);
+        self
+    }
+
+    /// Connects and logs in now; the connection is kept for the next mail, as after a mail.
+    ///
+    /// # Errors
+    /// [`Trouble`]: at [`Stage::Auth`] with a reply it is upstream's word about the login, else ours to mend.
+    pub async fn log_in(&self, until: Instant) -> Result<(), Trouble> {
+        let busy = |why| Trouble { stage: Stage::Connect, why };
+        let _permit = self.permit(until).await.map_err(busy)?;
+        let connection = Connection::new(self.route().connected(until).await?);
+        self.learn(&connection);
+        self.put_back(connection, ());
+        Ok(())
     }
 
     /// Whether upstream sends delivery status notifications itself (RFC 3461), as its last new connection said.
@@ -137,12 +157,7 @@ impl Upstream {
     }
 
     fn route(&self) -> Route<'_> {
-        Route {
-            dial: self.dial.as_ref(),
-            security: &self.security,
-            credentials: self.credentials.as_ref(),
-            options: &self.options,
-        }
+        Route { dial: self.dial.as_ref(), security: &self.security, login: self.login.as_ref(), options: &self.options }
     }
 
     /// One transaction, on a connection at rest if there is a live one.
@@ -163,8 +178,7 @@ impl Upstream {
             Ok(ready) => Connection::new(ready),
             Err(trouble) => return Ok(all_deferred(outbound, trouble)),
         };
-        self.offers_dsn.store(connection.capabilities().dsn, Ordering::Relaxed);
-        self.takes_eight_bit.store(connection.capabilities().eight_bit_mime, Ordering::Relaxed);
+        self.learn(&connection);
         match connection.send(outbound, &self.options, deadlines).await {
             Ok(Attempt::Settled(fates)) => Ok(self.put_back(connection, fates)),
             Ok(Attempt::Stale) => {
@@ -173,6 +187,11 @@ impl Upstream {
             }
             Err(cannot) => Err(self.put_back(connection, cannot)),
         }
+    }
+
+    fn learn(&self, connection: &Connection) {
+        self.offers_dsn.store(connection.capabilities().dsn, Ordering::Relaxed);
+        self.takes_eight_bit.store(connection.capabilities().eight_bit_mime, Ordering::Relaxed);
     }
 
     async fn permit(&self, until: Instant) -> Result<OwnedSemaphorePermit, Why> {

@@ -70,6 +70,16 @@ impl TlsClient {
         Ok(TlsClient { connector: TlsConnector::from(Arc::new(config)), name, verified })
     }
 
+    /// The same roots for another host; the roots are not read again.
+    ///
+    /// # Errors
+    /// [`TlsSetupError::Host`].
+    pub fn for_host(&self, host: &str) -> Result<TlsClient, TlsSetupError> {
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let name = ServerName::try_from(bare.to_owned()).map_err(|_| TlsSetupError::Host(host.to_owned()))?;
+        Ok(TlsClient { name, ..self.clone() })
+    }
+
     /// Whether the peer has to prove who it is; only then may a password follow.
     pub fn is_verified(&self) -> bool {
         self.verified
@@ -79,7 +89,7 @@ impl TlsClient {
     ///
     /// # Errors
     /// The certificate or the handshake is bad, or the connection ended.
-    pub(super) async fn secure(&self, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+    pub async fn secure(&self, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
         Ok(Box::new(self.connector.connect(self.name.clone(), stream).await?))
     }
 }

@@ -41,9 +41,14 @@ pub struct AgentList {
 }
 
 impl AgentList {
+    /// A list without a name.
+    pub fn none() -> AgentList {
+        AgentList { names: HashMap::new() }
+    }
+
     /// The shipped list.
     pub fn shipped() -> AgentList {
-        let mut list = AgentList { names: HashMap::new() };
+        let mut list = AgentList::none();
         // A test reads every line of it.
         let bad = list.add(SHIPPED);
         debug_assert!(bad.is_empty(), "{bad:?}");

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod classify;
+pub mod country;
 pub mod judge;
 mod list;
 pub mod network;
@@ -9,10 +10,13 @@ pub mod reading;
 pub mod recent;
 pub mod rule;
 pub mod source;
+pub mod words;
 
 pub use list::{BadLine, Scope};
 pub use rule::{Rule, RuleSet};
 pub use source::Via;
+
+use std::net::IpAddr;
 
 use crate::token::TokenId;
 
@@ -83,7 +87,16 @@ impl Verdict {
     }
 }
 
-/// One event as recorded: no address, no raw agent (DESIGN, promise 9).
+/// What an event was judged by, raw. Kept only where an organisation has chosen so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// Who asked.
+    pub address: IpAddr,
+    /// The whole User-Agent, as far as it was looked at.
+    pub agent: Option<String>,
+}
+
+/// One event as recorded: by default no address, no raw agent (DESIGN, promise 9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// Unix milliseconds.
@@ -114,4 +127,6 @@ pub struct Event {
     pub device_family: Option<String>,
     /// Keyed hash of the client's /24 or /48, comparable only within its message.
     pub network_hash: Option<[u8; 8]>,
+    /// What it was judged by, where the organisation keeps that.
+    pub evidence: Option<Evidence>,
 }

@@ -19,6 +19,17 @@ pub enum Read {
     Opened,
 }
 
+impl Read {
+    /// As shown by the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Read::No => "no",
+            Read::Inferred => "inferred",
+            Read::Opened => "opened",
+        }
+    }
+}
+
 /// What is known of one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reading {
@@ -81,6 +92,7 @@ mod tests {
             os_family: None,
             device_family: None,
             network_hash: Some([network; 8]),
+            evidence: None,
         }
     }
 

@@ -89,7 +89,8 @@ impl NetworkList {
     fn add_line(&mut self, line: &str) -> Option<()> {
         let (what, network) = line.split_once(char::is_whitespace)?;
         let network: IpNet = network.trim().parse().ok()?;
-        match (Scope::parse(what), Via::parse(what)) {
+        let scope = Scope::parse(what).or_else(|| (what == "people").then(Scope::default));
+        match (scope, Via::parse(what)) {
             (Some(scope), _) => self.machines.insert(network, scope),
             (_, Some(via)) => self.places.insert(network, via),
             (None, None) => return None,
@@ -218,6 +219,9 @@ mod tests {
     #[test]
     fn lines_that_cannot_be_read_are_given_back() {
         let mut list = NetworkList::shipped();
+        assert_eq!(list.add("people 104.47.0.0/17"), []);
+        let source = list.source("104.47.5.1".parse().unwrap());
+        assert!(!source.machine.covers(EventKind::Open), "an operator knows better");
         let bad = list.add("clicks 198.51.100.0/24\nclicks 198.51.100.0\nsome 192.0.2.0/24\nboth");
         assert_eq!(bad.iter().map(|bad| bad.number).collect::<Vec<_>>(), [2, 3, 4]);
         assert!(list.source("198.51.100.7".parse().unwrap()).machine.covers(EventKind::Click));

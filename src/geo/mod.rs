@@ -1,13 +1,21 @@
-//! Country and city of a network, from a database in MaxMind's format that the administrator provides.
+//! Country and city of a network, from databases in MaxMind's file format that the administrator provides.
+//!
+//! Two layouts are read: MaxMind's own (`country.iso_code`, `city.names.en`; also DB-IP's files) and the flat one of the
+//! ip-location-db collection (`country_code`, `city`).
 //!
 //! **Invariant:** no answer is made up: without a database, or where it does not know, the place is unknown. The
-//! address is looked up and forgotten.
+//! address is looked up and forgotten. A look-up never waits: a database that changed is read beside the old one, and one
+//! that cannot be read leaves the old one in use.
 
-use std::io;
+mod file;
+pub mod watch;
+
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use maxminddb::{MaxMindDbError, Reader, path as fields};
+
+use file::File;
 
 /// Octets of a city's name: longer ones are no names.
 const CITY_BYTES_MAX: usize = 100;
@@ -21,15 +29,10 @@ pub struct Place {
     pub city: Option<String>,
 }
 
-/// The database, or none.
+/// The databases, or none.
+#[derive(Debug, Default)]
 pub struct Geo {
-    reader: Option<Reader<Vec<u8>>>,
-}
-
-impl std::fmt::Debug for Geo {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Geo").field("database", &self.reader.is_some()).finish()
-    }
+    files: Vec<File>,
 }
 
 /// The file is there but is no such database.
@@ -43,43 +46,60 @@ pub struct GeoError {
 }
 
 impl Geo {
-    /// Knows no country.
+    /// Knows no place.
     pub fn none() -> Geo {
-        Geo { reader: None }
+        Geo::default()
     }
 
-    /// Reads the database whole into memory. Without a path, or when nothing is there, no country is known; the latter
-    /// is said, once. Blocks.
+    /// Reads the databases whole into memory. Without any, or where nothing is there, places are unknown; that is said
+    /// here, once. Blocks.
     ///
     /// # Errors
     /// [`GeoError`]: something is there, but no database.
-    pub fn open(path: Option<&Path>) -> Result<Geo, GeoError> {
-        let Some(path) = path else { return Ok(Geo::none()) };
-        match Reader::open_readfile(path) {
-            Ok(reader) => Ok(Geo { reader: Some(reader) }),
-            Err(MaxMindDbError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                tracing::warn!(path = %path.display(), "there is no geo database: countries stay unknown");
-                Ok(Geo::none())
-            }
-            Err(source) => Err(GeoError { path: path.to_owned(), source }),
+    pub fn open(paths: &[PathBuf]) -> Result<Geo, GeoError> {
+        if paths.is_empty() {
+            tracing::info!("no geo.database is named: places stay unknown");
         }
+        Ok(Geo { files: paths.iter().map(|path| File::open(path)).collect::<Result<_, _>>()? })
     }
 
-    /// Where the address is, as far as the database knows.
+    /// Reads again what has changed on the disk since it was read; how many databases are new. What cannot be read is
+    /// said once and leaves the old one in use. Blocks; look-ups do not wait.
+    pub fn refresh(&self) -> usize {
+        self.files.iter().filter(|file| file.refresh()).count()
+    }
+
+    /// Where the address is, as far as the first database that knows it says.
     pub fn place(&self, address: IpAddr) -> Place {
-        let Some(reader) = &self.reader else { return Place::default() };
-        let Ok(found) = reader.lookup(address.to_canonical()) else { return Place::default() };
-        let country: Option<String> = found.decode_path(&fields!["country", "iso_code"]).ok().flatten();
-        let city: Option<String> = found.decode_path(&fields!["city", "names", "en"]).ok().flatten();
-        Place {
-            country: country.filter(|code| code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase())),
-            city: city.filter(|name| !name.is_empty() && name.len() <= CITY_BYTES_MAX),
-        }
+        let address = address.to_canonical();
+        let places = self.files.iter().filter_map(|file| file.reader()).map(|reader| look_up(&reader, address));
+        places.into_iter().find(|place| *place != Place::default()).unwrap_or_default()
+    }
+}
+
+fn look_up(reader: &Reader<Vec<u8>>, address: IpAddr) -> Place {
+    let Ok(found) = reader.lookup(address) else { return Place::default() };
+    let text = |path: &[_]| found.decode_path::<String>(path).ok().flatten();
+    let country = text(&fields!["country", "iso_code"]).or_else(|| text(&fields!["country_code"]));
+    let city = text(&fields!["city", "names", "en"]).or_else(|| text(&fields!["city"]));
+    Place {
+        country: country.filter(|code| code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase())),
+        city: city.map(without_quarter).filter(|name| !name.is_empty() && name.len() <= CITY_BYTES_MAX),
+    }
+}
+
+/// Some databases name the quarter: `Amsterdam (Amsterdam-Centrum)`. That is more than anybody should know.
+fn without_quarter(name: String) -> String {
+    match name.split_once(" (") {
+        Some((city, _)) => city.to_owned(),
+        None => name,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     /// Three documentation networks; made with PyPI's `mmdb-writer`: 192.0.2.0/24 IT, 2001:db8::/48 FR,
@@ -90,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_country_is_what_the_database_says() {
-        let geo = Geo::open(Some(&test_database())).unwrap();
+        let geo = Geo::open(&[test_database()]).unwrap();
         for (address, country) in [
             ("192.0.2.77", Some("IT")),
             ("::ffff:192.0.2.77", Some("IT")),
@@ -109,7 +129,7 @@ mod tests {
     #[test]
     fn the_city_is_what_a_city_database_says() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/geo/cities-test.mmdb");
-        let geo = Geo::open(Some(&path)).unwrap();
+        let geo = Geo::open(&[path]).unwrap();
         for (address, country, city) in [
             ("192.0.2.77", "IT", Some("Turin")),
             ("198.51.100.1", "FR", None),
@@ -120,16 +140,36 @@ mod tests {
             let place = Place { country: Some(country.to_owned()), city: city.map(str::to_owned) };
             assert_eq!(geo.place(address.parse().unwrap()), place, "{address}");
         }
-        let countries = Geo::open(Some(&test_database())).unwrap();
+        let countries = Geo::open(&[test_database()]).unwrap();
         assert_eq!(countries.place("192.0.2.77".parse().unwrap()).city, None);
     }
 
     #[test]
     fn without_a_database_nothing_is_known() {
         let folder = tempfile::tempdir().unwrap();
-        for path in [None, Some(folder.path().join("missing.mmdb"))] {
-            let geo = Geo::open(path.as_deref()).unwrap();
+        for paths in [vec![], vec![folder.path().join("missing.mmdb")]] {
+            let geo = Geo::open(&paths).unwrap();
             assert_eq!(geo.place("192.0.2.77".parse().unwrap()), Place::default());
+        }
+    }
+
+    /// One database for IPv4 and one for IPv6, as some are published: the first that knows the network answers.
+    #[test]
+    fn databases_are_asked_in_turn() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/geo");
+        let geo = Geo::open(&[folder.join("missing.mmdb"), folder.join("cities-test.mmdb"), test_database()]).unwrap();
+        for (address, country, city) in
+            [("192.0.2.77", Some("IT"), Some("Turin")), ("2001:db8::1", Some("ES"), None), ("127.0.0.1", None, None)]
+        {
+            let place = Place { country: country.map(str::to_owned), city: city.map(str::to_owned) };
+            assert_eq!(geo.place(address.parse().unwrap()), place, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_quarter_is_not_kept() {
+        for (name, city) in [("Amsterdam (Amsterdam-Centrum)", "Amsterdam"), ("Turin", "Turin"), (" (x)", "")] {
+            assert_eq!(without_quarter(name.to_owned()), city);
         }
     }
 
@@ -138,8 +178,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("text.mmdb");
         std::fs::write(&path, "not a database").unwrap();
-        let error = Geo::open(Some(&path)).unwrap_err().to_string();
+        let error = Geo::open(&[path]).unwrap_err().to_string();
         assert!(error.contains("text.mmdb"), "{error}");
-        assert!(Geo::open(Some(folder.path())).is_err());
+        assert!(Geo::open(&[folder.path().to_owned()]).is_err());
     }
 }

@@ -16,6 +16,7 @@ use crate::listener::conn::converse;
 use crate::listener::{self, Backend, BoxFuture, LoginOutcome, Rules, Shared, Submission, TlsMode};
 use crate::settings::{OrgName, Submitter};
 use crate::smtp::data::BareNewlines;
+use crate::smtp::sasl::Credentials;
 use crate::smtp::{Reply, ReversePath, session};
 
 mod disk;
@@ -79,6 +80,7 @@ impl Inbox {
             logins: false,
             networks: vec![ipnet::IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST))],
             org: Some(own_org().ok_or_else(|| io::Error::other("the inbox has no name"))?),
+            proxies: Vec::new(),
         };
         let (run, _) = watch::channel(false);
         Ok(Inbox { folder, shared: Arc::new(shared), rules: Arc::new(rules), run: Arc::new(run) })
@@ -120,7 +122,7 @@ fn own_org() -> Option<OrgName> {
 struct Catcher(Arc<Folder>);
 
 impl Backend for Catcher {
-    fn login(&self, _: String, _: Vec<u8>, _: IpAddr) -> BoxFuture<'_, LoginOutcome> {
+    fn login(&self, _: Credentials, _: IpAddr) -> BoxFuture<'_, LoginOutcome> {
         Box::pin(async { LoginOutcome::Refused })
     }
 

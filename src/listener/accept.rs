@@ -1,9 +1,11 @@
 //! The accept loop of one listening socket.
 //!
+//! A trusted proxy's connection is its client's, whom its PROXY header names; without one it is closed.
+//!
 //! **Invariant:** a connection runs only with a permit; at shutdown none is cut before it could reach a reply, for as
 //! long as the grace period lasts.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,9 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Door, Rules, Shared, TlsMode, conn, stopped};
+use super::capacity::{ConnectionPermit, Slot};
+use super::{Door, Rules, Shared, TlsMode, conn, limit_met, stopped};
+use crate::proxy_protocol;
 use crate::smtp::Reply;
 
 /// After an accept that failed for want of something of ours, file descriptors mostly.
@@ -57,11 +61,12 @@ fn admit(
     shared: &Arc<Shared>,
     shutdown: &watch::Receiver<bool>,
 ) {
-    let Some(permit) = shared.capacity.connection(peer) else {
-        counter!("waxseal_connections_refused_total").increment(1);
-        tracing::warn!(peer.addr = %peer, "too many connections");
-        return turn_away(&stream, rules.tls);
-    };
+    let proxied = rules.is_proxy(peer);
+    let place = shared.capacity.slot().and_then(|slot| match proxied {
+        true => Some(Place::Proxied(slot)),
+        false => shared.capacity.claim(slot, peer).map(Place::Known),
+    });
+    let Some(place) = place else { return refuse(&stream, peer, rules.tls) };
     // Nagle against delayed acknowledgement costs 40 ms a mail.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone before it began");
@@ -70,9 +75,71 @@ fn admit(
     let (rules, shared, shutdown) = (Arc::clone(rules), Arc::clone(shared), shutdown.clone());
     let counted = Counted::begin();
     sessions.spawn(async move {
-        conn::converse(stream, peer, &rules, shared, shutdown).await;
-        drop((permit, counted));
+        if let Some((stream, peer, permit)) = introduced(stream, peer, place, &rules, &shared, &shutdown).await {
+            conn::converse(stream, peer, &rules, shared, shutdown).await;
+            drop(permit);
+        }
+        drop(counted);
     });
+}
+
+/// A connection's place, before or after it is known whose it is.
+enum Place {
+    Proxied(Slot),
+    Known(ConnectionPermit),
+}
+
+/// Whom the connection is for: whom a proxy names, else the peer. `None`: it was closed.
+async fn introduced(
+    mut stream: TcpStream,
+    peer: IpAddr,
+    place: Place,
+    rules: &Rules,
+    shared: &Shared,
+    shutdown: &watch::Receiver<bool>,
+) -> Option<(TcpStream, IpAddr, ConnectionPermit)> {
+    let slot = match place {
+        Place::Known(permit) => return Some((stream, peer, permit)),
+        Place::Proxied(slot) => slot,
+    };
+    let mut shutdown = shutdown.clone();
+    let header = tokio::select! {
+        header = tokio::time::timeout(shared.options().tls_handshake_max, proxy_protocol::read(&mut stream)) => header,
+        () = stopped(&mut shutdown) => return None,
+    };
+    let client = match header {
+        Ok(Ok(named)) => client_of(named),
+        Ok(Err(error)) => {
+            tracing::warn!(peer.addr = %peer, %error, "a proxy's connection was closed");
+            return None;
+        }
+        Err(_) => {
+            limit_met("proxy_header");
+            tracing::warn!(peer.addr = %peer, "a proxy did not say in time whom it speaks for");
+            return None;
+        }
+    };
+    match shared.capacity.claim(slot, client) {
+        Some(permit) => Some((stream, client, permit)),
+        None => {
+            refuse(&stream, client, rules.tls);
+            None
+        }
+    }
+}
+
+/// The client a proxy names. One that it does not name, or that is on the proxy's own machine, is nobody we trust: what
+/// loopback may do here, it may not do there.
+fn client_of(named: Option<IpAddr>) -> IpAddr {
+    let stranger = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    named.filter(|address| !address.to_canonical().is_loopback()).unwrap_or(stranger)
+}
+
+fn refuse(stream: &TcpStream, peer: IpAddr, tls: TlsMode) {
+    counter!("waxseal_connections_refused_total").increment(1);
+    limit_met("connections");
+    tracing::warn!(peer.addr = %peer, "too many connections");
+    turn_away(stream, tls);
 }
 
 /// Declares what is counted of connections.
@@ -80,6 +147,7 @@ pub fn describe_metrics() {
     describe_gauge!("waxseal_connections_open", "Connections of mail clients that are open.");
     describe_counter!("waxseal_connections_total", "Connections of mail clients that were let in.");
     describe_counter!("waxseal_connections_refused_total", "Connections turned away because there were too many.");
+    describe_counter!("waxseal_limits_met_total", "Limits that mail clients met, by the limit.");
 }
 
 /// One open connection; no longer one when it is dropped.

@@ -23,9 +23,15 @@ pub struct Capacity {
 /// A connection's place; given back on drop.
 #[derive(Debug)]
 pub struct ConnectionPermit {
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
     address: IpAddr,
     addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// A place among all connections; whose it is may not be known yet. Given back on drop.
+#[derive(Debug)]
+pub struct Slot {
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Memory set aside for one message; given back on drop.
@@ -51,7 +57,17 @@ impl Capacity {
 
     /// A place for a connection from this address, if there is one now.
     pub fn connection(&self, peer: IpAddr) -> Option<ConnectionPermit> {
-        let slot = Arc::clone(&self.connections).try_acquire_owned().ok()?;
+        self.claim(self.slot()?, peer)
+    }
+
+    /// A place for a connection, if there is one now.
+    pub fn slot(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.connections).try_acquire_owned().ok()?;
+        Some(Slot { _permit: permit })
+    }
+
+    /// The place becomes this address's, if that has not too many.
+    pub fn claim(&self, slot: Slot, peer: IpAddr) -> Option<ConnectionPermit> {
         let address = subscriber(peer);
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let count = addresses.entry(address).or_insert(0);

@@ -15,7 +15,7 @@ use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tracing::Instrument as _;
 
 use super::transport::Transport;
-use super::{ClientGone, LoginOutcome, Options, Rules, Shared, TlsMode, stopped};
+use super::{ClientGone, Lease, LoginOutcome, Options, Rules, Shared, TlsMode, limit_met, stopped};
 use crate::settings::Submitter;
 use crate::smtp::command::Verb;
 use crate::smtp::sasl::Credentials;
@@ -73,6 +73,8 @@ struct Conn<S> {
     body: Body,
     /// Of the last mail, until the client is known to have seen its answer.
     unanswered: Option<ClientGone>,
+    /// What the backend gave with the login.
+    lease: Lease,
 }
 
 /// Replies are sent when so many octets have gathered, at the latest.
@@ -107,6 +109,7 @@ where
             line_since: (0, now),
             body: Body::none(now),
             unanswered: None,
+            lease: Lease::default(),
         }
     }
 
@@ -160,6 +163,7 @@ where
                     self.body.room = None; // a message that ended in a refusal
                 }
                 self.push(&reply);
+                self.slow_down(&reply).await?;
                 if self.out.len() >= OUT_BYTES_MAX {
                     self.flush().await?;
                 }
@@ -168,6 +172,7 @@ where
             Action::StartTls(reply) => {
                 self.push(&reply);
                 self.flush().await?;
+                self.lease = Lease::default(); // with the login that is forgotten
                 self.handshake().await?;
                 Input::TlsStarted
             }
@@ -223,8 +228,25 @@ where
         deadline.min(self.session_end)
     }
 
+    /// Who makes many errors waits for each further answer: guessing and scanning cost time, and no processor of ours.
+    async fn slow_down(&mut self, reply: &Reply) -> Result<(), End> {
+        let too_many = self.session.errors() > self.options.errors_free_max;
+        if reply.code < 400 || !too_many || self.options.error_delay.is_zero() {
+            return Ok(());
+        }
+        limit_met("errors_free");
+        let until = (Instant::now() + self.options.error_delay).min(self.session_end);
+        tokio::select! {
+            () = tokio::time::sleep_until(until) => Ok(()),
+            () = stopped(&mut self.shutdown) => Ok(()),
+        }
+    }
+
     /// Adds a reply. What is refused before there is a mail is for the mail log; the rest is noise there.
     fn push(&mut self, reply: &Reply) {
+        if let Some(limit) = limit_of(reply) {
+            limit_met(limit);
+        }
         if !reply.is_positive()
             && reply.code >= 400
             && let Some(verb @ (Verb::Mail | Verb::Rcpt | Verb::Data)) = self.session.last_verb()
@@ -266,10 +288,14 @@ where
     }
 
     async fn login(&mut self, credentials: Credentials) -> Input<'static, Submitter> {
-        let Credentials { login, password } = credentials;
-        let judge = self.shared.backend.login(login, password, self.peer);
+        let judge = self.shared.backend.login(credentials, self.peer);
         Input::Login(match timeout(self.options.login_max, judge).await {
             Ok(LoginOutcome::Welcome(submitter)) => LoginAnswer::Welcome(submitter),
+            Ok(LoginOutcome::WelcomeWith(submitter, lease)) => {
+                self.lease = lease;
+                LoginAnswer::Welcome(submitter)
+            }
+            Ok(LoginOutcome::Told(reply)) => LoginAnswer::Told(reply),
             Ok(LoginOutcome::Refused) => LoginAnswer::Refused,
             Ok(LoginOutcome::Unavailable) | Err(_) => LoginAnswer::Unavailable,
         })
@@ -303,4 +329,20 @@ where
             Ok(Ok(())) | Err(_) => End::Closed,
         }
     }
+}
+
+/// Which limit of a session this reply tells of.
+fn limit_of(reply: &Reply) -> Option<&'static str> {
+    if reply.code < 400 {
+        return None;
+    }
+    let told: [(Reply, &'static str); 6] = [
+        (Reply::too_many_recipients(), "recipients"),
+        (Reply::message_too_large(), "message_bytes"),
+        (Reply::line_too_long(), "command_line_bytes"),
+        (Reply::flood(), "command_line_bytes"),
+        (Reply::too_many_errors(), "command_errors"),
+        (Reply::too_many_logins(), "auth_failures"),
+    ];
+    told.iter().find(|(limit, _)| limit == reply).map(|(_, name)| *name)
 }

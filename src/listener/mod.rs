@@ -4,6 +4,8 @@
 //! the [`Backend`]'s. **Invariant:** every wait has a deadline, every connection a permit, every message a part of the
 //! byte budget.
 
+use std::any::Any;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +15,7 @@ use ipnet::IpNet;
 
 use crate::message::Mail;
 use crate::settings::{OrgName, Submitter};
+use crate::smtp::sasl::Credentials;
 use crate::smtp::{Reply, ReversePath};
 
 mod accept;
@@ -32,8 +35,8 @@ pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a
 
 /// Whom a listener serves: the relay, or the built-in inbox.
 pub trait Backend: Send + Sync + 'static {
-    /// Judges a login (AUTH PLAIN, LOGIN). Takes the same time whether or not the user exists.
-    fn login(&self, login: String, password: Vec<u8>, peer: IpAddr) -> BoxFuture<'_, LoginOutcome>;
+    /// Judges a login. Takes the same time whether or not the user exists.
+    fn login(&self, credentials: Credentials, peer: IpAddr) -> BoxFuture<'_, LoginOutcome>;
 
     /// May this submitter use this reverse path? Asked at MAIL; no I/O.
     ///
@@ -46,14 +49,40 @@ pub trait Backend: Send + Sync + 'static {
 }
 
 /// Answer to a login.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum LoginOutcome {
     /// Let in.
     Welcome(Submitter),
+    /// Let in, with something to be kept as long as the session lasts.
+    WelcomeWith(Submitter, Lease),
     /// Wrong user or password; never says which.
     Refused,
     /// Could not be judged now (hashing pool full, store closed): 454.
     Unavailable,
+    /// Not let in, in these words; a 5yz counts as a wrong password.
+    Told(Reply),
+}
+
+/// What a backend keeps for one login as long as its session lasts; comes with every mail of it. The listener only holds it.
+#[derive(Clone, Default)]
+pub struct Lease(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Lease {
+    /// Keeps this.
+    pub fn of<T: Any + Send + Sync>(kept: Arc<T>) -> Lease {
+        Lease(Some(kept))
+    }
+
+    /// What is kept, if it is of this type.
+    pub fn kept<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.0.as_ref()?).downcast().ok()
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Lease(kept)" } else { "Lease(nothing)" })
+    }
 }
 
 /// One mail with the facts of its session.
@@ -73,6 +102,8 @@ pub struct Submission {
     pub bare_newlines: u64,
     /// Tells whether the client hung up while the mail is being taken.
     pub client_gone: ClientGone,
+    /// What the backend gave with the login.
+    pub lease: Lease,
 }
 
 /// Is the client still there? Cheap to ask, to clone and to keep. Once gone, gone.
@@ -116,6 +147,8 @@ pub struct Rules {
     pub networks: Vec<IpNet>,
     /// On whose behalf `networks` submit.
     pub org: Option<OrgName>,
+    /// Connections from here begin with a PROXY header, and are the client's whom it names.
+    pub proxies: Vec<IpNet>,
 }
 
 impl Rules {
@@ -124,6 +157,12 @@ impl Rules {
         let peer = peer.to_canonical();
         let org = self.org.as_ref().filter(|_| self.networks.iter().any(|network| network.contains(&peer)))?;
         Some(Submitter { org: org.clone(), login: None })
+    }
+
+    /// Whether this peer is a proxy that speaks for others.
+    pub(super) fn is_proxy(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.proxies.iter().any(|network| network.contains(&peer))
     }
 }
 
@@ -164,6 +203,11 @@ impl Shared {
     pub fn change_options(&self, options: Options) {
         self.options.store(Arc::new(options));
     }
+}
+
+/// Counts that a client met a limit.
+fn limit_met(limit: &'static str) {
+    metrics::counter!("waxseal_limits_met_total", "limit" => limit).increment(1);
 }
 
 /// Waits until shutdown is asked for; a sender that went away means the same.

@@ -35,6 +35,11 @@ pub const ACCEPT_MAX: Duration = Duration::from_secs(11 * 60);
 /// For sessions to end at shutdown: longer than a delivery may keep a client waiting.
 pub const GRACE_MAX: Duration = Duration::from_secs(30);
 
+/// Refused commands and logins that are answered at once: a client may be clumsy.
+pub const ERRORS_FREE_MAX: u32 = 10;
+/// How long each further one waits for its answer, so that guessing costs time.
+pub const ERROR_DELAY: Duration = Duration::from_secs(1);
+
 /// What the listeners are told.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -68,6 +73,10 @@ pub struct Options {
     pub accept_max: Duration,
     /// [`GRACE_MAX`]
     pub grace_max: Duration,
+    /// [`ERRORS_FREE_MAX`]
+    pub errors_free_max: u32,
+    /// [`ERROR_DELAY`]
+    pub error_delay: Duration,
 }
 
 impl Options {
@@ -89,6 +98,8 @@ impl Options {
             login_max: LOGIN_MAX,
             accept_max: ACCEPT_MAX,
             grace_max: GRACE_MAX,
+            errors_free_max: ERRORS_FREE_MAX,
+            error_delay: ERROR_DELAY,
         }
     }
 }

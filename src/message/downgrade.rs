@@ -192,8 +192,6 @@ impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Stuck::Header => f.write_str("a header has octets above 127"),
-            Stuck::Guarded(guard @ (Guard::Signed | Guard::Encrypted)) => write!(f, "it is {guard}"),
-            Stuck::Guarded(Guard::InlinePgp) => f.write_str("it holds a PGP block"),
             Stuck::Guarded(guard) => guard.fmt(f),
             Stuck::Structure(doubt) => doubt.fmt(f),
             Stuck::Part => f.write_str("8-bit octets stand where none can be encoded"),

@@ -43,18 +43,18 @@ pub enum Guard {
 impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Guard::DkimSigned => "the message carries a DKIM signature",
-            Guard::ArcSealed => "the message carries an ARC seal",
-            Guard::Signed => "signed",
-            Guard::Encrypted => "encrypted",
-            Guard::InlinePgp => "holds a PGP block",
-            Guard::Forwarded => "a forwarded message",
-            Guard::Report => "a delivery report or receipt",
-            Guard::Attached => "an attachment",
-            Guard::Calendar => "a calendar entry",
-            Guard::Amp => "an AMP part",
-            Guard::OtherMultipart => "inside a multipart of an unusual kind",
-            Guard::Checksum => "carries a checksum of itself",
+            Guard::DkimSigned => "it carries a DKIM signature, which a change would break",
+            Guard::ArcSealed => "it carries an ARC seal, which a change would break",
+            Guard::Signed => "it is signed (S/MIME or PGP): a change would break the signature",
+            Guard::Encrypted => "it is encrypted or sealed (S/MIME or PGP)",
+            Guard::InlinePgp => "it holds a PGP block",
+            Guard::Forwarded => "it is a forwarded message",
+            Guard::Report => "it is a delivery report or receipt",
+            Guard::Attached => "it is an attachment",
+            Guard::Calendar => "it is a calendar entry",
+            Guard::Amp => "it is an AMP part",
+            Guard::OtherMultipart => "it is, or stands in, a multipart of an unusual kind",
+            Guard::Checksum => "it carries a checksum of itself",
             Guard::MalformedHeader => "its header has a line that is no header field",
         })
     }

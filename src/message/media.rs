@@ -18,6 +18,8 @@ pub struct Media {
     pub named: bool,
     /// `format=flowed` (RFC 3676).
     pub flowed: bool,
+    /// `format=flowed` with `delsp=yes` (RFC 3676 §4.2): lines are joined without the space, so a word may go on in the next.
+    pub joins_words: bool,
     /// The `start` parameter of multipart/related, without angle brackets.
     pub start: Option<Vec<u8>>,
 }
@@ -79,6 +81,7 @@ pub fn media(raw: &[u8], header: &[Field]) -> Media {
         charset: Charset::Absent,
         named: false,
         flowed: false,
+        joins_words: false,
         start: None,
     };
     match only(raw, header, "Content-Type") {
@@ -143,11 +146,13 @@ fn media_of(value: &[u8]) -> Media {
             charset: Charset::Unclear,
             named: false,
             flowed: false,
+            joins_words: false,
             start: None,
         };
     };
     let (kind, parameters) = parameters(&text);
-    let flowed = one(&parameters, "format").is_some_and(|format| format.eq_ignore_ascii_case(b"flowed"));
+    let says = |name: &str, word: &[u8]| one(&parameters, name).is_some_and(|value| value.eq_ignore_ascii_case(word));
+    let flowed = says("format", b"flowed");
     let start = one(&parameters, "start").map(|id| id.strip_prefix(b"<").unwrap_or(id));
     Media {
         kind: kind_of(kind),
@@ -157,6 +162,7 @@ fn media_of(value: &[u8]) -> Media {
         charset: charset(&parameters),
         named: parameters.iter().any(|(name, _)| base_name(name) == "name"),
         flowed,
+        joins_words: flowed && says("delsp", b"yes"),
         start: start.map(|id| id.strip_suffix(b">").unwrap_or(id).to_vec()),
     }
 }
@@ -344,7 +350,9 @@ mod tests {
         }
         assert!(read("Content-Type: text/html; name=a.html").0.named);
         assert!(read("Content-Type: text/html; name*0=a; name*1=.html").0.named);
-        assert!(read("Content-Type: text/plain; format=Flowed; delsp=yes").0.flowed);
+        assert!(read("Content-Type: text/plain; format=Flowed; DelSp=Yes").0.joins_words);
+        assert!(!read("Content-Type: text/plain; format=flowed").0.joins_words);
+        assert!(!read("Content-Type: text/plain; delsp=yes").0.joins_words);
         assert_eq!(
             read("Content-Type: multipart/related; boundary=x; start=\"<a@b>\"").0.start.as_deref(),
             Some(&b"a@b"[..])

@@ -279,10 +279,13 @@ impl Walk<'_> {
     /// Ends the leaf and every multipart from `level` on at `end`.
     fn finish(&mut self, end: usize, level: usize) {
         let ended = self.open.split_off(level.min(self.open.len()));
-        for number in ended.iter().map(|open| open.part).chain(self.leaf.take()) {
+        let mut end = end;
+        for number in self.leaf.take().into_iter().chain(ended.iter().rev().map(|open| open.part)) {
             if let Some(part) = self.parts.get_mut(number) {
-                // A delimiter right after the header: the body is empty, not of negative length.
-                part.body.end = end.max(part.body.start);
+                // A delimiter right after the header: the body is empty, not of negative length, and the multipart
+                // around it reaches as far.
+                end = end.max(part.body.start);
+                part.body.end = end;
             }
         }
     }
@@ -378,6 +381,17 @@ mod tests {
             let raw = raw.replacen("M", MIXED, 1);
             assert_eq!(outline(&raw).unwrap(), *expected, "{raw:?}");
         }
+    }
+
+    #[test]
+    fn a_multipart_reaches_around_an_empty_part_at_its_end() {
+        // The delimiter of the outer one follows the inner part's header at once, and owns the line end before it.
+        let raw = format!("{MIXED}--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n--b--\n");
+        let tree = read(raw.as_bytes(), &Limits::default()).unwrap();
+        let [outer, inner, empty] = tree.parts.as_slice() else { panic!("{tree:?}") };
+        assert!(empty.header.is_empty() && empty.body.is_empty());
+        assert!(inner.body.start <= empty.header.start && empty.body.end <= inner.body.end);
+        assert!(inner.body.end <= outer.body.end);
     }
 
     #[test]

@@ -263,6 +263,9 @@ fn sensitive(link: &Link<'_>) -> Option<&'static str> {
     let target = link.path_and_query.as_bytes();
     let (before, fragment) = cut(target, b'#');
     let by_side = |side: &[u8]| {
+        if side.is_empty() {
+            return None;
+        }
         let (path, query) = cut(side, b'?');
         PATH.by_words(path).or_else(|| by_key(path)).or_else(|| by_key(query))
     };
@@ -280,12 +283,30 @@ fn cut(text: &[u8], at: u8) -> (&[u8], &[u8]) {
 /// A rule that names a parameter of the query.
 fn by_key(query: &[u8]) -> Option<&'static str> {
     memchr::memchr(b'=', query)?;
-    let pairs = query.split(|b| matches!(b, b'&' | b';'));
-    let keys = pairs.filter_map(|pair| memchr::memchr(b'=', pair).and_then(|len| pair.get(..len)));
-    keys.filter(|key| KEY.first_words.get(sieve(key)).is_some_and(|mark| *mark)).find_map(|key| {
-        let named = |rule: &&Rule| rule.words.first().is_some_and(|word| key.eq_ignore_ascii_case(word.as_bytes()));
-        KEY.list.iter().find(named).map(|rule| rule.name)
-    })
+    // Where the key that is being read begins; `None` in a value.
+    let mut start = Some(0);
+    for (at, octet) in query.iter().enumerate() {
+        match octet {
+            b'&' | b';' => start = Some(at + 1),
+            b'=' => {
+                let key = start.take().and_then(|start| query.get(start..at));
+                let found = key.and_then(named_key);
+                if found.is_some() {
+                    return found;
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn named_key(key: &[u8]) -> Option<&'static str> {
+    if !KEY.first_words.get(sieve(key)).is_some_and(|mark| *mark) {
+        return None;
+    }
+    let named = |rule: &&Rule| rule.words.first().is_some_and(|word| key.eq_ignore_ascii_case(word.as_bytes()));
+    KEY.list.iter().find(named).map(|rule| rule.name)
 }
 
 fn by_url(link: &Link<'_>) -> Option<&'static str> {

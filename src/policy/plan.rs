@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::message::header::{fields, slice};
+use crate::settings::privacy::{ConsentRule, Says};
 use crate::settings::{Choice, Mode, Tracking};
 
 /// Recipients of one message above which individual copies are no longer made (DESIGN 6, "Copies").
@@ -38,6 +39,9 @@ pub struct RecipientPlan {
     pub opens_off: Option<Off>,
     /// Who switched links off; `None` when they are on.
     pub links_off: Option<Off>,
+    /// The recipient's wish took something away.
+    narrowed: bool,
+    because: Off,
 }
 
 /// Who switched something off, from the top of the cascade down.
@@ -49,6 +53,8 @@ pub enum Off {
     Header,
     /// The recipient.
     Recipient,
+    /// The organisation tracks nobody who has not agreed.
+    NoConsent,
 }
 
 impl fmt::Display for Off {
@@ -56,8 +62,32 @@ impl fmt::Display for Off {
         f.write_str(match self {
             Off::Settings => "switched off in the settings",
             Off::Header => "the message asks for it",
-            Off::Recipient => "the recipient does not want it",
+            Off::Recipient => "the recipient said no",
+            Off::NoConsent => "the recipient has not agreed",
         })
+    }
+}
+
+/// What one recipient's own word comes to: the last narrowing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// As a choice below the header's.
+    pub choice: Choice,
+    /// Whose doing it is where it narrows.
+    pub because: Off,
+}
+
+impl From<Choice> for Wish {
+    fn from(choice: Choice) -> Wish {
+        Wish { choice, because: Off::Recipient }
+    }
+}
+
+impl Wish {
+    /// What a recipient gets who has said this, under this rule (DESIGN 8).
+    pub fn of(says: Says, rule: ConsentRule) -> Wish {
+        let because = if says == Says::No { Off::Recipient } else { Off::NoConsent };
+        Wish { choice: rule.choice_for(says), because }
     }
 }
 
@@ -105,8 +135,14 @@ fn narrowed(so_far: Option<Mode>, mode: Mode) -> Option<Mode> {
 
 /// Plans one message: `settings` is what is in force for the sender, `choices` holds each recipient's own choice.
 /// Pure; linear in the recipients.
-pub fn plan(settings: Tracking, header: HeaderChoice, choices: &[Choice], split_recipients_max: usize) -> Plan {
-    let recipients: Vec<RecipientPlan> = choices.iter().map(|choice| one(settings, header.choice, *choice)).collect();
+pub fn plan(
+    settings: Tracking,
+    header: HeaderChoice,
+    wishes: &[impl Into<Wish> + Copy],
+    split_recipients_max: usize,
+) -> Plan {
+    let recipients: Vec<RecipientPlan> =
+        wishes.iter().map(|wish| one(settings, header.choice, (*wish).into())).collect();
     let too_many_to_split = recipients.len() > split_recipients_max;
     let mut groups: Vec<Group> = Vec::new();
     for (place, recipient) in recipients.iter().enumerate() {
@@ -124,27 +160,38 @@ fn is_individual(tracking: Tracking) -> bool {
     tracking.opens == Mode::Individual || tracking.links == Mode::Individual
 }
 
-fn one(settings: Tracking, header: Choice, recipient: Choice) -> RecipientPlan {
+fn one(settings: Tracking, header: Choice, wish: Wish) -> RecipientPlan {
     let after_header = settings.narrowed_by(header);
-    let mut tracking = after_header.narrowed_by(recipient);
+    let mut tracking = after_header.narrowed_by(wish.choice);
     // Text links have no mode of their own: without links there is nothing to track them as.
     tracking.text_links &= tracking.links != Mode::Off;
     let off = |settings: Mode, header: Mode, now: Mode| match (settings, header, now) {
         (Mode::Off, _, _) => Some(Off::Settings),
         (_, Mode::Off, _) => Some(Off::Header),
-        (_, _, Mode::Off) => Some(Off::Recipient),
+        (_, _, Mode::Off) => Some(wish.because),
         _ => None,
     };
     RecipientPlan {
         tracking,
         opens_off: off(settings.opens, after_header.opens, tracking.opens),
         links_off: off(settings.links, after_header.links, tracking.links),
+        narrowed: (tracking.opens, tracking.links) != (after_header.opens, after_header.links),
+        because: wish.because,
+    }
+}
+
+impl RecipientPlan {
+    /// What the recipient's own word changed, in words; `None` when nothing.
+    pub fn told(&self) -> Option<String> {
+        let of = |mode: Mode| if mode == Mode::Aggregate { "counted only" } else { "not tracked" };
+        self.narrowed.then(|| format!("{}: {}", of(self.tracking.opens.max(self.tracking.links)), self.because))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::privacy::Consent;
 
     fn tracking(opens: Mode, links: Mode) -> Tracking {
         Tracking { opens, links, text_links: true }
@@ -197,7 +244,7 @@ mod tests {
     #[test]
     fn recipients_share_what_names_no_one() {
         use Mode::{Aggregate, Individual, Off};
-        let groups = |settings, choices: &[Choice], max| -> Vec<Vec<usize>> {
+        let groups = |settings, choices: &[Choice], max: usize| -> Vec<Vec<usize>> {
             plan(settings, HeaderChoice::default(), choices, max).groups.into_iter().map(|g| g.recipients).collect()
         };
         let refuses = choice(Some(Off), Some(Off));
@@ -212,5 +259,30 @@ mod tests {
         // above the limit: one shared copy a plan
         assert_eq!(groups(tracking(Individual, Individual), &[NONE, NONE, refuses], 2), [vec![0, 1], vec![2]]);
         assert_eq!(groups(tracking(Individual, Individual), &[], 2), Vec::<Vec<usize>>::new());
+    }
+
+    /// A no is a no under any rule; a yes is needed only where the rule says so; nothing is ever widened.
+    #[test]
+    fn a_recipients_word_narrows() {
+        use Mode::{Aggregate, Individual, Off as Nothing};
+        let free = ConsentRule::default();
+        let asked = |without_consent| ConsentRule { consent: Consent::Required, without_consent };
+        let rows = [
+            (Says::Nothing, free, Individual, None),
+            (Says::Yes, free, Individual, None),
+            (Says::No, free, Nothing, Some("not tracked: the recipient said no")),
+            (Says::Nothing, asked(Nothing), Nothing, Some("not tracked: the recipient has not agreed")),
+            (Says::Nothing, asked(Aggregate), Aggregate, Some("counted only: the recipient has not agreed")),
+            (Says::Yes, asked(Nothing), Individual, None),
+            (Says::No, asked(Aggregate), Nothing, Some("not tracked: the recipient said no")),
+        ];
+        for (says, rule, mode, told) in rows {
+            let wishes = [Wish::of(says, rule)];
+            let planned = plan(tracking(Individual, Individual), HeaderChoice::default(), &wishes, 50).recipients[0];
+            assert_eq!((planned.tracking.opens, planned.tracking.links), (mode, mode), "{says:?} {rule:?}");
+            assert_eq!(planned.told().as_deref(), told);
+            let off = plan(tracking(Nothing, Nothing), HeaderChoice::default(), &wishes, 50).recipients[0];
+            assert_eq!((off.tracking.opens, off.told()), (Nothing, None));
+        }
     }
 }

@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::deliver::bounce::Kind;
 use crate::deliver::courier::Courier;
 use crate::deliver::{BoxFuture, Fate};
-use crate::message::{Body, Mail};
+use crate::message::{Body, Envelope, Mail};
 use crate::smtp::ReversePath;
 use crate::spool::{Head, Record, Spool, SpoolError, State};
 use crate::store::HistoryStore;
@@ -181,6 +182,32 @@ impl Queue {
             own_report: false,
         };
         drop(report::send(&self.inner, Kind::Relayed, &subject, &fates).await);
+    }
+
+    /// The report of these recipients' fates, for whoever cannot wait for the queue to send it; `None` where nobody is to
+    /// be told.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_report(
+        &self,
+        kind: Kind,
+        id: MessageId,
+        mail: &Mail,
+        accepted_at_ms: i64,
+        fates: &[(usize, Fate)],
+    ) -> std::io::Result<Option<(Envelope, Bytes)>> {
+        let subject = report::Subject {
+            id,
+            org: "",
+            login: None,
+            envelope: &mail.envelope,
+            raw: &mail.raw,
+            accepted_at_ms,
+            own_report: false,
+        };
+        let id = getrandom::u64().map(MessageId).map_err(std::io::Error::other)?;
+        report::write(&self.inner, kind, &subject, fates, id)
     }
 
     /// The times this queue keeps to.

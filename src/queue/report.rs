@@ -86,18 +86,7 @@ pub(super) async fn send(
     }
     let now_ms = (inner.parts.clock)();
     let Ok(id) = getrandom::u64().map(MessageId) else { return Err(no_randomness()) };
-    let occasion = Occasion {
-        kind,
-        envelope: subject.envelope,
-        message: subject.raw,
-        arrived_unix: subject.accepted_at_ms / 1000,
-        now_unix: now_ms / 1000,
-        hostname: &inner.options.hostname,
-        upstream: inner.parts.courier.host(),
-        bounce_sender: &inner.options.bounce_sender,
-        id: &id.to_string(),
-    };
-    let written = bounce::report(&occasion, fates);
+    let written = write(inner, kind, subject, fates, id);
     let Some((envelope, raw)) = written.map_err(|source| SpoolError::Disk { path: "report".into(), source })? else {
         return Ok(());
     };
@@ -120,6 +109,28 @@ pub(super) async fn send(
     tracing::info!(message.id = %subject.id, report.id = %id, "wrote report {id} about {}", subject.id);
     inner.adopt(id, &state);
     Ok(())
+}
+
+/// The report itself; `None` where nobody is to be told.
+pub(super) fn write(
+    inner: &Inner,
+    kind: Kind,
+    subject: &Subject<'_>,
+    fates: &[(usize, Fate)],
+    id: MessageId,
+) -> std::io::Result<Option<(Envelope, Bytes)>> {
+    let occasion = Occasion {
+        kind,
+        envelope: subject.envelope,
+        message: subject.raw,
+        arrived_unix: subject.accepted_at_ms / 1000,
+        now_unix: (inner.parts.clock)() / 1000,
+        hostname: &inner.options.hostname,
+        upstream: inner.parts.courier.host(),
+        bounce_sender: &inner.options.bounce_sender,
+        id: &id.to_string(),
+    };
+    bounce::report(&occasion, fates)
 }
 
 /// The change on disk, or, where that fails, the state as it was: it is tried again with the record.

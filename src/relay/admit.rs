@@ -4,13 +4,15 @@ use std::net::IpAddr;
 
 use super::{Options, Parts};
 use crate::listener::Submission;
+use crate::message::envelope::{Envelope, Recipient};
 use crate::message::trace;
-use crate::policy::plan::HeaderChoice;
+use crate::policy::plan::{HeaderChoice, Wish};
 use crate::policy::{self, Plan, sender};
 use crate::settings::{Choice, Org, Submitter, Tracking};
 use crate::smtp::{Reply, ReversePath};
 use crate::store::Snapshot;
 use crate::telemetry::maillog;
+use crate::token::PersonId;
 
 /// A mail that is taken, and what is in force for it.
 pub(super) struct Admitted {
@@ -18,9 +20,12 @@ pub(super) struct Admitted {
     pub(super) org: Org,
     /// What is in force for the sender, the message's own header included.
     pub(super) tracking: Tracking,
+    /// Who the recipients are to the organisation.
+    pub(super) persons: Vec<PersonId>,
     /// Every recipient's part.
     pub(super) plan: Plan,
-    /// The client's address as `Received:` shows it: not for someone who logged in, whose home it would tell.
+    /// The client's address as `Received:` shows it: not that of someone who logged in, whose home it would tell, unless
+    /// the operator wants it.
     pub(super) shown_peer: Option<IpAddr>,
 }
 
@@ -38,10 +43,33 @@ pub(super) fn admit(parts: &Parts, options: &Options, submission: &Submission) -
     }
     let settings = parts.ceiling.load().narrowed_by(org.choice).narrowed_by(user_choice);
     let header = HeaderChoice::read(&mail.raw);
-    let choices = vec![Choice::default(); mail.envelope.recipients.len()];
-    let plan = policy::plan(settings, header, &choices, options.split_recipients_max);
-    let shown_peer = submission.submitter.login.is_none().then_some(submission.peer);
-    Ok(Admitted { org: org.clone(), tracking: settings.narrowed_by(header.choice), plan, shown_peer })
+    let persons = persons(parts, org, &mail.envelope);
+    let rule = parts.consent.load().narrowed_by(&org.privacy);
+    let wish = |person: &PersonId| Wish::of(snapshot.people.standing(&org.name, *person).says(), rule);
+    let wishes: Vec<Wish> = persons.iter().map(wish).collect();
+    let plan = policy::plan(settings, header, &wishes, options.split_recipients_max);
+    let is_shown = submission.submitter.login.is_none() || options.show_client;
+    let shown_peer = is_shown.then_some(submission.peer);
+    Ok(Admitted { org: org.clone(), tracking: settings.narrowed_by(header.choice), persons, plan, shown_peer })
+}
+
+fn persons(parts: &Parts, org: &Org, envelope: &Envelope) -> Vec<PersonId> {
+    let keyring = parts.keyring.load();
+    let person = |to: &Recipient| PersonId::of(keyring.instance_key(), org.name.as_str(), to.path.0.as_bytes());
+    envelope.recipients.iter().map(person).collect()
+}
+
+impl Admitted {
+    /// What recipients' own words changed, a line each; recipients by their place in the envelope.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let told = (1..).zip(&self.plan.recipients).filter_map(|(place, plan)| Some((place, plan.told()?)));
+        let mut notes: Vec<String> =
+            told.map(|(place, words): (usize, String)| format!("recipient {place}: {words}")).collect();
+        if self.org.privacy.footer.is_some() && self.plan.too_many_to_split {
+            notes.push("footer: none: copies are shared by so many that its link could be nobody's own".to_owned());
+        }
+        notes
+    }
 }
 
 /// Asked at MAIL.

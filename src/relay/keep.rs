@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::attempts::{self, Attempt, InFlight, Standings};
 use super::guard::{Claim, Key, Seen, StillRunning};
-use super::{Job, Relay, record};
+use super::{Job, Relay, own_line, record};
 use crate::deliver::decision::{Decision, Standing, decide};
 use crate::deliver::encode::TwoForms;
 use crate::deliver::outbound::{BodySource, Deadlines};
@@ -71,6 +71,9 @@ async fn conclude(relay: &Relay, job: Job, standings: Standings, claim: Option<C
     };
     let (reply, kept) = match decision {
         Decision::Answer(reply) => (reply, false),
+        Decision::Keep(reply) if job.line.is_some() => {
+            (own_line::answer(relay, &job, &standings.all, reply).await, false)
+        }
         Decision::Keep(reply) => match keep(relay, &job, &standings.all).await {
             Ok(()) => (reply, true),
             Err(reply) => (reply, false),
@@ -126,7 +129,7 @@ async fn claim(relay: &Relay, job: &Job) -> Result<Option<Claim>, StillRunning> 
     let mail = &job.submission.mail;
     let has = |name| header::fields(&mail.raw, 0).any(|field| field.is(&mail.raw, name));
     let Some(key) = Key::of(&job.submission.submitter, mail, has("Message-ID") && has("Date")) else { return Ok(None) };
-    relay.guard.claim(key, std::time::Instant::now(), relay.options.keep_by).await
+    relay.guard.claim(key, std::time::Instant::now(), relay.options().keep_by).await
 }
 
 /// Begins to write the message record, beside the upstream dialogue. The value turns true when it is durable, false when
@@ -139,7 +142,7 @@ fn begin_record(relay: &Relay, job: &Job) -> watch::Receiver<Option<bool>> {
         return told;
     }
     let record = record::record(&relay.parts, job, job.id);
-    let (history, id, limit) = (Arc::clone(&relay.parts.history), job.id, relay.options.record_max);
+    let (history, id, limit) = (Arc::clone(&relay.parts.history), job.id, relay.options().record_max);
     tokio::spawn(async move {
         let outcome = timeout(limit, history.insert(record)).await;
         let why = match outcome {
@@ -177,8 +180,10 @@ fn goes_untracked(id: MessageId, why: &str) {
 async fn attempt(relay: &Relay, job: &Job, positions: &[usize], recorded: watch::Receiver<Option<bool>>) -> Standings {
     let recipients = job.submission.mail.envelope.recipients.len();
     let groups = job.recipe.groups(positions);
-    let forecast = relay.parts.courier.forecast(groups.len(), job.submission.mail.raw.len() as u64);
-    let straight = predict::straight_to_spool(&forecast, &relay.options.predict);
+    let forecast = job.courier(relay).forecast(groups.len(), job.submission.mail.raw.len() as u64);
+    let straight = predict::straight_to_spool(&forecast, &relay.options().predict);
+    // Without a credential of our own nothing may wait in the spool.
+    let straight = straight.filter(|_| job.line.is_none());
     if let Some(why) = straight.filter(|_| !groups.is_empty() && relay.parts.queue.has_room()) {
         tracing::info!(message.id = %job.id, "queued {} without trying: {why}", job.id);
         let all = vec![Standing::Untried; recipients];
@@ -186,18 +191,18 @@ async fn attempt(relay: &Relay, job: &Job, positions: &[usize], recorded: watch:
     }
     let bodies = relay.parts.composer.render(&job.prepared, job.id, &job.recipe, &groups);
     let plain = job.prepared.identity();
-    let until = job.begun + relay.options.budget;
-    let deadlines = Deadlines { dot_sent_by: until, dot_answered_by: until + relay.options.dot };
+    let until = job.begun + job.budget(relay);
+    let deadlines = Deadlines { dot_sent_by: until, dot_answered_by: until + relay.options().dot };
     let start = |number: usize, canary: bool| -> Attempt {
         let none = Vec::new();
         let group = groups.get(number).unwrap_or(&none);
         let tracked = bodies.get(number).cloned().unwrap_or_default();
         let bodies = vec![tracked, plain.clone()];
         let copy = TwoForms { envelope: envelope(job, group), bodies, source: source(job, canary, recorded.clone()) };
-        let courier = Arc::clone(&relay.parts.courier);
+        let courier = Arc::clone(job.courier(relay));
         tokio::spawn(async move { courier.deliver_in_either(copy, deadlines).await })
     };
-    attempts::run(recipients, groups.clone(), until, relay.options.parallel_max, start).await
+    attempts::run(recipients, groups.clone(), until, relay.options().parallel_max, start).await
 }
 
 /// What upstream's 354 asks for, out of the tracked body and the plain one.
@@ -251,7 +256,7 @@ async fn keep(relay: &Relay, job: &Job, standings: &[Standing]) -> Result<(), Re
         recipe,
         raw: job.submission.mail.raw.clone(),
     };
-    let left = (job.begun + relay.options.keep_by).saturating_duration_since(Instant::now());
+    let left = (job.begun + relay.options().keep_by).saturating_duration_since(Instant::now());
     match relay.parts.queue.keep(record, left).await {
         Ok(()) => {
             relay.parts.queue.adopt(job.id, &state);
@@ -323,7 +328,11 @@ async fn report_relayed(relay: &Relay, job: &Job, standings: &[Standing]) {
         _ => None,
     });
     let accepted: Vec<(usize, Fate)> = accepted.collect();
-    if accepted.is_empty() || relay.parts.courier.offers_dsn() {
+    if accepted.is_empty() || job.courier(relay).offers_dsn() {
+        return;
+    }
+    if job.line.is_some() {
+        own_line::report_relayed(relay, job, accepted).await;
         return;
     }
     let (org, mail) = (job.submission.submitter.org.as_str(), &job.submission.mail);
@@ -331,7 +340,7 @@ async fn report_relayed(relay: &Relay, job: &Job, standings: &[Standing]) {
 }
 
 fn log(relay: &Relay, job: &Job, standings: &[Standing], reply: &Reply) {
-    let upstream = relay.parts.courier.host();
+    let upstream = job.courier(relay).host();
     let count = |is: fn(&Standing) -> bool| standings.iter().filter(|s| is(s)).count();
     let accepted = count(|s| matches!(s, Standing::Done(Fate::Accepted { .. }) | Standing::AcceptedBefore));
     let refused = count(|s| matches!(s, Standing::Done(Fate::Refused { .. })));

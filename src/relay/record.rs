@@ -7,7 +7,7 @@ use super::{Job, Parts};
 use crate::copies::{self, Frozen, Recipe};
 use crate::event::network::network_hash;
 use crate::message::header;
-use crate::rewrite::LinkDecision;
+use crate::rewrite::{LinkDecision, PixelOutcome};
 use crate::settings::Mode;
 use crate::smtp::ReversePath;
 use crate::store::record::{Delivery, DeliveryState, LinkRecord, MessageRecord, RecipientRecord};
@@ -30,7 +30,10 @@ pub(super) fn freeze(parts: &Parts, admitted: &Admitted, received: String) -> Op
     let site = admitted.org.tracking_url.as_deref().and_then(|url| keyring.site_by_url(url)).or(keyring.default_site());
     let (site, key_id) = (site?.id, keyring.current_key()?);
     let indexes = random_indexes(copies::indexes_needed(&admitted.plan))?;
-    Some(Recipe::freeze(&admitted.plan, Frozen { org: &admitted.org, site, key_id, received, indexes }))
+    Some(Recipe::freeze(
+        &admitted.plan,
+        Frozen { org: &admitted.org, site, key_id, received, indexes, persons: &admitted.persons },
+    ))
 }
 
 /// Distinct random numbers, so that an index betrays neither order nor a Bcc. At most 65,536.
@@ -69,40 +72,56 @@ pub(super) fn record(parts: &Parts, job: &Job, id: MessageId) -> MessageRecord {
         network_hash: Some(network_hash(keyring.instance_key(), id, job.submission.peer)),
         site: site.unwrap_or(crate::token::SiteId([0; 4])),
         key_id: job.recipe.key_id,
-        untouched: outcome.untouched.map(|why| why.to_string()),
-        notes: outcome.lines(),
+        untouched: untouched(job),
+        notes: outcome.lines().into_iter().chain(job.notes.iter().cloned()).collect(),
         recipients: recipients(job),
         links: links(job),
     }
 }
 
+/// Why nothing of the mail is tracked at all.
+fn untouched(job: &Job) -> Option<String> {
+    let is_tracked = job.prepared.slots().iter().any(|slot| slot.kind != Kind::Preference);
+    let footer = job.recipe.footer.is_some() && !is_tracked;
+    let why = job.prepared.outcome().untouched.map(|why| why.to_string());
+    why.or_else(|| footer.then(|| "nothing in it is tracked; it carries the footer".to_owned()))
+}
+
 fn recipients(job: &Job) -> Vec<RecipientRecord> {
     let pending = Delivery { state: DeliveryState::Pending, reply: String::new(), at_ms: job.accepted_at_ms };
+    let pixel = matches!(job.prepared.outcome().pixel, PixelOutcome::Placed { .. });
+    let clicks = job.prepared.outcome().tracked_links() > 0;
     let both = job.submission.mail.envelope.recipients.iter().zip(&job.recipe.recipients);
     both.map(|(recipient, portion)| {
         // What is in force is nothing where nothing was put in, whatever was planned.
         let tracking = portion.tracking();
-        let on = |mode, kind| if job.prepared.slots().iter().any(|slot| slot.kind == kind) { mode } else { Mode::Off };
+        let on = |mode, there: bool| if there { mode } else { Mode::Off };
         RecipientRecord {
             index: portion.index,
             copy_index: portion.copy_index,
             address: recipient.path.0.display(),
-            opens: on(tracking.opens, Kind::Pixel),
-            links: on(tracking.links, Kind::Click),
+            opens: on(tracking.opens, pixel),
+            links: on(tracking.links, clicks),
             delivery: pending.clone(),
         }
     })
     .collect()
 }
 
+/// The links that are in the mail. A slot can be there for one that did not fit into its line and stayed.
 fn links(job: &Job) -> Vec<LinkRecord> {
-    let clicks = job.prepared.slots().iter().filter(|slot| slot.kind == Kind::Click);
+    let number = |decision: &LinkDecision| match decision {
+        LinkDecision::Tracked(number) => Some(*number),
+        _ => None,
+    };
+    let tracked: HashSet<u16> = job.prepared.outcome().links.iter().filter_map(|link| number(&link.decision)).collect();
+    let clicks = job.prepared.slots().iter().filter(|slot| slot.kind == Kind::Click && tracked.contains(&slot.link));
     clicks.map(|slot| LinkRecord { index: slot.link, destination: slot.payload.clone() }).collect()
 }
 
 /// How many links are tracked, and how many were left alone.
 pub(super) fn link_counts(job: &Job) -> (usize, usize) {
-    let links = &job.prepared.outcome().links;
-    let tracked = links.iter().filter(|link| matches!(link.decision, LinkDecision::Tracked(_))).count();
-    (tracked, links.len() - tracked)
+    let outcome = job.prepared.outcome();
+    let tracked = outcome.tracked_links();
+    (tracked, outcome.links.len() - tracked)
 }

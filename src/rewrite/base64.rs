@@ -44,7 +44,8 @@ const WIDTH_MAX: usize = 998;
 pub(super) fn decode(raw: &[u8], body: Range<usize>) -> Result<Decoded, NotBase64> {
     let mut rest = raw.get(body.clone()).unwrap_or_default();
     let mut chars: Vec<u8> = Vec::with_capacity(rest.len());
-    let (mut rows, mut text_end, mut crlf) = (Vec::new(), body.start, None);
+    let mut rows = Vec::with_capacity(rest.len() / WIDTH + 1);
+    let (mut text_end, mut crlf) = (body.start, None);
     while !rest.is_empty() {
         let at = body.end - rest.len();
         let (line, later) = rest.split_at(memchr(b'\n', rest).map_or(rest.len(), |found| found + 1));
@@ -87,6 +88,7 @@ impl Decoded {
         let (raw, column) = self.place_of(quantum * 4);
         out.source(self.body.start..raw);
         let anew = self.anew(quantum * 3, &made, slots);
+        out.reserve(self.lines.len_of(anew.content.len().div_ceil(3) * 4));
         self.lay_out(&anew, column, slots, out);
         out.source(self.text_end..self.body.end);
     }
@@ -140,10 +142,7 @@ impl Decoded {
     }
 
     fn fixed(&self, content: &[u8], column: usize, out: &mut Segments) -> usize {
-        let mut text = Vec::with_capacity(content.len() * 3 / 2);
-        let column = self.lines.write(&mut text, STANDARD.encode(content).as_bytes(), column);
-        out.text(&text);
-        column
+        out.text_with(|text| self.lines.encode(text, content, column))
     }
 
     fn column_after(&self, chars: usize, column: usize) -> usize {
@@ -196,7 +195,7 @@ mod tests {
         let raw = Bytes::from(source.to_owned());
         let mut out = Segments::default();
         decode(&raw, 0..raw.len()).unwrap().encode(edits, Variant::NONE, slots, &mut out);
-        let body = render(&raw, &out.into_list(), slots, tokens).unwrap();
+        let body = render(&raw, &out.finish(), slots, tokens).unwrap();
         String::from_utf8(body.to_bytes().to_vec()).unwrap()
     }
 

@@ -70,7 +70,7 @@ impl Decoded {
 }
 
 /// The line end that the content uses first.
-fn eol(content: &[u8]) -> &'static [u8] {
+pub(super) fn eol(content: &[u8]) -> &'static [u8] {
     match memchr::memchr(b'\n', content) {
         Some(at) if at == 0 || content.get(at - 1) != Some(&b'\r') => b"\n",
         _ => b"\r\n",

@@ -4,7 +4,7 @@
 
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use lol_html::AsciiCompatibleEncoding;
-use memchr::memchr3;
+use memchr::{memchr3, memmem};
 
 use super::outcome::PartLeft;
 use crate::message::media::Charset;
@@ -22,10 +22,12 @@ pub(super) fn reading(charset: &Charset, content: &[u8]) -> Result<Reading, Part
     let encoding = match charset {
         Charset::Absent => WINDOWS_1252,
         Charset::Unclear => return Err(PartLeft::Charset("unclear".to_owned())),
-        Charset::Label(label) => {
-            let known = Encoding::for_label_no_replacement(label.as_bytes());
-            known.ok_or_else(|| PartLeft::Charset(label.clone()))?
-        }
+        Charset::Label(label) => match Encoding::for_label_no_replacement(label.as_bytes()) {
+            Some(known) => known,
+            // Whatever `default_charset` was to mean: where every octet is ASCII, so is the text.
+            None if is_plain_ascii(content) && !may_spell_with_ascii(label) => WINDOWS_1252,
+            None => return Err(PartLeft::Charset(label.clone())),
+        },
     };
     let compatible =
         AsciiCompatibleEncoding::new(encoding).ok_or_else(|| PartLeft::Charset(encoding.name().to_owned()))?;
@@ -33,6 +35,17 @@ pub(super) fn reading(charset: &Charset, content: &[u8]) -> Result<Reading, Part
         return Err(PartLeft::CharsetBytes);
     }
     Ok(Reading { encoding: compatible, utf8: encoding == UTF_8 })
+}
+
+/// ASCII without any octet or pair that could be a switch to something else.
+fn is_plain_ascii(content: &[u8]) -> bool {
+    content.is_ascii() && !is_stateful(content) && memmem::find(content, b"~{").is_none()
+}
+
+/// UTF-7, HZ and their like write other letters with ASCII octets.
+fn may_spell_with_ascii(label: &str) -> bool {
+    let label = label.to_ascii_lowercase();
+    ["utf", "ucs", "unicode", "2022", "hz", "ebcdic"].iter().any(|family| label.contains(family))
 }
 
 /// An escape (ISO-2022, whatever the label says), a NUL or a UTF-16 byte order mark.
@@ -54,18 +67,14 @@ mod tests {
         }
         assert!(reading(&Charset::Absent, b"<a>").is_ok_and(|reading| !reading.utf8));
         assert!(reading(&label("utf8"), b"<a>").is_ok_and(|reading| reading.utf8));
-        for bad in [
-            "utf-16",
-            "utf-16le",
-            "utf-7",
-            "unicode-1-1-utf-7",
-            "iso-2022-jp",
-            "iso-2022-kr",
-            "hz-gb-2312",
-            "utf-32",
-            "x-unknown",
-        ] {
+        for bad in
+            ["utf-16", "utf-16le", "utf-7", "unicode-1-1-utf-7", "iso-2022-jp", "iso-2022-kr", "hz-gb-2312", "utf-32"]
+        {
             assert!(reading(&label(bad), b"<a>").is_err(), "{bad}");
+        }
+        // a label that nobody knows is harmless where everything is ASCII
+        for (bytes, good) in [(b"<a>".as_slice(), true), (b"<a>\xe9", false), (b"<a>~{VP~}", false)] {
+            assert_eq!(reading(&label("default_charset"), bytes).is_ok(), good, "{bytes:?}");
         }
         assert!(reading(&Charset::Unclear, b"<a>").is_err());
         // a label can lie

@@ -36,6 +36,8 @@ pub(super) struct Found {
     pub(super) body_end: Option<Range<usize>>,
     /// A tag put after the last octet would be read as one, in HTML content.
     pub(super) end_is_open: bool,
+    /// There is a `<frameset>`: the page has frames and no body.
+    pub(super) frameset: bool,
 }
 
 /// `a[href]` or `area[href]`.
@@ -72,6 +74,7 @@ fn selector(text: &str) -> Option<Selector> {
 
 static LINKS: LazyLock<Option<Selector>> = LazyLock::new(|| selector("a[href], area[href]"));
 static IMAGES: LazyLock<Option<Selector>> = LazyLock::new(|| selector("img[src]"));
+static BODY_OR_FRAMES: LazyLock<Option<Selector>> = LazyLock::new(|| selector("body, frameset"));
 static BODY: LazyLock<Option<Selector>> = LazyLock::new(|| selector("body"));
 static AT_END: LazyLock<Option<Selector>> = LazyLock::new(|| selector("wx-probe"));
 
@@ -119,8 +122,12 @@ pub(super) fn read(
     }
     if want.body {
         settings = settings.append_element_content_handler((
-            ready(&BODY)?,
+            ready(&BODY_OR_FRAMES)?,
             ElementContentHandlers::default().element(|element: &mut Element<'_, '_>| {
+                if element.tag_name() == "frameset" {
+                    found.borrow_mut().frameset = true;
+                    return Ok(());
+                }
                 found.borrow_mut().body_start.get_or_insert(element.source_location().bytes().end);
                 on_body_end(element, &body_end, false)
             }),

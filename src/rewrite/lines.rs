@@ -197,10 +197,8 @@ pub(super) fn encode(body: &Range<usize>, edits: &[Edit], variant: Variant, slot
 }
 
 #[cfg(test)]
-#[expect(clippy::string_slice, reason = "a test cuts text it wrote itself")]
 mod tests {
     use super::super::edit::When;
-    use super::super::segment::Segment;
     use super::*;
 
     /// Fits one link edit that replaces `[…]` in the text by `put` octets; white space before `href` may break.
@@ -269,15 +267,7 @@ mod tests {
             assert!(stay.is_empty() && fitted.len() == links, "{links} {text}: {stay:?}");
             let mut out = Segments::default();
             encode(&(0..content.len()), &fitted, Variant::NONE, &[], &mut out);
-            let written: String = out
-                .into_list()
-                .into_iter()
-                .map(|segment| match segment {
-                    Segment::Source(range) => content[range].to_owned(),
-                    Segment::Text(text) => String::from_utf8(text).unwrap(),
-                    other => panic!("{other:?}"),
-                })
-                .collect();
+            let written = out.shown(&content);
             assert!(long_already || written.lines().all(|line| line.len() <= LINE_BYTES_MAX), "{links} {text}");
         }
     }

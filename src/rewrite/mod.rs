@@ -7,6 +7,7 @@ mod base64;
 mod body;
 mod charset;
 mod edit;
+mod footer;
 mod html;
 mod judge;
 mod lines;
@@ -23,9 +24,12 @@ mod segment;
 mod text;
 
 pub use edit::{Slot, Variant};
+pub use footer::{FooterLeft, FooterOptions};
 pub use offline::{Offline, offline};
 pub use options::{HTML_MEMORY_BYTES_MAX, LINKS_MAX, Limits, Options, TEXT_BYTES_MAX, nothing_is_ours, wanted};
-pub use outcome::{LinkDecision, LinkOutcome, Outcome, PartLeft, PartOutcome, PixelOutcome, Place, Untouched};
+pub use outcome::{
+    FooterOutcome, LinkDecision, LinkOutcome, Outcome, PartLeft, PartOutcome, PixelOutcome, Place, Untouched,
+};
 pub use prepare::{Layout, Prepared, prepare};
 pub use quotes::{Open, Own};
 pub use segment::WrongTokenLength;

@@ -35,6 +35,7 @@ pub fn offline(
         wanted: tracking.into(),
         links: &LinkRules::default(),
         quotes: Quotes::Leave,
+        footer: None,
         site_url,
         token_chars,
         open: &nothing_is_ours,

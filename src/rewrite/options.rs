@@ -5,6 +5,7 @@ use crate::policy::LinkRules;
 use crate::settings::{Quotes, Tracking};
 
 use super::edit::Variant;
+use super::footer::FooterOptions;
 use super::quotes::{Open, Own};
 
 /// Everything [`super::prepare`] needs besides the message.
@@ -16,6 +17,8 @@ pub struct Options<'a> {
     pub links: &'a LinkRules,
     /// What happens to our own old tracking.
     pub quotes: Quotes,
+    /// Put at the end of every copy, whatever is tracked in it.
+    pub footer: Option<FooterOptions<'a>>,
     /// The tracking site, `https://t.example.com`, without a slash at the end; US-ASCII without quotes and spaces.
     pub site_url: &'a str,
     /// How many characters a token has that seals so many octets.

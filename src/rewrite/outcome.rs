@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::footer::FooterLeft;
 use crate::message::guarded::Guard;
 use crate::message::tree::Doubt;
 use crate::policy::LeftAlone;
@@ -22,6 +23,8 @@ pub enum Untouched {
     TooManyLinks,
     /// No copy carries anything of ours.
     NotWanted,
+    /// It is plain text, where opens cannot be seen and links are not to be tracked.
+    NoHtml,
     /// Nothing in it can be tracked.
     NothingToTrack,
 }
@@ -34,6 +37,7 @@ impl fmt::Display for Untouched {
             Untouched::TooLarge => f.write_str("its text is over the size limit"),
             Untouched::TooManyLinks => f.write_str("more links than the limit"),
             Untouched::NotWanted => f.write_str("tracking is off"),
+            Untouched::NoHtml => f.write_str("it has no HTML, and links in plain text are not tracked (text_links)"),
             Untouched::NothingToTrack => f.write_str("nothing in it can be tracked"),
         }
     }
@@ -56,7 +60,7 @@ pub enum PartLeft {
     Html,
     /// A place did not match the source.
     Ranges,
-    /// format=flowed text.
+    /// format=flowed text with delsp=yes.
     Flowed,
     /// There is nothing in it.
     Empty,
@@ -66,14 +70,14 @@ impl fmt::Display for PartLeft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PartLeft::Guarded(guard) => write!(f, "{guard}"),
-            PartLeft::Encoding => f.write_str("unknown transfer encoding"),
+            PartLeft::Encoding => f.write_str("its Content-Transfer-Encoding is unknown"),
             PartLeft::BrokenEncoding => f.write_str("its base64 is broken"),
-            PartLeft::Charset(label) => write!(f, "charset {label}"),
+            PartLeft::Charset(label) => write!(f, "its charset ({label}) cannot be read safely"),
             PartLeft::CharsetBytes => f.write_str("its bytes are not what its charset says"),
             PartLeft::Html => f.write_str("its HTML cannot be read without doubt"),
             PartLeft::Ranges => f.write_str("the places to change did not match the text"),
             PartLeft::Empty => f.write_str("it is empty"),
-            PartLeft::Flowed => f.write_str("flowed text: clients join its lines"),
+            PartLeft::Flowed => f.write_str("flowed text whose words may go on in the next line (delsp=yes)"),
         }
     }
 }
@@ -106,8 +110,10 @@ impl fmt::Display for LinkDecision {
             LinkDecision::NoDestination(why) => write!(f, "left: {why}"),
             LinkDecision::LeftAlone(why) => write!(f, "left: {why}"),
             LinkDecision::BrokenEncoding => f.write_str("left: its transfer encoding is broken"),
-            LinkDecision::LineLength => f.write_str("left: line length"),
-            LinkDecision::Ours => f.write_str("left: it is a tracking link already"),
+            LinkDecision::LineLength => {
+                f.write_str("left: line length: with the tracked address its line would be over 998 bytes")
+            }
+            LinkDecision::Ours => f.write_str("left: it is a tracking link of ours already"),
             LinkDecision::Unwrapped => f.write_str("not tracked anew"),
             LinkDecision::ForeignContent => f.write_str("left: inside SVG or MathML"),
         }
@@ -179,6 +185,17 @@ pub enum Place {
     BodyStart,
 }
 
+/// Where the footer went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FooterOutcome {
+    /// Not asked for.
+    NotWanted,
+    /// The message has no text of its own to put it under.
+    NoText,
+    /// These parts were to have it, and those with a reason have not.
+    Parts(Vec<(usize, Option<FooterLeft>)>),
+}
+
 /// Everything decided about a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -190,12 +207,20 @@ pub struct Outcome {
     pub links: Vec<LinkOutcome>,
     /// The pixel.
     pub pixel: PixelOutcome,
+    /// The footer.
+    pub footer: FooterOutcome,
 }
 
 impl Outcome {
     /// Nothing was looked at, or nothing may be done.
     pub(super) fn untouched(why: Untouched) -> Outcome {
-        Outcome { untouched: Some(why), parts: Vec::new(), links: Vec::new(), pixel: PixelOutcome::NotWanted }
+        Outcome {
+            untouched: Some(why),
+            parts: Vec::new(),
+            links: Vec::new(),
+            pixel: PixelOutcome::NotWanted,
+            footer: FooterOutcome::NotWanted,
+        }
     }
 
     /// How many links are tracked.
@@ -217,6 +242,7 @@ impl Outcome {
             }
         }
         lines.extend(pixel_line(&self.pixel));
+        lines.extend(footer_lines(&self.footer));
         lines
     }
 }
@@ -246,10 +272,22 @@ fn pixel_line(pixel: &PixelOutcome) -> Option<String> {
             };
             format!("pixel: in part {part}, {place}")
         }
-        PixelOutcome::NoHtml => "pixel: none: the message has no HTML".to_owned(),
+        PixelOutcome::NoHtml => "pixel: none: there is no HTML to put it into".to_owned(),
         PixelOutcome::PartLeft { part } => format!("pixel: none: part {part} is left as it is"),
         PixelOutcome::NoPlace { part } => format!("pixel: none: part {part} has no safe place for it"),
     })
+}
+
+fn footer_lines(footer: &FooterOutcome) -> Vec<String> {
+    let line = |(part, left): &(usize, Option<FooterLeft>)| match left {
+        None => format!("footer: in part {part}"),
+        Some(why) => format!("footer: none in part {part}: {why}"),
+    };
+    match footer {
+        FooterOutcome::NotWanted => Vec::new(),
+        FooterOutcome::NoText => vec!["footer: none: the message has no text of its own".to_owned()],
+        FooterOutcome::Parts(parts) => parts.iter().map(line).collect(),
+    }
 }
 
 /// Longest address in a line, in bytes.

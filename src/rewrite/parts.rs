@@ -7,14 +7,15 @@ use bytes::Bytes;
 use super::body::{Decoded, decode};
 use super::charset::{Reading, reading};
 use super::edit::{Edit, Piece, Slot, When};
+use super::footer::{self, FooterLeft};
 use super::html::{self, Found, Want};
 use super::options::Options;
 use super::outcome::{LinkDecision, LinkOutcome, PartLeft, PartOutcome, PixelOutcome};
 use super::quotes::{self, Own};
-use super::{place, text};
+use super::{body, place, text};
 use crate::message::guarded::{self, holds_pgp};
 use crate::message::splice::{self, BadRanges};
-use crate::message::tree::Tree;
+use crate::message::tree::{Part, Tree};
 use crate::policy::LinkRules;
 use crate::settings::Quotes;
 use crate::token::Kind;
@@ -33,6 +34,8 @@ pub(super) struct Collector<'a> {
     pub(super) raw: &'a [u8],
     pub(super) options: &'a Options<'a>,
     pub(super) rules: &'a LinkRules,
+    /// Parts that were to have the footer, and why one has it not.
+    pub(super) footers: Vec<(usize, Option<FooterLeft>)>,
     pub(super) slots: Vec<Slot>,
     /// The number of the last tracked link.
     pub(super) last_number: u16,
@@ -43,12 +46,36 @@ pub(super) struct Collector<'a> {
     pub(super) pixel: PixelOutcome,
 }
 
+/// What goes into an HTML part besides its links.
+#[derive(Debug, Clone, Copy)]
+struct Insert {
+    pixel: bool,
+    footer: bool,
+}
+
+/// The footer's slot is made first.
+const FOOTER_SLOT: usize = 0;
+
+/// Where the last line ends that has something on it.
+fn end_of_last_line(content: &[u8]) -> usize {
+    let text = content.trim_ascii_end().len();
+    let rest = content.get(text..).unwrap_or_default();
+    let line = rest.iter().position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(rest.len());
+    text + line
+}
+
 /// More links than the limit.
 pub(super) struct TooManyLinks;
 
 impl Collector<'_> {
-    /// Reads part `number`, and puts the pixel into it if it is the one for it.
-    pub(super) fn part(&mut self, tree: &Tree, number: usize, pixel: bool) -> Result<Option<EditedPart>, TooManyLinks> {
+    /// Reads part `number`, and puts pixel and footer into it if it is the one for them.
+    pub(super) fn part(
+        &mut self,
+        tree: &Tree,
+        number: usize,
+        pixel: bool,
+        footer: bool,
+    ) -> Result<Option<EditedPart>, TooManyLinks> {
         let Some(part) = tree.parts.get(number) else { return Ok(None) };
         let mut outcome = PartOutcome {
             part: number,
@@ -66,17 +93,24 @@ impl Collector<'_> {
                 let content = decoded.content(self.raw);
                 let reading = reading(&part.media.charset, content)?;
                 let edits = if part.is("text/html") {
-                    self.html(number, &decoded, reading, pixel, &mut outcome)?
-                } else if part.media.flowed {
+                    self.html(number, &decoded, reading, Insert { pixel, footer }, &mut outcome)?
+                } else if part.media.joins_words && !footer {
                     return Err(PartLeft::Flowed);
                 } else {
-                    self.text(number, &decoded, reading)?
+                    self.text(number, &decoded, reading, part, footer)?
                 };
                 Ok(EditedPart { body: part.body.clone(), edits, decoded })
             }),
         };
         if self.links.len() > self.options.limits.links_max {
             return Err(TooManyLinks);
+        }
+        // A text part that was only searched for old links of ours, and has none, is nobody's business.
+        let searched = part.is("text/plain") && !self.options.wanted.text_links;
+        if searched && edited.as_ref().map_or(true, |edited| edited.edits.is_empty()) {
+            self.links.truncate(links_before);
+            self.slots.truncate(slots_before);
+            return Ok(None);
         }
         let edited = match edited {
             Ok(edited) => Some(edited).filter(|edited| !edited.edits.is_empty()),
@@ -85,6 +119,9 @@ impl Collector<'_> {
                 self.links.truncate(links_before);
                 self.slots.truncate(slots_before);
                 outcome.left = Some(left);
+                if footer {
+                    self.footers.push((number, Some(FooterLeft::Part)));
+                }
                 if pixel {
                     self.pixel = PixelOutcome::PartLeft { part: number };
                 }
@@ -100,10 +137,11 @@ impl Collector<'_> {
         number: usize,
         decoded: &Decoded,
         reading: Reading,
-        pixel: bool,
+        insert: Insert,
         outcome: &mut PartOutcome,
     ) -> Result<Vec<Edit>, PartLeft> {
         let content = decoded.content(self.raw);
+        let Insert { pixel, footer } = insert;
         let unwrap = self.options.quotes == Quotes::Unwrap;
         if holds_pgp(content) {
             return Err(PartLeft::Guarded(guarded::Guard::InlinePgp));
@@ -111,10 +149,11 @@ impl Collector<'_> {
         let old_pixels = unwrap && quotes::may_hold_pixels(content);
         // Where links are tracked each of them is looked at anyway.
         let old_links = unwrap && !self.options.wanted.links && quotes::may_hold_links(content);
-        if !self.options.wanted.is_on() && !old_pixels && !old_links {
+        if !self.options.wanted.is_on() && !old_pixels && !old_links && !footer {
             return Ok(Vec::new());
         }
-        let want = Want { images: old_pixels, body: pixel, end: pixel && !place::has_body_close(content) };
+        let places = pixel || footer;
+        let want = Want { images: old_pixels, body: places, end: places && !place::has_body_close(content) };
         let memory = self.options.limits.html_memory_bytes_max;
         let found = html::read(content, reading.encoding, want, memory)?;
         let mut edits = self.old_pixels(content, &found, reading.utf8);
@@ -143,23 +182,81 @@ impl Collector<'_> {
                 None => self.pixel = PixelOutcome::NoPlace { part: number },
             }
         }
-        let edits = self.finish(decoded, content.len(), edits)?;
+        let mut edits = self.finish(decoded, content.len(), edits)?;
+        if footer {
+            let place = place::at_end(content, &found, reading.encoding, memory)?;
+            self.html_footer(number, decoded, place.map(|(at, _)| at), &mut edits);
+        }
         if pixel && !edits.iter().any(|edit| edit.when == When::Opens) {
             self.pixel = PixelOutcome::NoPlace { part: number };
         }
         Ok(edits)
     }
 
-    fn text(&mut self, number: usize, decoded: &Decoded, reading: Reading) -> Result<Vec<Edit>, PartLeft> {
+    /// Before everything else that is put in at its place: it stands on lines of its own, so no line grows by it.
+    fn html_footer(&mut self, number: usize, decoded: &Decoded, place: Option<usize>, edits: &mut Vec<Edit>) {
+        let content = decoded.content(self.raw);
+        let Some((at, footer)) = place.zip(self.options.footer) else {
+            self.footers.push((number, Some(FooterLeft::Place)));
+            return;
+        };
+        // What is taken out right there goes first.
+        let over = edits.iter().find(|edit| edit.range.start < at && at < edit.range.end);
+        let at = over.map_or(at, |edit| edit.range.end);
+        if decoded.is_broken(&(at.saturating_sub(1)..at)) {
+            self.footers.push((number, Some(FooterLeft::Encoding)));
+            return;
+        }
+        let put = footer::html(footer.footer, self.footer_link(), body::eol(content));
+        let before = edits.partition_point(|edit| edit.range.start < at);
+        edits.insert(before, Edit::plain(at..at, When::Always, put));
+        self.footers.push((number, None));
+    }
+
+    /// After the last line with something on it.
+    fn text_footer(&mut self, number: usize, decoded: &Decoded, part: &Part, edits: &mut Vec<Edit>) {
+        let Some(footer) = self.options.footer else { return };
+        let content = decoded.content(self.raw);
+        let at = end_of_last_line(content);
+        let written = footer::text(footer.footer, self.footer_link(), part, body::eol(content));
+        let left = match written {
+            Ok(_) if decoded.is_broken(&(at.saturating_sub(1)..at)) => Some(FooterLeft::Encoding),
+            Ok(put) => {
+                edits.push(Edit::plain(at..at, When::Always, put));
+                None
+            }
+            Err(why) => Some(why),
+        };
+        self.footers.push((number, left));
+    }
+
+    fn footer_link(&self) -> footer::Link<'_> {
+        footer::Link { site_url: self.options.site_url, slot: FOOTER_SLOT }
+    }
+
+    fn text(
+        &mut self,
+        number: usize,
+        decoded: &Decoded,
+        reading: Reading,
+        part: &Part,
+        footer: bool,
+    ) -> Result<Vec<Edit>, PartLeft> {
         let content = decoded.content(self.raw);
         if holds_pgp(content) {
             return Err(PartLeft::Guarded(guarded::Guard::InlinePgp));
         }
         let mut edits = Vec::new();
-        for link in text::links(content) {
+        // Clients join the lines of such text, and with them what we would take for the end of a link.
+        let links = if part.media.joins_words { Vec::new() } else { text::links(content) };
+        for link in links {
             self.text_link(number, decoded, &link, reading.utf8, &mut edits);
         }
-        self.finish(decoded, content.len(), edits)
+        let mut edits = self.finish(decoded, content.len(), edits)?;
+        if footer {
+            self.text_footer(number, decoded, part, &mut edits);
+        }
+        Ok(edits)
     }
 
     /// Edits in order, without overlap, as they fit into lines.
@@ -195,6 +292,10 @@ impl Collector<'_> {
     }
 }
 
-/// Not `display:none`: some clients do not load what is not shown.
+/// Not `display:none`: some clients do not load what is not shown. Out of the flow and drawn up over its own height, so
+/// that nothing around it moves and no page grows, in a grid neither; `!important` because many a style sheet says
+/// `img{width:100%!important}`. A client that drops `position` or negative margins keeps a block of one pixel.
 const PIXEL_END: &str = ".gif\" width=\"1\" height=\"1\" alt=\"\" border=\"0\" \
-style=\"display:block;width:1px;height:1px;border:0;margin:0;padding:0\">";
+style=\"display:block!important;position:absolute!important;width:1px!important;height:1px!important;\
+min-width:0!important;min-height:0!important;margin:0!important;margin-top:-1px!important;padding:0!important;\
+border:0!important;opacity:0!important\">";

@@ -24,17 +24,30 @@ pub(super) fn choose(
     encoding: AsciiCompatibleEncoding,
     memory_bytes_max: usize,
 ) -> Result<Option<(usize, Place)>, PartLeft> {
+    if found.frameset {
+        return Ok(None);
+    }
     let start = found.body_start.map(|at| (at, Place::BodyStart));
     if content.len() > CLIPPED_FROM_BYTES && start.is_some() {
         return Ok(start);
     }
+    Ok(at_end(content, found, encoding, memory_bytes_max)?.or(start))
+}
+
+/// The place before the last `</body>` or at the end; `None`: it is not safe.
+pub(super) fn at_end(
+    content: &[u8],
+    found: &Found,
+    encoding: AsciiCompatibleEncoding,
+    memory_bytes_max: usize,
+) -> Result<Option<(usize, Place)>, PartLeft> {
     let closed = last_real_body_close(content, found, encoding, memory_bytes_max)?;
     let end = match closed {
         Some(at) => Some((at, Place::BodyEnd)),
         None if found.end_is_open => Some((content.trim_ascii_end().len(), Place::TextEnd)),
         None => None,
     };
-    Ok(end.filter(|(at, _)| !is_between_cells(content, *at)).or(start))
+    Ok(end.filter(|(at, _)| !is_between_cells(content, *at)))
 }
 
 /// The last `</body` in the text that is a tag.
@@ -139,6 +152,9 @@ mod tests {
             ("<a href=\"x", "none"),
             ("<body>x<!-- y", "<body>|x<!-- y"),
             ("<plaintext>x", "none"),
+            // frames, and no body that anybody would see
+            ("<html><frameset><frame src=x></frameset></html>", "none"),
+            ("<html><frameset><noframes><body>x</body></noframes></frameset>", "none"),
         ];
         for (html, expected) in rows {
             assert_eq!(shown(html), *expected);

@@ -9,16 +9,17 @@ use bytes::Bytes;
 
 use super::edit::{Slot, Variant};
 use super::options::Options;
-use super::outcome::{Outcome, PixelOutcome, Untouched};
+use super::outcome::{FooterOutcome, Outcome, PixelOutcome, Untouched};
 use super::parts::{Collector, EditedPart};
 use super::quotes;
-use super::segment::{Segment, Segments, WrongTokenLength, render};
+use super::segment::{Laid, Segments, WrongTokenLength, render};
 use crate::message::header::{fields, next_line, slice};
 use crate::message::splice::{Step, walk};
 use crate::message::tree::{self, Tree};
 use crate::message::{Body, guarded, trace};
 use crate::policy::links::{LinkRules, list_urls};
 use crate::settings::Quotes;
+use crate::token::Kind;
 
 /// A message read and decided.
 #[derive(Debug, Clone)]
@@ -37,7 +38,7 @@ pub struct Prepared {
 #[derive(Debug, Clone)]
 pub struct Layout<'a> {
     prepared: &'a Prepared,
-    segments: Vec<Segment>,
+    laid: Laid,
     /// Which slots this variant uses.
     used: Vec<bool>,
 }
@@ -46,7 +47,8 @@ pub struct Layout<'a> {
 /// [`Prepared::outcome`]. Linear in the message.
 pub fn prepare(raw: &Bytes, options: &Options<'_>) -> Prepared {
     let removed = if options.remove_fields { trace::removed_fields(raw) } else { Vec::new() };
-    let received_at = if raw.starts_with(b"From ") { next_line(raw, 0) } else { 0 };
+    let is_mbox_line = raw.starts_with(b"From ") && memchr::memchr(b'\n', raw).is_some();
+    let received_at = if is_mbox_line { next_line(raw, 0) } else { 0 };
     let mut prepared = Prepared {
         raw: raw.clone(),
         received: options.received.to_vec(),
@@ -66,14 +68,15 @@ pub fn prepare(raw: &Bytes, options: &Options<'_>) -> Prepared {
 type Read = (Vec<EditedPart>, Vec<Slot>, Outcome);
 
 fn read(raw: &[u8], options: &Options<'_>) -> Result<Read, Untouched> {
-    if !options.wanted.is_on() && options.quotes == Quotes::Leave {
+    if !options.wanted.is_on() && options.quotes == Quotes::Leave && options.footer.is_none() {
         return Err(Untouched::NotWanted);
     }
     let tree = tree::read(raw, &options.limits.tree).map_err(Untouched::Structure)?;
     if let Some(guard) = guarded::message(raw, &tree) {
         return Err(Untouched::Guarded(guard));
     }
-    let chosen = chosen_parts(raw, &tree, options);
+    let footers = options.footer.map(|_| (pixel_part(&tree, 0), text_part(&tree, 0)));
+    let chosen = chosen_parts(raw, &tree, options, footers.and_then(|(_, text)| text));
     let text_bytes: usize = chosen.iter().filter_map(|n| tree.parts.get(*n)).map(|part| part.body.len()).sum();
     if text_bytes > options.limits.text_bytes_max {
         return Err(Untouched::TooLarge);
@@ -85,7 +88,8 @@ fn read(raw: &[u8], options: &Options<'_>) -> Result<Read, Untouched> {
         raw,
         options,
         rules: &rules,
-        slots: Vec::new(),
+        footers: Vec::new(),
+        slots: options.footer.map(|footer| footer_slot(options, footer.payload_bytes)).into_iter().collect(),
         last_number: 0,
         click_start: format!("{}/c/", options.site_url).into(),
         links: Vec::new(),
@@ -94,22 +98,38 @@ fn read(raw: &[u8], options: &Options<'_>) -> Result<Read, Untouched> {
     };
     let mut parts = Vec::new();
     for number in chosen {
-        let edited = collector.part(&tree, number, pixel_part == Some(number));
+        let footer = footers.is_some_and(|(html, text)| html == Some(number) || text == Some(number));
+        let edited = collector.part(&tree, number, pixel_part == Some(number), footer);
         parts.extend(edited.map_err(|_| Untouched::TooManyLinks)?);
     }
-    let nothing = if options.wanted.is_on() { Untouched::NothingToTrack } else { Untouched::NotWanted };
+    let html = tree.parts.iter().any(|part| part.is("text/html"));
+    let nothing = match options.wanted {
+        wanted if !wanted.is_on() => Untouched::NotWanted,
+        Variant { text_links: false, .. } if !html => Untouched::NoHtml,
+        _ => Untouched::NothingToTrack,
+    };
     let untouched = parts.is_empty().then_some(nothing);
-    let outcome = Outcome { untouched, parts: collector.parts, links: collector.links, pixel: collector.pixel };
+    let footer = match footers {
+        None => FooterOutcome::NotWanted,
+        Some((None, None)) => FooterOutcome::NoText,
+        Some(_) => FooterOutcome::Parts(collector.footers),
+    };
+    let outcome = Outcome { untouched, parts: collector.parts, links: collector.links, pixel: collector.pixel, footer };
     Ok((parts, collector.slots, outcome))
 }
 
-/// HTML parts, and plain text where links are tracked there or old ones of ours may stand.
-fn chosen_parts(raw: &[u8], tree: &Tree, options: &Options<'_>) -> Vec<usize> {
+/// The one slot of the footer's link, the same in every part.
+fn footer_slot(options: &Options<'_>, payload_bytes: usize) -> Slot {
+    Slot { kind: Kind::Preference, link: 0, payload: String::new(), chars: (options.token_chars)(payload_bytes) }
+}
+
+/// HTML parts, and plain text where links are tracked there, old ones of ours may stand, or the footer goes.
+fn chosen_parts(raw: &[u8], tree: &Tree, options: &Options<'_>, footer_text: Option<usize>) -> Vec<usize> {
     let unwrap = options.quotes == Quotes::Unwrap;
     let chosen = |number: &usize| {
         tree.parts.get(*number).is_some_and(|part| {
-            let old = || unwrap && quotes::may_hold_links(slice(raw, &part.body));
-            let wanted_text = options.wanted.text_links || old();
+            let old = || unwrap && quotes::may_hold_encoded_links(slice(raw, &part.body), part.encoding);
+            let wanted_text = options.wanted.text_links || footer_text == Some(*number) || old();
             part.is("text/html") || (part.is("text/plain") && guarded::part(tree, *number).is_none() && wanted_text)
         })
     };
@@ -150,6 +170,26 @@ fn pixel_part(tree: &Tree, number: usize) -> Option<usize> {
     }
 }
 
+/// The plain text that the recipient reads beside or instead of that HTML.
+fn text_part(tree: &Tree, number: usize) -> Option<usize> {
+    let part = tree.parts.get(number)?;
+    if guarded::part(tree, number).is_some() || part.body.is_empty() {
+        return None;
+    }
+    let inside = |child: &usize| text_part(tree, *child);
+    match part.media.kind.as_str() {
+        "text/plain" => Some(number),
+        "multipart/alternative" => part.children.iter().find_map(inside),
+        "multipart/related" => part.children.first().and_then(inside),
+        // Not a text that follows the HTML the recipient reads: that is somebody's note, or a list's.
+        "multipart/mixed" => {
+            let read = |child: &&usize| pixel_part(tree, **child).is_some() || inside(child).is_some();
+            part.children.iter().find(read).and_then(inside)
+        }
+        _ => None,
+    }
+}
+
 impl Prepared {
     /// What was decided, and why.
     pub fn outcome(&self) -> &Outcome {
@@ -166,7 +206,7 @@ impl Prepared {
         let mut out = Segments::default();
         self.stretch(0..self.raw.len(), &mut out);
         // Without tokens there is nothing that could be wrong.
-        render(&self.raw, &out.into_list(), &[], &[]).unwrap_or_else(|WrongTokenLength| Body::from(self.raw.clone()))
+        render(&self.raw, &out.finish(), &[], &[]).unwrap_or_else(|WrongTokenLength| Body::from(self.raw.clone()))
     }
 
     /// Lays out the copies of one variant; once for all recipients who get it.
@@ -179,14 +219,14 @@ impl Prepared {
             at = part.body.end;
         }
         self.stretch(at..self.raw.len(), &mut out);
-        let segments = out.into_list();
+        let laid = out.finish();
         let mut used = vec![false; self.slots.len()];
-        for slot in segments.iter().flat_map(Segment::slots) {
+        laid.each_slot(|slot| {
             if let Some(used) = used.get_mut(slot) {
                 *used = true;
             }
-        }
-        Layout { prepared: self, segments, used }
+        });
+        Layout { prepared: self, laid, used }
     }
 
     /// Source octets with `received` put in and fields taken out.
@@ -194,8 +234,9 @@ impl Prepared {
         let received =
             (!self.received.is_empty()).then_some((self.received_at..self.received_at, self.received.as_slice()));
         let removed = self.removed.iter().map(|field| (field.clone(), b"".as_slice()));
+        let last = range.end == self.raw.len();
         let inside = |field: &Range<usize>| {
-            field.start >= range.start && field.end <= range.end && (field.start < range.end || range.is_empty())
+            field.start >= range.start && field.end <= range.end && (field.start < range.end || last)
         };
         let edits = received.into_iter().chain(removed).filter(|(field, _)| inside(field));
         for step in walk(range.clone(), edits) {
@@ -217,7 +258,7 @@ impl Layout<'_> {
         let slots = &self.prepared.slots;
         let tokens: Vec<String> =
             slots.iter().zip(&self.used).map(|(slot, used)| if *used { mint(slot) } else { String::new() }).collect();
-        render(&self.prepared.raw, &self.segments, slots, &tokens)
+        render(&self.prepared.raw, &self.laid, slots, &tokens)
     }
 
     /// The slots this variant uses, in order.
@@ -238,6 +279,7 @@ mod tests {
             wanted: ALL,
             links: &LinkRules::default(),
             quotes: Quotes::Unwrap,
+            footer: None,
             site_url: "https://t.example",
             token_chars: &|payload_bytes| payload_bytes + 4,
             open: &nothing_is_ours,
@@ -294,6 +336,9 @@ mod tests {
             "\r\nx",
             "",
             "From a b\r\nTo: c\r\n\r\nx",
+            // which may be all there is, with its line end or without
+            "From a b\r\n",
+            "From a b",
         ] {
             let raw = Bytes::from(raw);
             let prepared = prepared(&raw);

@@ -275,7 +275,7 @@ impl Writer<'_> {
         match piece {
             // Nothing in it needs spelling out, so it is laid out as text that stands already.
             Piece::Text(text) if text.iter().all(|b| matches!(b, b'!'..=b'<' | b'>'..=b'~')) => self.kept(text),
-            Piece::Text(text) => text.iter().for_each(|octet| self.octet(*octet)),
+            Piece::Text(text) => text.split_inclusive(|b| *b == b'\n').for_each(|line| self.new_line(line)),
             Piece::Token(slot) => {
                 let chars = self.slots.get(*slot).map_or(0, |slot| slot.chars);
                 let mut from = 0;
@@ -294,6 +294,18 @@ impl Writer<'_> {
                     from = to;
                 }
             }
+        }
+    }
+
+    /// A line that we put in, with its end if it has one.
+    fn new_line(&mut self, line: &[u8]) {
+        let (text, end) = line.split_at(line.len() - line_end_len(line));
+        text.iter().for_each(|octet| self.octet(*octet));
+        if !end.is_empty() {
+            self.spell_last_space();
+            self.out.text(if self.crlf { b"\r\n" } else { b"\n" });
+            self.column = 0;
+            self.begun = true;
         }
     }
 
@@ -334,16 +346,20 @@ impl Writer<'_> {
 
     /// The end of an encoded line as it stood. What is white space before it now is spelled out, or it would be lost.
     fn line_end(&mut self, split: &Split<'_>) {
-        if !split.soft
-            && let Some(space) = self.out.pop_space()
-        {
-            self.column -= 1;
-            self.room(3);
-            self.escape(space);
+        if !split.soft {
+            self.spell_last_space();
         }
         self.out.text(split.end);
         self.column = 0;
         self.begun = false;
+    }
+
+    fn spell_last_space(&mut self) {
+        if let Some(space) = self.out.pop_space() {
+            self.column = self.column.saturating_sub(1);
+            self.room(3);
+            self.escape(space);
+        }
     }
 }
 
@@ -366,10 +382,8 @@ fn spelled(text: &[u8], octets: usize) -> (&[u8], usize) {
 }
 
 #[cfg(test)]
-#[expect(clippy::string_slice, reason = "a test cuts text it wrote itself")]
 mod tests {
     use super::super::edit::When;
-    use super::super::segment::Segment;
     use super::*;
 
     fn encode(source: &str, edits: &[(Range<usize>, &str)]) -> String {
@@ -382,14 +396,7 @@ mod tests {
             .collect();
         let mut out = Segments::default();
         decoded.encode(source.as_bytes(), &edits, Variant::NONE, &[], &mut out);
-        out.into_list()
-            .into_iter()
-            .map(|segment| match segment {
-                Segment::Source(range) => source[range].to_owned(),
-                Segment::Text(text) => String::from_utf8(text).unwrap(),
-                other => panic!("{other:?}"),
-            })
-            .collect()
+        out.shown(source)
     }
 
     fn content(source: &str) -> String {
@@ -476,18 +483,12 @@ mod tests {
         let slots = [Slot { kind: crate::token::Kind::Click, link: 1, payload: String::new(), chars: 160 }];
         let mut out = Segments::default();
         decoded.encode(b"x", &[edit], Variant::NONE, &slots, &mut out);
-        let token = |list: &[Segment]| list.iter().filter(|s| matches!(s, Segment::EscapedToken { .. })).count();
-        let list = out.into_list();
-        assert_eq!(token(&list), 2, "{list:?}");
-        let body = super::super::segment::render(&bytes::Bytes::from_static(b"x"), &list, &slots, &["-".repeat(160)]);
+        let laid = out.finish();
+        let body = super::super::segment::render(&bytes::Bytes::from_static(b"x"), &laid, &slots, &["-".repeat(160)]);
         let written = body.unwrap().chunks.concat();
         assert_eq!(decode(&written, 0..written.len()).content, format!("{}x", "-".repeat(160)).into_bytes());
-        assert!(
-            written
-                .split(|b| *b == b'\n')
-                .skip(1)
-                .all(|line| line.starts_with(b"=2D") && line.trim_ascii_end().len() <= 76)
-        );
+        let lines: Vec<&[u8]> = written.split(|b| *b == b'\n').map(<[u8]>::trim_ascii_end).collect();
+        assert!(lines.len() == 3 && lines[1..].iter().all(|line| line.starts_with(b"=2D") && line.len() <= 76));
     }
 
     proptest::proptest! {

@@ -3,6 +3,7 @@
 //! Which URL is ours only the keys can tell, so a closure is asked. **Invariant:** where it says no, nothing is lost:
 //! the link is a link like any other, the picture stays.
 
+use crate::message::media::Encoding;
 use crate::token::destination::Destination;
 
 /// What one of our own URLs is.
@@ -34,4 +35,15 @@ pub(super) fn may_hold_pixels(content: &[u8]) -> bool {
 /// Whether the text could hold a link of ours.
 pub(super) fn may_hold_links(content: &[u8]) -> bool {
     memchr::memmem::find(content, b"/c/").is_some()
+}
+
+/// The same of text that is still encoded. base64 has to be decoded to know; in quoted-printable a line may end, or an
+/// octet be spelt, anywhere in `/c/`.
+pub(super) fn may_hold_encoded_links(body: &[u8], encoding: Encoding) -> bool {
+    let holds = |what: &[u8]| memchr::memmem::find(body, what).is_some();
+    match encoding {
+        Encoding::Base64 => true,
+        Encoding::QuotedPrintable => [b"/c".as_slice(), b"/=", b"=2F", b"=2f"].into_iter().any(holds),
+        _ => may_hold_links(body),
+    }
 }

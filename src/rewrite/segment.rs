@@ -16,8 +16,8 @@ use crate::message::Body;
 pub(super) enum Segment {
     /// Octets of the source as they stand.
     Source(Range<usize>),
-    /// Fixed octets, the same in every copy.
-    Text(Vec<u8>),
+    /// Fixed octets, the same in every copy: this range of [`Laid::text`].
+    Text(Range<usize>),
     /// These characters of a slot's token (quoted-printable may break a token over lines).
     Token { slot: usize, chars: Range<usize> },
     /// One character of a slot's token as `=XX`: it begins an encoded line.
@@ -27,13 +27,28 @@ pub(super) enum Segment {
 }
 
 impl Segment {
-    /// The slots whose tokens stand in it.
-    pub(super) fn slots(&self) -> Vec<usize> {
+    /// Names the slots whose tokens stand in it.
+    fn each_slot(&self, mut with: impl FnMut(usize)) {
         match self {
-            Segment::Source(_) | Segment::Text(_) => Vec::new(),
-            Segment::Token { slot, .. } | Segment::EscapedToken { slot, .. } => vec![*slot],
-            Segment::Base64(window) => window.holes.iter().map(|hole| hole.slot).collect(),
+            Segment::Source(_) | Segment::Text(_) => {}
+            Segment::Token { slot, .. } | Segment::EscapedToken { slot, .. } => with(*slot),
+            Segment::Base64(window) => window.holes.iter().for_each(|hole| with(hole.slot)),
         }
+    }
+}
+
+/// A whole message laid out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Laid {
+    list: Vec<Segment>,
+    /// What the segments of text hold, in their order; copies share it.
+    text: Bytes,
+}
+
+impl Laid {
+    /// Names the slots whose tokens stand in it, some more than once.
+    pub(super) fn each_slot(&self, mut with: impl FnMut(usize)) {
+        self.list.iter().for_each(|segment| segment.each_slot(&mut with));
     }
 }
 
@@ -63,7 +78,26 @@ pub(super) struct Lines {
     pub(super) crlf: bool,
 }
 
+/// Octets encoded at once: whole quanta, few enough that room for them costs nothing.
+const ENCODE_BYTES: usize = 192;
+
 impl Lines {
+    /// Writes octets in base64; returns the column after them.
+    pub(super) fn encode(self, out: &mut Vec<u8>, content: &[u8], mut column: usize) -> usize {
+        let mut chars = [0; ENCODE_BYTES / 3 * 4];
+        for octets in content.chunks(ENCODE_BYTES) {
+            // There is room for as many octets as a chunk has.
+            let len = STANDARD.encode_slice(octets, &mut chars).unwrap_or_default();
+            column = self.write(out, chars.get(..len).unwrap_or_default(), column);
+        }
+        column
+    }
+
+    /// At most how many octets so many characters become.
+    pub(super) fn len_of(self, chars: usize) -> usize {
+        chars + (chars / self.width.max(1) + 2) * 2
+    }
+
     /// Writes characters, breaking before the one that would pass the width; returns the column after them.
     pub(super) fn write(self, out: &mut Vec<u8>, chars: &[u8], mut column: usize) -> usize {
         let mut rest = chars;
@@ -86,27 +120,26 @@ impl Lines {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongTokenLength;
 
-/// Source stretches shorter than this are copied, which costs less than sharing them.
+/// Stretches shorter than this are copied, which costs less than sharing them.
 const SHARE_BYTES_MIN: usize = 256;
 
 /// Fills the places. `tokens` holds one per slot, empty where no segment uses it.
-pub(super) fn render(
-    raw: &Bytes,
-    segments: &[Segment],
-    slots: &[Slot],
-    tokens: &[String],
-) -> Result<Body, WrongTokenLength> {
-    let mut own: Vec<u8> = Vec::with_capacity(own_len(segments, slots));
-    let mut marks: Vec<Mark> = Vec::with_capacity(segments.len());
-    for segment in segments {
+pub(super) fn render(raw: &Bytes, laid: &Laid, slots: &[Slot], tokens: &[String]) -> Result<Body, WrongTokenLength> {
+    let mut own: Vec<u8> = Vec::with_capacity(laid.list.iter().map(own_len).sum());
+    let mut marks: Vec<Mark> = Vec::with_capacity(laid.list.len());
+    for segment in &laid.list {
         let from = own.len();
         match segment {
             Segment::Source(range) if range.len() >= SHARE_BYTES_MIN => {
                 marks.push(Mark::Source(range.clone()));
                 continue;
             }
+            Segment::Text(range) if range.len() >= SHARE_BYTES_MIN => {
+                marks.push(Mark::Text(range.clone()));
+                continue;
+            }
             Segment::Source(range) => own.extend_from_slice(raw.get(range.clone()).unwrap_or_default()),
-            Segment::Text(text) => own.extend_from_slice(text),
+            Segment::Text(range) => own.extend_from_slice(laid.text.get(range.clone()).unwrap_or_default()),
             Segment::Token { slot, chars } => own.extend_from_slice(part(tokens, slots, *slot, chars)?),
             Segment::EscapedToken { slot, at } => {
                 let octet = part(tokens, slots, *slot, &(*at..at + 1))?.first().ok_or(WrongTokenLength)?;
@@ -122,6 +155,7 @@ pub(super) fn render(
     let own = Bytes::from(own);
     let cut = |mark: Mark| match mark {
         Mark::Source(range) => raw.slice(range),
+        Mark::Text(range) => laid.text.slice(range),
         Mark::Own(range) => own.slice(range),
     };
     Ok(Body { chunks: marks.into_iter().map(cut).filter(|chunk| !chunk.is_empty()).collect() })
@@ -129,19 +163,19 @@ pub(super) fn render(
 
 enum Mark {
     Source(Range<usize>),
+    Text(Range<usize>),
     Own(Range<usize>),
 }
 
-fn own_len(segments: &[Segment], slots: &[Slot]) -> usize {
-    let len = |segment: &Segment| match segment {
-        Segment::Source(range) if range.len() >= SHARE_BYTES_MIN => 0,
-        Segment::Source(range) => range.len(),
-        Segment::Text(text) => text.len(),
+/// How many octets of a copy are its own.
+fn own_len(segment: &Segment) -> usize {
+    match segment {
+        Segment::Source(range) | Segment::Text(range) if range.len() >= SHARE_BYTES_MIN => 0,
+        Segment::Source(range) | Segment::Text(range) => range.len(),
         Segment::Token { chars, .. } => chars.len(),
         Segment::EscapedToken { .. } => 3,
-        Segment::Base64(window) => window.template.len() * 3 / 2 + slots.len(),
-    };
-    segments.iter().map(len).sum()
+        Segment::Base64(window) => window.lines.len_of(window.template.len().div_ceil(3) * 4),
+    }
 }
 
 fn part<'a>(
@@ -167,18 +201,16 @@ impl Window {
             let place = content.get_mut(hole.at..hole.at + chars).ok_or(WrongTokenLength)?;
             place.copy_from_slice(token);
         }
-        self.lines.write(out, STANDARD.encode(&content).as_bytes(), self.column);
+        self.lines.encode(out, &content, self.column);
         Ok(())
     }
 }
-
-/// First capacity of a stretch of fixed text.
-const TEXT_BYTES_MIN: usize = 96;
 
 /// Collects segments and joins neighbours of one kind.
 #[derive(Debug, Default)]
 pub(super) struct Segments {
     list: Vec<Segment>,
+    text: Vec<u8>,
 }
 
 impl Segments {
@@ -193,18 +225,25 @@ impl Segments {
     }
 
     pub(super) fn text(&mut self, text: &[u8]) {
-        if text.is_empty() {
-            return;
-        }
+        self.text_with(|out| out.extend_from_slice(text));
+    }
+
+    /// Makes room for so many octets of text more: growing bit by bit would hold a long text twice.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.text.reserve(bytes);
+    }
+
+    /// Text that `write` appends.
+    pub(super) fn text_with<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let from = self.text.len();
+        let written = write(&mut self.text);
+        let to = self.text.len();
         match self.list.last_mut() {
-            Some(Segment::Text(last)) => last.extend_from_slice(text),
-            _ => {
-                // More will follow: a line, a URL's beginning.
-                let mut start = Vec::with_capacity(text.len().max(TEXT_BYTES_MIN));
-                start.extend_from_slice(text);
-                self.list.push(Segment::Text(start));
-            }
+            _ if from == to => {}
+            Some(Segment::Text(last)) => last.end = to,
+            _ => self.list.push(Segment::Text(from..to)),
         }
+        written
     }
 
     /// Characters of a token.
@@ -224,8 +263,11 @@ impl Segments {
 
     /// Takes back a space or tab written last as text.
     pub(super) fn pop_space(&mut self) -> Option<u8> {
-        match self.list.last_mut() {
-            Some(Segment::Text(last)) if matches!(last.last(), Some(b' ' | b'\t')) => last.pop(),
+        match (self.list.last_mut(), self.text.last()) {
+            (Some(Segment::Text(last)), Some(b' ' | b'\t')) if last.start < last.end => {
+                last.end -= 1;
+                self.text.pop()
+            }
             _ => None,
         }
     }
@@ -234,7 +276,14 @@ impl Segments {
         self.list.push(Segment::Base64(window));
     }
 
-    pub(super) fn into_list(self) -> Vec<Segment> {
-        self.list
+    pub(super) fn finish(self) -> Laid {
+        Laid { list: self.list, text: self.text.into() }
+    }
+
+    /// What was written, where nothing of it is a token.
+    #[cfg(test)]
+    pub(super) fn shown(self, source: &str) -> String {
+        let body = render(&Bytes::from(source.to_owned()), &self.finish(), &[], &[]).unwrap();
+        String::from_utf8(body.to_bytes().to_vec()).unwrap()
     }
 }

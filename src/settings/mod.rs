@@ -2,12 +2,17 @@
 //!
 //! **Invariant:** a setting may only be narrowed on its way down (DESIGN, promise 10): ceiling → org → user → header → recipient.
 
-pub mod access;
+mod keeping;
+pub mod notices;
+pub mod privacy;
 
 use std::fmt;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+
+pub use keeping::{EVENTS_DAYS_MAX, Keeping, NotAPlaceDetail, PlaceDetail};
+use privacy::OrgPrivacy;
 
 /// How much is recorded of one kind of event. Ordered: `Off < Aggregate < Individual`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -167,6 +172,10 @@ pub struct Org {
     pub rules_off: Vec<String>,
     /// Networks whose events are its own people's, besides the one a mail was submitted from.
     pub own_networks: Vec<IpNet>,
+    /// Consent, footer and preference page.
+    pub privacy: OrgPrivacy,
+    /// What it keeps of its readers' events.
+    pub keeping: Keeping,
 }
 
 /// `visible_urls` (DESIGN 5.4).
@@ -200,6 +209,51 @@ pub struct Managed {
     pub links: bool,
     /// `text_links`
     pub text_links: bool,
+    /// `rules_off`
+    pub rules_off: bool,
+    /// `own_networks`
+    pub own_networks: bool,
+    /// `place`
+    pub place: bool,
+    /// `raw_evidence`
+    pub raw_evidence: bool,
+    /// `honour_gpc`
+    pub honour_gpc: bool,
+    /// `events_days`
+    pub events_days: bool,
+}
+
+impl Managed {
+    /// The names of the values that are managed, as stored.
+    pub fn names(mut self) -> Vec<&'static str> {
+        self.rows().into_iter().filter(|(_, managed)| **managed).map(|(name, _)| name).collect()
+    }
+
+    /// Marks a value as managed, by its name; `false` when there is no such value.
+    pub fn mark(&mut self, name: &str) -> bool {
+        match self.rows().into_iter().find(|(known, _)| *known == name) {
+            Some((_, managed)) => {
+                *managed = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn rows(&mut self) -> [(&'static str, &mut bool); 10] {
+        [
+            ("org", &mut self.org),
+            ("opens", &mut self.opens),
+            ("links", &mut self.links),
+            ("text_links", &mut self.text_links),
+            ("rules_off", &mut self.rules_off),
+            ("own_networks", &mut self.own_networks),
+            ("place", &mut self.place),
+            ("raw_evidence", &mut self.raw_evidence),
+            ("honour_gpc", &mut self.honour_gpc),
+            ("events_days", &mut self.events_days),
+        ]
+    }
 }
 
 /// A person or program with a login.

@@ -66,6 +66,8 @@ pub struct Offer {
     pub starttls: bool,
     /// AUTH can be issued now.
     pub auth: bool,
+    /// And with a bearer token too.
+    pub bearer: bool,
     /// DSN parameters are carried through to the end.
     pub dsn: bool,
 }
@@ -76,7 +78,8 @@ impl Offer {
         let always = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"];
         let mut keywords = vec![format!("SIZE {}", self.message_bytes_max)];
         keywords.extend(always.map(str::to_owned));
-        let now = [(self.starttls, "STARTTLS"), (self.auth, "AUTH PLAIN LOGIN"), (self.dsn, "DSN")];
+        let auth = if self.bearer { "AUTH PLAIN LOGIN XOAUTH2 OAUTHBEARER" } else { "AUTH PLAIN LOGIN" };
+        let now = [(self.starttls, "STARTTLS"), (self.auth, auth), (self.dsn, "DSN")];
         keywords.extend(now.iter().filter(|(offered, _)| *offered).map(|(_, keyword)| (*keyword).to_owned()));
         keywords
     }
@@ -301,7 +304,7 @@ mod tests {
 
     #[test]
     fn only_what_works_is_listed() {
-        let all = Offer { message_bytes_max: 1000, starttls: true, auth: true, dsn: true };
+        let all = Offer { message_bytes_max: 1000, starttls: true, auth: true, bearer: false, dsn: true };
         let always = ["SIZE 1000", "PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"];
         assert_eq!(all.keywords(), [&always[..], &["STARTTLS", "AUTH PLAIN LOGIN", "DSN"]].concat());
         assert_eq!(Offer { starttls: false, auth: false, dsn: false, ..all }.keywords(), always);

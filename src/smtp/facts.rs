@@ -3,6 +3,7 @@
 //! **Invariant:** STARTTLS forgets everything the client said before it (RFC 3207 §4.2): greeting and login.
 
 use super::extension::Offer;
+use super::limits::Options;
 use super::reply::Reply;
 
 /// TLS on a connection.
@@ -68,9 +69,14 @@ impl<W> Facts<W> {
     }
 
     /// What EHLO lists at this moment.
-    pub(super) fn offer(&self, message_bytes_max: usize, dsn: bool) -> Offer {
-        let auth = self.logins && (self.tls == Tls::Active || self.loopback);
-        Offer { message_bytes_max, starttls: self.tls == Tls::Available, auth, dsn }
+    pub(super) fn offer(&self, options: &Options) -> Offer {
+        Offer {
+            message_bytes_max: options.message_bytes_max,
+            starttls: self.tls == Tls::Available,
+            auth: self.logins && (self.tls == Tls::Active || self.loopback),
+            bearer: options.bearer_logins,
+            dsn: options.dsn,
+        }
     }
 
     /// TLS is in force now; nothing said before it counts.

@@ -23,6 +23,8 @@ pub struct Options {
     pub bare_newlines: BareNewlines,
     /// DSN (RFC 3461) is carried through to the end, so it may be offered.
     pub dsn: bool,
+    /// Somebody can judge bearer tokens, so XOAUTH2 and OAUTHBEARER may be offered.
+    pub bearer_logins: bool,
 }
 
 /// 25 MiB: what large mailbox providers take.
@@ -51,6 +53,7 @@ impl Options {
             auth_failures_max: AUTH_FAILURES_MAX,
             bare_newlines: BareNewlines::Normalize,
             dsn: false,
+            bearer_logins: false,
         }
     }
 }

@@ -183,6 +183,12 @@ impl Reply {
         Reply::new(454, Enhanced(4, 7, 0), "Authentication is not available at the moment, try again later")
     }
 
+    /// Too many wrong passwords for this login from there, or from that address at all; not looked at.
+    pub fn login_later(wait_secs: u64) -> Reply {
+        let minutes = wait_secs.div_ceil(60).max(1);
+        Reply::new(454, Enhanced(4, 7, 0), format!("Too many failed logins, try again in {minutes} min"))
+    }
+
     /// The client took its AUTH back, or sent nothing.
     pub fn login_cancelled() -> Reply {
         Reply::new(501, Enhanced(5, 7, 0), "Authentication cancelled")
@@ -373,9 +379,22 @@ impl Reply {
         Reply::new(554, Enhanced(5, 4, 6), "Too many hops: this mail goes in circles")
     }
 
+    /// A sender's allowance is used up: what of (`20 mails`, `to 50 recipients`), within what, and when there is room again.
+    pub fn allowance_used(what: &str, window: &str, wait_secs: u64) -> Reply {
+        let minutes = wait_secs.div_ceil(60).max(1);
+        let text = format!("You may send {what} within {window}; try again in {minutes} min");
+        Reply::new(450, Enhanced(4, 7, 1), text)
+    }
+
     /// A 250 would need the disk, and the disk is full.
     pub fn spool_full() -> Reply {
         Reply::new(452, Enhanced(4, 3, 1), "No room to keep this mail, try again later")
+    }
+
+    /// Some recipients have the mail or never will; the client keeps it for the others and sends it again.
+    pub fn rest_is_yours(left: usize, recipients: usize) -> Reply {
+        let text = format!("{left} of {recipients} recipients could not be served now, send again later");
+        Reply::new(451, Enhanced(4, 4, 0), text)
     }
 
     /// Our own fault; the mail was not taken.

@@ -123,6 +123,11 @@ impl<W: Clone> Session<W> {
         self.lines_taken
     }
 
+    /// Commands refused since the last mail that was accepted, and logins that failed.
+    pub fn errors(&self) -> u32 {
+        self.errors.saturating_add(self.auth_failures)
+    }
+
     /// What the client asked for last, while that has no final answer of the backend's.
     pub fn last_verb(&self) -> Option<Verb> {
         self.last_verb
@@ -229,7 +234,7 @@ impl<W: Clone> Session<W> {
         self.facts.hello = Some(Hello { name, extended });
         self.transaction = None;
         let hostname = &self.options.hostname;
-        let offer = self.facts.offer(self.options.message_bytes_max, self.options.dsn);
+        let offer = self.facts.offer(&self.options);
         let reply = if extended { Reply::extended_hello(hostname, offer.keywords()) } else { Reply::hello(hostname) };
         Ok(self.reply(reply))
     }
@@ -357,7 +362,7 @@ impl<W: Clone> Session<W> {
             return Err(Reply::login_not_now());
         }
         let (mechanism, initial) = command::auth(arguments)?;
-        Ok(self.sasl(sasl::begin(mechanism, initial)))
+        Ok(self.sasl(sasl::begin(mechanism, initial, self.options.bearer_logins)))
     }
 
     fn sasl(&mut self, next: Result<sasl::Next, SaslError>) -> Action<W> {
@@ -384,13 +389,18 @@ impl<W: Clone> Session<W> {
                 self.reply(Reply::welcome())
             }
             LoginAnswer::Unavailable => self.refuse(Reply::login_unavailable()),
-            LoginAnswer::Refused => {
-                self.auth_failures += 1;
-                if self.auth_failures >= self.options.auth_failures_max {
-                    return self.close(Reply::too_many_logins());
-                }
-                self.reply(Reply::bad_credentials())
-            }
+            LoginAnswer::Refused => self.login_failed(Reply::bad_credentials()),
+            LoginAnswer::Told(reply) if reply.is_permanent() => self.login_failed(reply),
+            LoginAnswer::Told(reply) if reply.code == 421 => self.close(reply),
+            LoginAnswer::Told(reply) => self.refuse(reply),
         }
+    }
+
+    fn login_failed(&mut self, reply: Reply) -> Action<W> {
+        self.auth_failures += 1;
+        if self.auth_failures >= self.options.auth_failures_max {
+            return self.close(Reply::too_many_logins());
+        }
+        self.reply(reply)
     }
 }

@@ -37,6 +37,8 @@ pub enum LoginAnswer<W> {
     Refused,
     /// Cannot be judged now.
     Unavailable,
+    /// Not let in, in these words: a 5yz counts as a wrong password, a 421 ends the session.
+    Told(Reply),
 }
 
 /// What the shell does next.

@@ -6,8 +6,10 @@ use rusqlite::ErrorCode;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Value, ValueRef};
 
 use super::StoreError;
+use super::outbox::DeliveryStage;
 use super::record::DeliveryState;
 use crate::event::{EventKind, Verdict, Via};
+use crate::settings::notices::WebhookId;
 use crate::settings::{Mode, OrgName};
 use crate::token::{MessageId, SiteId};
 
@@ -27,6 +29,18 @@ impl ToSql for Column<MessageId> {
 impl FromSql for Column<MessageId> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Column<MessageId>> {
         Ok(Column(MessageId(value.as_i64()?.cast_unsigned())))
+    }
+}
+
+impl ToSql for Column<WebhookId> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Owned(Value::Integer(self.0.0.cast_signed())))
+    }
+}
+
+impl FromSql for Column<WebhookId> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Column<WebhookId>> {
+        Ok(Column(WebhookId(value.as_i64()?.cast_unsigned())))
     }
 }
 
@@ -59,6 +73,7 @@ word_column!(DeliveryState, DeliveryState::parse);
 word_column!(EventKind, EventKind::parse);
 word_column!(Verdict, Verdict::parse);
 word_column!(Via, Via::parse);
+word_column!(DeliveryStage, DeliveryStage::parse);
 
 /// The column holds a word that this program does not write there.
 #[derive(Debug, thiserror::Error)]

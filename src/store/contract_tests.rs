@@ -6,10 +6,10 @@ use super::history::{Options, SqliteHistory};
 use super::memory::MemoryHistory;
 use super::record::{
     CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, DeliveryState, Expiry, LinkRecord,
-    Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, RecipientRecord, Recording,
+    Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, Reader, RecipientRecord, Recording,
 };
 use super::{HistoryStore, Inserted, TimelineFilter};
-use crate::event::{Event, EventKind, Rule, Verdict, Via};
+use crate::event::{Event, EventKind, Evidence, Rule, Verdict, Via};
 use crate::settings::Mode;
 use crate::token::{MessageId, SiteId, TokenId};
 
@@ -67,6 +67,7 @@ pub(super) fn event(message: u64, recipient: u16, kind: EventKind, verdict: Verd
         os_family: Some("Debian".to_owned()),
         device_family: None,
         network_hash: Some([8; 8]),
+        evidence: Some(Evidence { address: "2001:db8::7".parse().unwrap(), agent: Some("Raw/1 (ü)".to_owned()) }),
     }
 }
 
@@ -228,6 +229,7 @@ async fn the_timeline_names_only_who_it_must_be() {
                 agent_family: None,
                 os_family: None,
                 network_hash: None,
+                evidence: None,
                 ..happened.clone()
             };
             assert_eq!(entry.event, if whole { happened } else { day });
@@ -383,7 +385,11 @@ async fn what_is_known_of_copies() {
             (21, delivery(DeliveryState::Deferred, 60)),
         ];
         store.settle(MessageId(1), outcomes).await.unwrap();
-        let known = |recipients, accepted_at_ms, waiting_since_ms| CopyFacts {
+        let reader = |index, opens| {
+            let address = format!("r{index}@example.com");
+            Some(Reader { address, opens, links: Mode::Individual })
+        };
+        let known = |recipients, accepted_at_ms, waiting_since_ms, reader| CopyFacts {
             org: "acme".parse().unwrap(),
             network_hash: Some([1, 2, 3, 4, 5, 6, 7, 8]),
             links: 2,
@@ -391,15 +397,16 @@ async fn what_is_known_of_copies() {
             accepted_at_ms,
             waiting_since_ms,
             settled: waiting_since_ms.is_none(),
+            reader,
             past: Vec::new(),
         };
         let ids = [(1, 9), (1, 7), (1, 20), (1, 1000), (404, 9)];
         let ids = ids.map(|(message, copy_index)| CopyId { message: MessageId(message), copy_index });
         let expected = [
-            Some(known(1, Some(40), None)),
-            Some(known(1, None, Some(5))),
-            Some(known(2, Some(50), Some(60))),
-            Some(known(0, None, None)),
+            Some(known(1, Some(40), None, reader(9, Mode::Individual))),
+            Some(known(1, None, Some(5), reader(7, Mode::Aggregate))),
+            Some(known(2, Some(50), Some(60), None)),
+            Some(known(0, None, None, None)),
             None,
         ];
         assert_eq!(store.copies(ids.to_vec(), None).await.unwrap(), expected);
@@ -409,6 +416,50 @@ async fn what_is_known_of_copies() {
             let settled = state == DeliveryState::Refused;
             assert_eq!((facts.accepted_at_ms, facts.waiting_since_ms, facts.settled), (None, None, settled));
         }
+    })
+    .await;
+}
+
+/// Found however it is spelled; erased from the row and from the events of a copy of its own, and from nothing else.
+#[tokio::test]
+async fn one_address_is_found_and_made_nobodys() {
+    against_both(|store| async move {
+        store.insert(record(1)).await.unwrap();
+        store.insert(MessageRecord { org: "beta".parse().unwrap(), accepted_at_ms: 6, ..record(2) }).await.unwrap();
+        let all = [(1, 9), (1, 7), (1, 20), (2, 9)];
+        let raw = Evidence { address: "192.0.2.7".parse().unwrap(), agent: Some("x".to_owned()) };
+        let seen =
+            |(id, copy)| Event { evidence: Some(raw.clone()), ..event(id, copy, EventKind::Click, Verdict::Person) };
+        store.record(all.map(seen).to_vec()).await.unwrap();
+        let held =
+            |address: &str, org: Option<&str>| store.held(address.to_owned(), org.map(|org| org.parse().unwrap()), 100);
+        let found = held("R9@Example.COM", None).await.unwrap();
+        let seen: Vec<_> = found.iter().map(|held| (held.message.0, held.recipient.index, held.events.len())).collect();
+        assert_eq!(seen, [(1, 9, 1), (2, 9, 1)], "newest first");
+        assert_eq!(held("\"r9\"@example.com.", Some("beta")).await.unwrap(), found[1..]);
+        assert_eq!(held("r9@example.org", None).await.unwrap(), []);
+        // of a shared copy nobody knows who opened it
+        assert_eq!(held("r20@example.com", None).await.unwrap()[0].events, []);
+
+        store.erase(vec![(MessageId(1), 9), (MessageId(1), 20), (MessageId(404), 1)]).await.unwrap();
+        assert_eq!(held("r9@example.com", None).await.unwrap(), found[1..]);
+        let after = store.message(MessageId(1)).await.unwrap().unwrap();
+        let addresses: Vec<&str> = after.recipients.iter().map(|r| r.address.as_str()).collect();
+        assert_eq!(addresses, ["", "r7@example.com", "r21@example.com", ""]);
+        assert_eq!(after.links, record(1).links, "links stay");
+        let of_message = TimelineFilter { message: Some(MessageId(1)), limit: 9, ..TimelineFilter::default() };
+        let events: Vec<Event> = store.timeline(of_message).await.unwrap().into_iter().map(|e| e.event).collect();
+        assert_eq!(
+            (events[0].country.as_deref(), events[0].network_hash, events[0].at_ms % 86_400_000),
+            (None, None, 0)
+        );
+        assert_eq!((events[0].evidence.is_some(), events[1].evidence.is_some()), (false, true));
+        assert_eq!(events[1].country.as_deref(), Some("IT"), "another copy's");
+        // what comes later names nobody either
+        store.record(vec![event(1, 9, EventKind::Click, Verdict::Person)]).await.unwrap();
+        let of_message = TimelineFilter { message: Some(MessageId(1)), limit: 9, ..TimelineFilter::default() };
+        let later = store.timeline(of_message).await.unwrap().pop().unwrap();
+        assert_eq!((later.event.country, later.recipient), (None, None));
     })
     .await;
 }
@@ -451,8 +502,7 @@ async fn what_is_too_old_is_forgotten() {
         };
         let old: Vec<Event> = (0..1200).map(|_| at(1, 2)).collect();
         store.record([vec![at(2, 60)], old, vec![at(1, 60), at(2, 60)]].concat()).await.unwrap();
-        let mut expiry =
-            Expiry { messages_before_ms: 40 * day_ms, events_before_ms: 40 * day_ms, after_sequence: 0, young: 0 };
+        let mut expiry = Expiry::of(40 * day_ms, 40 * day_ms);
         let (mut messages, mut events, mut slices) = (0, 0, 0);
         loop {
             let expired = store.expire(expiry).await.unwrap();

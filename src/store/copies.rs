@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::column::Column;
-use super::record::{CopyFacts, CopyId, DeliveryState, PastEvent};
+use super::record::{CopyFacts, CopyId, DeliveryState, PastEvent, Reader};
 use crate::event::Rule;
 use crate::token::MessageId;
 
@@ -34,16 +34,20 @@ fn copy(connection: &Connection, id: CopyId, events_since_ms: Option<i64>) -> ru
                 accepted_at_ms: None,
                 waiting_since_ms: None,
                 settled: true,
+                reader: None,
                 past: Vec::new(),
             })
         })
         .optional()?;
     let Some(mut facts) = found else { return Ok(None) };
-    let mut select =
-        connection.prepare_cached("SELECT state, at_ms FROM recipient WHERE message = ?1 AND copy_index = ?2")?;
+    let mut select = connection.prepare_cached(
+        "SELECT state, at_ms, address, opens, links FROM recipient WHERE message = ?1 AND copy_index = ?2",
+    )?;
     let mut rows = select.query(params![Column(id.message), id.copy_index])?;
     while let Some(row) = rows.next()? {
-        facts.add(row.get::<_, Column<_>>(0)?.0, row.get(1)?);
+        let reader =
+            Reader { address: row.get(2)?, opens: row.get::<_, Column<_>>(3)?.0, links: row.get::<_, Column<_>>(4)?.0 };
+        facts.add(row.get::<_, Column<_>>(0)?.0, row.get(1)?, reader);
     }
     if let Some(since_ms) = events_since_ms {
         facts.past = past(connection, id, since_ms)?;
@@ -53,7 +57,8 @@ fn copy(connection: &Connection, id: CopyId, events_since_ms: Option<i64>) -> ru
 
 impl CopyFacts {
     /// Takes in one of the recipients who got this copy.
-    pub(super) fn add(&mut self, state: DeliveryState, at_ms: i64) {
+    pub(super) fn add(&mut self, state: DeliveryState, at_ms: i64, reader: Reader) {
+        self.reader = Some(reader).filter(|_| self.recipients == 0);
         self.recipients = self.recipients.saturating_add(1);
         match state {
             DeliveryState::Accepted => self.accepted_at_ms = self.accepted_at_ms.max(Some(at_ms)),

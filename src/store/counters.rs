@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
 use super::column::Column;
 use super::record::{CopyCount, Counts, DayCount, DayCountFilter};
@@ -121,31 +121,64 @@ pub(super) fn of_copies(connection: &Connection, message: MessageId) -> rusqlite
 
 /// Question: the counters of days, by org, sender and day.
 pub(super) fn of_days(connection: &Connection, filter: &DayCountFilter) -> rusqlite::Result<Vec<DayCount>> {
+    let limit = filter.limit.clamp(1, DAYS_MAX);
+    let org = filter.org.as_ref().map(|org| org.as_str());
+    let mut values = asked(filter, &org);
+    values.push((":limit", &limit));
+    connection.prepare_cached(&days_sql(filter))?.query_map(values.as_slice(), day_count)?.collect()
+}
+
+/// Question: the sum of each day, whoever's, the first first.
+pub(super) fn of_all_days(connection: &Connection, filter: &DayCountFilter) -> rusqlite::Result<Vec<(i64, Counts)>> {
+    let org = filter.org.as_ref().map(|org| org.as_str());
     connection
-        .prepare_cached(
-            "SELECT org, login, day, opens, clicks, machine_opens, machine_clicks FROM day_count
-             WHERE (?1 IS NULL OR org = ?1) AND (?2 IS NULL OR login = ?2) AND day BETWEEN ?3 AND ?4
-             ORDER BY org, login, day LIMIT ?5",
-        )?
-        .query_map(
-            params![
-                filter.org.as_ref().map(|org| org.as_str()),
-                filter.login,
-                filter.first_day,
-                filter.last_day,
-                filter.limit.clamp(1, DAYS_MAX),
-            ],
-            |row| {
-                let login: String = row.get(1)?;
-                Ok(DayCount {
-                    org: row.get::<_, Column<_>>(0)?.0,
-                    login: Some(login).filter(|login| !login.is_empty()),
-                    day: row.get(2)?,
-                    counts: counts(row, 3)?,
-                })
-            },
-        )?
+        .prepare_cached(&all_days_sql(filter))?
+        .query_map(asked(filter, &org).as_slice(), |row| Ok((row.get(0)?, counts(row, 1)?)))?
         .collect()
+}
+
+fn asked<'a>(filter: &'a DayCountFilter, org: &'a Option<&'a str>) -> Vec<(&'static str, &'a dyn ToSql)> {
+    let mut values: Vec<(&str, &dyn ToSql)> = vec![(":first", &filter.first_day), (":last", &filter.last_day)];
+    if let Some(org) = org {
+        values.push((":org", org));
+    }
+    if let Some(login) = &filter.login {
+        values.push((":login", login));
+    }
+    values
+}
+
+/// Written for what is asked, for a condition that may be absent keeps SQLite from every index.
+fn days_sql(filter: &DayCountFilter) -> String {
+    format!(
+        "SELECT org, login, day, opens, clicks, machine_opens, machine_clicks FROM day_count
+         WHERE {} ORDER BY org, login, day LIMIT :limit",
+        condition(filter)
+    )
+}
+
+fn all_days_sql(filter: &DayCountFilter) -> String {
+    format!(
+        "SELECT day, sum(opens), sum(clicks), sum(machine_opens), sum(machine_clicks) FROM day_count
+         WHERE {} GROUP BY day ORDER BY day",
+        condition(filter)
+    )
+}
+
+fn condition(filter: &DayCountFilter) -> String {
+    let org = if filter.org.is_some() { " AND org = :org" } else { "" };
+    let login = if filter.login.is_some() { " AND login = :login" } else { "" };
+    format!("day BETWEEN :first AND :last{org}{login}")
+}
+
+fn day_count(row: &Row<'_>) -> rusqlite::Result<DayCount> {
+    let login: String = row.get(1)?;
+    Ok(DayCount {
+        org: row.get::<_, Column<_>>(0)?.0,
+        login: Some(login).filter(|login| !login.is_empty()),
+        day: row.get(2)?,
+        counts: counts(row, 3)?,
+    })
 }
 
 fn counts(row: &Row<'_>, first: usize) -> rusqlite::Result<Counts> {
@@ -155,4 +188,40 @@ fn counts(row: &Row<'_>, first: usize) -> rusqlite::Result<Counts> {
         machine_opens: row.get(first + 2)?,
         machine_clicks: row.get(first + 3)?,
     })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::settings::OrgName;
+    use crate::store::schema::migrate;
+
+    /// How SQLite goes about it, a line a step.
+    pub(in crate::store) fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps = explain.raw_query().mapped(|row| row.get(3));
+        steps.collect::<Result<_, _>>().unwrap()
+    }
+
+    /// A month of a sender, an organisation or everybody: the rows of those days, by index, and no event.
+    #[test]
+    fn a_months_chart_reads_its_own_rows_only() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        let org: OrgName = "acme".parse().unwrap();
+        for (org, login, by) in [
+            (None, None, "USING INDEX day_count_by_day (day>? AND day<?)"),
+            (Some(org.clone()), None, "USING INDEX day_count_of_org (org=? AND day>? AND day<?)"),
+            (Some(org), Some("ann".to_owned()), "USING PRIMARY KEY (org=? AND login=? AND day>? AND day<?)"),
+        ] {
+            let filter = DayCountFilter { org, login, first_day: 1, last_day: 31, limit: 100 };
+            let steps = plan(&connection, &days_sql(&filter));
+            assert_eq!(steps.first().unwrap(), &format!("SEARCH day_count {by}"));
+            assert!(steps.iter().all(|step| !step.contains("SCAN") && !step.contains("event")), "{steps:?}");
+            let steps = plan(&connection, &all_days_sql(&filter));
+            assert_eq!(steps, [format!("SEARCH day_count {by}")], "already in the order of the days");
+        }
+        let copies = "SELECT copy, opens FROM copy_count WHERE message = ?1 ORDER BY copy";
+        assert_eq!(plan(&connection, copies), ["SEARCH copy_count USING PRIMARY KEY (message=?)"]);
+    }
 }

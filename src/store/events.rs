@@ -17,10 +17,14 @@ use crate::token::{MessageId, TokenId};
 
 const INSERT: &str = "
     INSERT INTO event (at_ms, message, recipient, link, kind, verdict, rule, country,
-                       agent_family, os_family, device_family, network_hash, former, repeats, city, via)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+                       agent_family, os_family, device_family, network_hash, former, repeats, city, via, address, agent)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
 const DAY_MS: i64 = 86_400_000;
+
+/// [`without_person`] for events on record: what an UPDATE sets.
+pub(super) const WITHOUT_PERSON: &str = "at_ms = at_ms - at_ms % 86400000, country = NULL, city = NULL, via = NULL,
+    agent_family = NULL, os_family = NULL, device_family = NULL, network_hash = NULL, address = NULL, agent = NULL";
 
 /// What is kept of an event in aggregate mode: the day, what was opened or followed, and the verdict.
 pub(super) fn without_person(event: &Event) -> Event {
@@ -39,6 +43,7 @@ pub(super) fn without_person(event: &Event) -> Event {
         os_family: None,
         device_family: None,
         network_hash: None,
+        evidence: None,
     }
 }
 
@@ -123,6 +128,8 @@ fn insert(into: &mut Statement<'_>, event: &Event) -> rusqlite::Result<()> {
         event.repeats,
         event.city,
         event.via.map(|via| via.as_str()),
+        event.evidence.as_ref().map(|evidence| evidence.address.to_string()),
+        event.evidence.as_ref().and_then(|evidence| evidence.agent.as_deref()),
     ])
     .map(|_| ())
 }
@@ -151,4 +158,23 @@ fn mend(connection: &Connection, mended: &Mended, added: &mut Added) -> rusqlite
     let change = Counts::of(kind, verdict).less(Counts::of(kind, former));
     added.count(message, copy, day(at_ms), change);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema::migrate;
+
+    /// A column that a later migration adds is either named here as impersonal, or forgotten with the person.
+    #[test]
+    fn every_column_is_impersonal_or_goes_with_the_person() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        let mut select = connection.prepare("SELECT name FROM pragma_table_info('event')").unwrap();
+        let columns: Vec<String> = select.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+        let impersonal = ["sequence", "message", "recipient", "link", "kind", "verdict", "rule", "former", "repeats"];
+        for column in columns.iter().filter(|name| !impersonal.contains(&name.as_str()) && *name != "at_ms") {
+            assert!(WITHOUT_PERSON.contains(&format!("{column} = NULL")), "{column}");
+        }
+    }
 }

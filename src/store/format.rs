@@ -3,13 +3,15 @@
 //! **Invariant:** a value written by any released version can be read for ever. A changed shape is a new version byte
 //! and a new struct; the old struct stays, with a conversion, until no store can hold it.
 
-pub(super) mod access;
 pub(super) mod audit;
+pub(super) mod notices;
 
 use serde::{Deserialize, Serialize};
 
 use super::Override;
-use crate::settings::{Choice, Managed, Mode, Org, OrgName, Quotes, Role, User, VisibleUrls};
+use super::people::LedgerEntry;
+use crate::settings::privacy::{Act, Consent, Footer, Noted, OrgPrivacy, Standing};
+use crate::settings::{Choice, Keeping, Managed, Mode, Org, OrgName, Quotes, Role, User, VisibleUrls};
 
 /// The only version so far.
 const VERSION_1: u8 = 1;
@@ -50,14 +52,28 @@ pub(super) fn decode_override(value: &[u8]) -> Result<Override, Unreadable> {
     Ok(decode::<OverrideV1>(value)?.destination.map_or(Override::Withdrawn, Override::Destination))
 }
 
-/// A time, Unix milliseconds, encoded.
-pub(super) fn encode_use(at_ms: i64) -> Result<Vec<u8>, Unreadable> {
-    encode(&at_ms)
+/// How a person stands, encoded.
+pub(super) fn encode_standing(standing: &Standing) -> Result<Vec<u8>, Unreadable> {
+    let Standing { stopped, noted, changed_at_ms, acts } = *standing;
+    encode(&StandingV1 { stopped, noted: noted.as_str().to_owned(), changed_at_ms, acts })
 }
 
-/// Reads [`encode_use`].
-pub(super) fn decode_use(value: &[u8]) -> Result<i64, Unreadable> {
-    decode(value)
+/// Reads [`encode_standing`].
+pub(super) fn decode_standing(value: &[u8]) -> Result<Standing, Unreadable> {
+    let StandingV1 { stopped, noted, changed_at_ms, acts } = decode(value)?;
+    Ok(Standing { stopped, noted: parse(&noted, "standing", Noted::parse)?, changed_at_ms, acts })
+}
+
+/// A line of the ledger, encoded.
+pub(super) fn encode_entry(entry: &LedgerEntry) -> Result<Vec<u8>, Unreadable> {
+    let LedgerEntry { at_ms, act, source, wording } = entry.clone();
+    encode(&EntryV1 { at_ms, act: act.as_str().to_owned(), source, wording })
+}
+
+/// Reads [`encode_entry`].
+pub(super) fn decode_entry(value: &[u8]) -> Result<LedgerEntry, Unreadable> {
+    let EntryV1 { at_ms, act, source, wording } = decode(value)?;
+    Ok(LedgerEntry { at_ms, act: parse(&act, "act", Act::parse)?, source, wording })
 }
 
 fn encode(value: &impl Serialize) -> Result<Vec<u8>, Unreadable> {
@@ -88,7 +104,7 @@ struct OrgV1 {
     name: String,
     domains: Vec<String>,
     choice: ChoiceV1,
-    /// Of `org`, `opens`, `links`, `text_links`: those that `config.toml` sets.
+    /// Those that `config.toml` sets, by their names in [`Managed`].
     managed: Vec<String>,
     tracking_url: Option<String>,
     former_urls: Vec<String>,
@@ -99,6 +115,63 @@ struct OrgV1 {
     rules_off: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     own_networks: Vec<String>,
+    #[serde(default, skip_serializing_if = "PrivacyV1::is_default")]
+    privacy: PrivacyV1,
+    #[serde(default, skip_serializing_if = "KeepingV1::is_default")]
+    keeping: KeepingV1,
+}
+
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PrivacyV1 {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shown_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    without_consent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    footer: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StandingV1 {
+    stopped: bool,
+    noted: String,
+    changed_at_ms: i64,
+    acts: u16,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryV1 {
+    at_ms: i64,
+    act: String,
+    source: String,
+    wording: String,
+}
+
+/// What is left out is as by default.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeepingV1 {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    raw_evidence: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    honour_gpc: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    events_days: Option<u32>,
+}
+
+impl KeepingV1 {
+    fn is_default(&self) -> bool {
+        *self == KeepingV1::default()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -134,13 +207,39 @@ impl TryFrom<ChoiceV1> for Choice {
     }
 }
 
+impl From<Keeping> for KeepingV1 {
+    fn from(keeping: Keeping) -> KeepingV1 {
+        let usual = Keeping::default();
+        KeepingV1 {
+            place: (keeping.place != usual.place).then(|| keeping.place.to_string()),
+            raw_evidence: (keeping.raw_evidence != usual.raw_evidence).then_some(keeping.raw_evidence),
+            honour_gpc: (keeping.honour_gpc != usual.honour_gpc).then_some(keeping.honour_gpc),
+            events_days: keeping.events_days,
+        }
+    }
+}
+
+impl TryFrom<KeepingV1> for Keeping {
+    type Error = Unreadable;
+    fn try_from(stored: KeepingV1) -> Result<Keeping, Unreadable> {
+        let usual = Keeping::default();
+        let place = stored.place.map(|text| parse(&text, "detail of places", |t| t.parse().ok())).transpose()?;
+        Ok(Keeping {
+            place: place.unwrap_or(usual.place),
+            raw_evidence: stored.raw_evidence.unwrap_or(usual.raw_evidence),
+            honour_gpc: stored.honour_gpc.unwrap_or(usual.honour_gpc),
+            events_days: stored.events_days,
+        })
+    }
+}
+
 impl From<&Org> for OrgV1 {
     fn from(org: &Org) -> OrgV1 {
         OrgV1 {
             name: org.name.as_str().to_owned(),
             domains: org.domains.clone(),
             choice: org.choice.into(),
-            managed: managed_names(org.managed),
+            managed: org.managed.names().into_iter().map(str::to_owned).collect(),
             tracking_url: org.tracking_url.clone(),
             former_urls: org.former_urls.clone(),
             visible_urls: match org.visible_urls {
@@ -156,6 +255,8 @@ impl From<&Org> for OrgV1 {
             excluded_hosts: org.excluded_hosts.clone(),
             rules_off: org.rules_off.clone(),
             own_networks: org.own_networks.iter().map(ToString::to_string).collect(),
+            privacy: PrivacyV1::from(&org.privacy),
+            keeping: org.keeping.into(),
         }
     }
 }
@@ -187,6 +288,42 @@ impl TryFrom<OrgV1> for Org {
                 .iter()
                 .map(|text| parse(text, "network", |t| t.parse().ok()))
                 .collect::<Result<_, _>>()?,
+            privacy: stored.privacy.try_into()?,
+            keeping: stored.keeping.try_into()?,
+        })
+    }
+}
+
+impl PrivacyV1 {
+    fn is_default(&self) -> bool {
+        *self == PrivacyV1::default()
+    }
+}
+
+impl From<&OrgPrivacy> for PrivacyV1 {
+    fn from(privacy: &OrgPrivacy) -> PrivacyV1 {
+        PrivacyV1 {
+            shown_name: privacy.shown_name.clone(),
+            page_text: privacy.page_text.clone(),
+            consent: privacy.consent.map(|consent| consent.to_string()),
+            without_consent: privacy.without_consent.map(|mode| mode.to_string()),
+            footer: privacy.footer.as_ref().map(|footer| footer.as_str().to_owned()),
+        }
+    }
+}
+
+impl TryFrom<PrivacyV1> for OrgPrivacy {
+    type Error = Unreadable;
+    fn try_from(stored: PrivacyV1) -> Result<OrgPrivacy, Unreadable> {
+        fn read<T: std::str::FromStr>(text: Option<String>, what: &str) -> Result<Option<T>, Unreadable> {
+            text.map(|text| parse(&text, what, |t| t.parse().ok())).transpose()
+        }
+        Ok(OrgPrivacy {
+            shown_name: stored.shown_name,
+            page_text: stored.page_text,
+            consent: read::<Consent>(stored.consent, "consent")?,
+            without_consent: read::<Mode>(stored.without_consent, "mode")?,
+            footer: read::<Footer>(stored.footer, "footer")?,
         })
     }
 }
@@ -219,24 +356,12 @@ impl TryFrom<UserV1> for User {
     }
 }
 
-fn managed_names(managed: Managed) -> Vec<String> {
-    let Managed { org, opens, links, text_links } = managed;
-    let all = [(org, "org"), (opens, "opens"), (links, "links"), (text_links, "text_links")];
-    all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name.to_owned()).collect()
-}
-
 fn managed_from(names: &[String]) -> Result<Managed, Unreadable> {
     let mut managed = Managed::default();
-    for name in names {
-        match name.as_str() {
-            "org" => managed.org = true,
-            "opens" => managed.opens = true,
-            "links" => managed.links = true,
-            "text_links" => managed.text_links = true,
-            other => return Err(format!("`{other}` is no managed value")),
-        }
+    match names.iter().find(|name| !managed.mark(name)) {
+        Some(other) => Err(format!("`{other}` is no managed value")),
+        None => Ok(managed),
     }
-    Ok(managed)
 }
 
 fn org_name(text: &str) -> Result<OrgName, Unreadable> {
@@ -250,6 +375,7 @@ fn parse<T>(text: &str, what: &str, read: impl FnOnce(&str) -> Option<T>) -> Res
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::settings::PlaceDetail;
 
     /// An org with no value at its default.
     pub(in crate::store) fn org(name: &str) -> Org {
@@ -257,7 +383,7 @@ pub(super) mod tests {
             name: name.parse().unwrap(),
             domains: vec!["example.com".to_owned(), "xn--bcher-kva.example".to_owned()],
             choice: Choice { opens: Some(Mode::Aggregate), links: Some(Mode::Off), text_links: Some(false) },
-            managed: Managed { org: true, opens: false, links: true, text_links: true },
+            managed: Managed { org: true, links: true, text_links: true, ..Managed::default() },
             tracking_url: Some("https://t.example.com".to_owned()),
             former_urls: vec!["https://old.example.com".to_owned()],
             visible_urls: VisibleUrls::Leave,
@@ -265,6 +391,19 @@ pub(super) mod tests {
             excluded_hosts: vec!["intranet.example".to_owned()],
             rules_off: vec!["instant".to_owned()],
             own_networks: vec!["198.51.100.0/24".parse().unwrap()],
+            privacy: OrgPrivacy {
+                shown_name: Some("Acme \u{dc}".to_owned()),
+                page_text: Some("Ask us.".to_owned()),
+                consent: Some(Consent::Required),
+                without_consent: Some(Mode::Aggregate),
+                footer: Some("See [here]".parse().unwrap()),
+            },
+            keeping: Keeping {
+                place: PlaceDetail::Country,
+                raw_evidence: true,
+                honour_gpc: false,
+                events_days: Some(30),
+            },
         }
     }
 
@@ -300,9 +439,24 @@ pub(super) mod tests {
         let stored = b"\x01{\"name\":\"acme\",\"domains\":[\"example.com\",\"xn--bcher-kva.example\"],\"choice\":{\"opens\":\"aggregate\",\
             \"links\":\"off\",\"text_links\":false},\"managed\":[\"org\",\"links\",\"text_links\"],\"tracking_url\":\"https://t.example.com\",\
             \"former_urls\":[\"https://old.example.com\"],\"visible_urls\":\"leave\",\"quotes\":\"leave\",\"excluded_hosts\":[\"intranet.example\"]}";
-        let without = Org { rules_off: Vec::new(), own_networks: Vec::new(), ..org("acme") };
-        assert_eq!(decode_org(stored), Ok(without), "what was added since is empty");
+        let without = Org {
+            rules_off: Vec::new(),
+            own_networks: Vec::new(),
+            privacy: OrgPrivacy::default(),
+            keeping: Keeping::default(),
+            ..org("acme")
+        };
+        assert_eq!(decode_org(stored), Ok(without.clone()), "what was added since is as by default");
+        assert_eq!(encode_org(&without).unwrap(), stored, "and takes no room");
         assert_eq!(decode_override(b"\x01{\"destination\":null}"), Ok(Override::Withdrawn));
+        let stored = b"\x01{\"stopped\":true,\"noted\":\"withdrawn\",\"changed_at_ms\":7,\"acts\":3}";
+        let standing = Standing { stopped: true, noted: Noted::Withdrawn, changed_at_ms: 7, acts: 3 };
+        assert_eq!(decode_standing(stored), Ok(standing));
+        assert_eq!(encode_standing(&standing).as_deref(), Ok(&stored[..]));
+        let stored = b"\x01{\"at_ms\":7,\"act\":\"grant\",\"source\":\"form\",\"wording\":\"yes\"}";
+        let entry = LedgerEntry { at_ms: 7, act: Act::Grant, source: "form".to_owned(), wording: "yes".to_owned() };
+        assert_eq!(encode_entry(&entry).as_deref(), Ok(&stored[..]));
+        assert_eq!(decode_entry(stored), Ok(entry));
     }
 
     /// Rows: a newer version, no value, not JSON, a word out of range, a field this program does not know.

@@ -8,6 +8,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,14 +19,15 @@ use super::column::{STORE, store_error};
 use super::disk::sync_folder;
 use super::readers::Readers;
 use super::record::{
-    CopyCount, CopyFacts, CopyId, DayCount, DayCountFilter, Delivery, Expired, Expiry, MessageFilter, MessageRecord,
-    MessageSummary, Recording, TimelineEntry,
+    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, Expired, Expiry, Held, MessageFilter,
+    MessageRecord, MessageSummary, Recording, TimelineEntry,
 };
 use super::writer::{Answer, Work};
 use super::{
-    BoxFuture, HistoryStore, Inserted, StoreError, TimelineFilter, copies, counters, message, messages, schema,
+    BoxFuture, HistoryStore, Inserted, StoreError, TimelineFilter, copies, counters, message, messages, person, schema,
     timeline, writer,
 };
+use crate::settings::OrgName;
 use crate::token::MessageId;
 
 /// Writes that may wait for the writer: as many as sessions that may wait for their record.
@@ -61,7 +63,8 @@ impl Default for Options {
 pub struct SqliteHistory {
     queue: Option<mpsc::Sender<Work>>,
     writer: Option<JoinHandle<()>>,
-    readers: Readers,
+    pub(super) readers: Readers,
+    erasures: AtomicU64,
 }
 
 impl SqliteHistory {
@@ -78,10 +81,10 @@ impl SqliteHistory {
             .spawn(move || writer::run(connection, work))
             .map_err(|e| disk_error(&e))?;
         let readers = Readers::new(path, options.readers_max, options.read_wait);
-        Ok(SqliteHistory { queue: Some(queue), writer: Some(writer), readers })
+        Ok(SqliteHistory { queue: Some(queue), writer: Some(writer), readers, erasures: AtomicU64::new(0) })
     }
 
-    async fn write<T>(&self, work: impl FnOnce(Answer<T>) -> Work) -> Result<T, StoreError> {
+    pub(super) async fn write<T>(&self, work: impl FnOnce(Answer<T>) -> Work) -> Result<T, StoreError> {
         let queue = self.queue.as_ref().ok_or(StoreError::Closed { store: STORE })?;
         let (answer, done) = oneshot::channel();
         queue.try_send(work(answer)).map_err(|e| match e {
@@ -109,6 +112,23 @@ impl HistoryStore for SqliteHistory {
         Box::pin(self.write(move |answer| Work::Expire(expiry, answer)))
     }
 
+    fn held(&self, address: String, org: Option<OrgName>, limit: u32) -> BoxFuture<'_, Result<Vec<Held>, StoreError>> {
+        let ask = move |connection: &Connection| person::held(connection, &address, org.as_ref(), limit);
+        Box::pin(self.readers.ask("recipient", ask))
+    }
+
+    fn erase(&self, recipients: Vec<(MessageId, u16)>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let erased = self.write(move |answer| Work::Erase(recipients, answer)).await;
+            self.erasures.fetch_add(1, Ordering::Release);
+            erased
+        })
+    }
+
+    fn erasures(&self) -> u64 {
+        self.erasures.load(Ordering::Acquire)
+    }
+
     fn copies(
         &self,
         ids: Vec<CopyId>,
@@ -123,6 +143,10 @@ impl HistoryStore for SqliteHistory {
 
     fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>> {
         Box::pin(self.readers.ask("counters", move |connection| counters::of_days(connection, &filter)))
+    }
+
+    fn days(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<(i64, Counts)>, StoreError>> {
+        Box::pin(self.readers.ask("counters", move |connection| counters::of_all_days(connection, &filter)))
     }
 
     fn messages(&self, filter: MessageFilter) -> BoxFuture<'_, Result<Vec<MessageSummary>, StoreError>> {

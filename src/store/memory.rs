@@ -9,21 +9,24 @@ use arc_swap::ArcSwap;
 use super::audit::{self, AuditQuery, Author, Line};
 use super::counters::DAYS_MAX;
 use super::events::{day, without_person};
+use super::people::LedgerEntry;
+use super::person::{Wanted, nobody};
 use super::record::{
-    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, DeliveryState, Expired, Expiry, Mended,
-    MessageFilter, MessageRecord, MessageSummary, PastEvent, RecipientRecord, Recording, TimelineEntry,
+    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, DeliveryState, Expired, Expiry, Held,
+    Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, Reader, RecipientRecord, Recording, TimelineEntry,
 };
 use super::{
     BoxFuture, Change, HistoryStore, Inserted, SettingsStore, Snapshot, StoreError, TimelineFilter, messages, timeline,
 };
 use crate::event::{Event, EventKind, Rule};
 use crate::settings::{Mode, OrgName};
-use crate::token::MessageId;
+use crate::token::{MessageId, PersonId};
 
 /// Settings that last as long as the value.
 #[derive(Debug, Default)]
 pub struct MemorySettings {
     snapshot: ArcSwap<Snapshot>,
+    ledger: Mutex<Vec<(OrgName, PersonId, LedgerEntry)>>,
     /// The audit log; held while a change is made.
     lines: Mutex<Vec<Line>>,
 }
@@ -36,10 +39,15 @@ impl SettingsStore for MemorySettings {
     fn change_by(&self, author: Author, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Snapshot::clone(&self.snapshot.load());
-        let number = lines.last().map_or(1, |line| line.sequence + 1);
+        let number = lines.last().map_or(1, |line| line.sequence.saturating_add(1));
         let now_ms = jiff::Timestamp::now().as_millisecond();
         lines.extend(audit::apply(&mut next, &changes, &author, now_ms, number));
         self.snapshot.store(Arc::new(next));
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.extend(changes.into_iter().filter_map(|change| match change {
+            Change::AddEntry(org, person, _, entry) => Some((org, person, entry)),
+            _ => None,
+        }));
         Box::pin(async { Ok(()) })
     }
 
@@ -47,6 +55,13 @@ impl SettingsStore for MemorySettings {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let found = lines.iter().rev().filter(|line| query.fits(line)).take(query.limit()).cloned().collect();
         Box::pin(async { Ok(found) })
+    }
+
+    fn ledger(&self, org: &OrgName, person: PersonId) -> BoxFuture<'_, Result<Vec<LedgerEntry>, StoreError>> {
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_person = ledger.iter().filter(|(o, p, _)| o == org && *p == person);
+        let entries = of_person.map(|(_, _, entry)| entry.clone()).collect();
+        Box::pin(async move { Ok(entries) })
     }
 }
 
@@ -88,6 +103,24 @@ impl Kept {
         }
     }
 
+    fn events_of(&self, record: &MessageRecord, recipient: &RecipientRecord) -> Vec<Event> {
+        let present = (1..).zip(&self.events).filter(|(sequence, _)| !self.gone.contains(sequence));
+        let of_message = present.map(|(_, event)| event).filter(|event| event.id.message == record.id);
+        of_message.filter(|event| sole_reader(record, event) == Some(recipient)).cloned().collect()
+    }
+
+    fn erase(&mut self, message: MessageId, index: u16) {
+        let Some(record) = self.messages.get_mut(&message) else { return };
+        let alone = record.recipients.iter().filter(|r| r.copy_index == index).count() == 1;
+        for recipient in record.recipients.iter_mut().filter(|r| r.index == index) {
+            nobody(recipient, alone);
+        }
+        let of_copy = |event: &&mut Event| event.id.message == message && event.id.recipient == index;
+        for event in self.events.iter_mut().filter(of_copy).filter(|_| alone) {
+            *event = without_person(event);
+        }
+    }
+
     fn known_events(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(|event| self.messages.contains_key(&event.id.message))
     }
@@ -102,10 +135,12 @@ impl Kept {
             accepted_at_ms: None,
             waiting_since_ms: None,
             settled: true,
+            reader: None,
             past: Vec::new(),
         };
         for recipient in record.recipients.iter().filter(|r| r.copy_index == id.copy_index) {
-            facts.add(recipient.delivery.state, recipient.delivery.at_ms);
+            let RecipientRecord { address, opens, links, delivery, .. } = recipient.clone();
+            facts.add(delivery.state, delivery.at_ms, Reader { address, opens, links });
         }
         if let Some(since_ms) = events_since_ms {
             let numbered = (1..).zip(&self.events);
@@ -172,17 +207,52 @@ impl HistoryStore for MemoryHistory {
             let mut kept = self.kept();
             let Kept { messages, events, gone } = &mut *kept;
             let (messages_before, gone_before) = (messages.len(), gone.len());
-            messages.retain(|_, record| record.accepted_at_ms >= expiry.messages_before_ms);
-            for (sequence, event) in (1..).zip(events) {
-                if event.at_ms < expiry.events_before_ms {
+            for (sequence, event) in (1..).zip(&*events) {
+                let org = messages.get(&event.id.message).map(|record| &record.org);
+                if event.at_ms < expiry.events_before_ms(org) {
                     gone.insert(sequence);
-                } else if !messages.contains_key(&event.id.message) {
-                    *event = without_person(event);
                 }
+            }
+            messages.retain(|_, record| record.accepted_at_ms >= expiry.messages_before_ms);
+            for event in events.iter_mut().filter(|event| !messages.contains_key(&event.id.message)) {
+                *event = without_person(event);
             }
             let number = |less: usize, more: usize| u32::try_from(more - less).unwrap_or(u32::MAX);
             let messages = number(messages.len(), messages_before);
             Ok(Expired { messages, events: number(gone_before, gone.len()), next: None })
+        })
+    }
+
+    fn held(&self, address: String, org: Option<OrgName>, limit: u32) -> BoxFuture<'_, Result<Vec<Held>, StoreError>> {
+        Box::pin(async move {
+            let (kept, wanted) = (self.kept(), Wanted::new(&address));
+            let of_org = kept.messages.values().filter(|r| org.as_ref().is_none_or(|org| *org == r.org));
+            let mut held: Vec<Held> = of_org
+                .flat_map(|r| r.recipients.iter().map(move |recipient| (r, recipient)))
+                .filter(|(_, recipient)| wanted.is(&recipient.address))
+                .map(|(r, recipient)| Held {
+                    message: r.id,
+                    accepted_at_ms: r.accepted_at_ms,
+                    org: r.org.clone(),
+                    header_from: r.header_from.clone(),
+                    subject: r.subject.clone(),
+                    recipient: recipient.clone(),
+                    events: kept.events_of(r, recipient),
+                })
+                .collect();
+            held.sort_by_key(|held| std::cmp::Reverse((held.accepted_at_ms, held.message)));
+            held.truncate(limit as usize);
+            Ok(held)
+        })
+    }
+
+    fn erase(&self, recipients: Vec<(MessageId, u16)>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let mut kept = self.kept();
+            for (message, index) in recipients {
+                kept.erase(message, index);
+            }
+            Ok(())
         })
     }
 

@@ -55,7 +55,8 @@ fn record(id: MessageId, row: &Row<'_>) -> rusqlite::Result<MessageRecord> {
     })
 }
 
-fn recipient(row: &Row<'_>) -> rusqlite::Result<RecipientRecord> {
+/// Reads a recipient from the first eight columns.
+pub(super) fn recipient(row: &Row<'_>) -> rusqlite::Result<RecipientRecord> {
     Ok(RecipientRecord {
         index: row.get(0)?,
         copy_index: row.get(1)?,

@@ -5,6 +5,7 @@
 
 pub mod audit;
 mod column;
+pub mod consents;
 mod copies;
 mod counters;
 pub mod disk;
@@ -18,6 +19,9 @@ pub mod logins;
 pub mod memory;
 mod message;
 mod messages;
+pub mod outbox;
+pub mod people;
+mod person;
 mod readers;
 pub mod record;
 pub mod retention;
@@ -31,13 +35,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::event::Event;
-use crate::settings::access::{Access, Credential, DigestId, Invitation, SecondFactor};
+use crate::settings::notices::{NoticeCeiling, NoticeChoice, Webhook, WebhookId};
+use crate::settings::privacy::Standing;
 use crate::settings::{Org, OrgName, User};
-use crate::token::MessageId;
+use crate::token::{MessageId, PersonId};
 use audit::{AuditQuery, Author, Line, Note, Via};
+use people::{LedgerEntry, People};
 use record::{
-    CopyCount, CopyFacts, CopyId, DayCount, DayCountFilter, Delivery, Expired, Expiry, MessageFilter, MessageRecord,
-    MessageSummary, Recording, TimelineEntry,
+    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, Expired, Expiry, Held, MessageFilter,
+    MessageRecord, MessageSummary, Recording, TimelineEntry,
 };
 
 /// The key file in the data folder: what must be backed up.
@@ -59,16 +65,22 @@ pub struct Snapshot {
     pub users: BTreeMap<String, User>,
     /// By message and link index.
     pub overrides: HashMap<(MessageId, u16), Override>,
-    /// By organisation: those that ask for something else than the default.
-    pub access: BTreeMap<OrgName, Access>,
-    /// By login.
-    pub second_factors: BTreeMap<String, SecondFactor>,
-    /// App passwords and API keys.
-    pub credentials: BTreeMap<DigestId, Credential>,
-    /// When a credential was last used, Unix milliseconds, to the hour.
-    pub used: BTreeMap<DigestId, i64>,
-    /// Links that let somebody in once.
-    pub invitations: BTreeMap<DigestId, Invitation>,
+    /// Who has said what to whom.
+    pub people: People,
+    /// Programs that are told, by their names.
+    pub webhooks: BTreeMap<WebhookId, Webhook>,
+    /// By login: who asked for something else than the default.
+    pub notices: BTreeMap<String, NoticeChoice>,
+    /// By organisation: which allow less than everything.
+    pub notice_ceilings: BTreeMap<OrgName, NoticeCeiling>,
+}
+
+impl Snapshot {
+    /// What a person of an organisation is told by mail.
+    pub fn notices_of(&self, org: &OrgName, login: &str) -> NoticeChoice {
+        let choice = self.notices.get(login).copied().unwrap_or_default();
+        choice.narrowed_by(self.notice_ceilings.get(org).copied().unwrap_or_default())
+    }
 }
 
 /// What a sender did to a link after sending.
@@ -95,22 +107,20 @@ pub enum Change {
     PutOverride(MessageId, u16, Override),
     /// Back to the sealed destination.
     RemoveOverride(MessageId, u16),
-    /// What an organisation decides about its people.
-    PutAccess(OrgName, Access),
-    /// Creates or replaces, by login.
-    PutSecondFactor(String, SecondFactor),
-    /// The password is enough again.
-    RemoveSecondFactor(String),
+    /// Creates or replaces how a person stands.
+    PutStanding(OrgName, PersonId, Standing),
+    /// Adds a line to a person's ledger under this number. Never replaced, never removed.
+    AddEntry(OrgName, PersonId, u16, LedgerEntry),
     /// Creates or replaces.
-    PutCredential(Credential),
-    /// Revokes; when it was last used goes with it.
-    RemoveCredential(DigestId),
-    /// A credential was used, Unix milliseconds. No setting: the audit log does not tell it.
-    PutUse(DigestId, i64),
-    /// Creates or replaces.
-    PutInvitation(Invitation),
-    /// It was taken, or withdrawn.
-    RemoveInvitation(DigestId),
+    PutWebhook(Webhook),
+    /// Removes.
+    RemoveWebhook(WebhookId),
+    /// What the person of this login is told.
+    PutNotices(String, NoticeChoice),
+    /// Back to the default.
+    RemoveNotices(String),
+    /// What an organisation allows its people to be told.
+    PutNoticeCeiling(OrgName, NoticeCeiling),
     /// Changes nothing; a line of the audit log.
     Note(Note),
 }
@@ -139,6 +149,12 @@ pub trait SettingsStore: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     fn audit(&self, query: AuditQuery) -> BoxFuture<'_, Result<Vec<Line>, StoreError>>;
+
+    /// A person's ledger, oldest first. Read from the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn ledger(&self, org: &OrgName, person: PersonId) -> BoxFuture<'_, Result<Vec<LedgerEntry>, StoreError>>;
 }
 
 /// What came of inserting a message record.
@@ -187,6 +203,19 @@ pub trait HistoryStore: Send + Sync {
     /// Forgets a slice of what is too old; the caller goes on with [`Expired::next`].
     fn expire(&self, expiry: Expiry) -> BoxFuture<'_, Result<Expired, StoreError>>;
 
+    /// What is kept of one address, as recipient: at most `limit` mails, newest first. Reads every recipient: some
+    /// seconds with millions. Only of one organisation, if named.
+    fn held(&self, address: String, org: Option<OrgName>, limit: u32) -> BoxFuture<'_, Result<Vec<Held>, StoreError>>;
+
+    /// Makes these recipients (message, index) nobody: no address, no place, device or network in the events of copies
+    /// that were theirs alone. Durable when it answers.
+    fn erase(&self, recipients: Vec<(MessageId, u16)>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Grows with every [`HistoryStore::erase`]: what was read of copies before holds no more.
+    fn erasures(&self) -> u64 {
+        0
+    }
+
     /// What is known of some copies, in their order; `None` for those of an unknown message. With a time (Unix
     /// milliseconds), their events since then too.
     fn copies(
@@ -200,6 +229,19 @@ pub trait HistoryStore: Send + Sync {
 
     /// The counters of days. Days without an event are left out.
     fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>>;
+
+    /// The sum of each day that has events, the first first; the filter's limit is about senders, not about days.
+    fn days(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<(i64, Counts)>, StoreError>> {
+        let counted = self.day_counts(DayCountFilter { limit: u32::MAX, ..filter });
+        Box::pin(async move {
+            let mut days: BTreeMap<i64, Counts> = BTreeMap::new();
+            for count in counted.await? {
+                let sum = days.entry(count.day).or_default();
+                *sum = sum.and(count.counts);
+            }
+            Ok(days.into_iter().collect())
+        })
+    }
 
     /// A page of messages, newest first.
     fn messages(&self, filter: MessageFilter) -> BoxFuture<'_, Result<Vec<MessageSummary>, StoreError>>;
@@ -256,3 +298,5 @@ pub enum StoreError {
 
 #[cfg(test)]
 mod contract_tests;
+#[cfg(test)]
+mod counter_properties;

@@ -1,5 +1,8 @@
 //! What history keeps of a message: plain values, no SQL.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::event::{Event, EventKind, Rule, Verdict};
 use crate::settings::{Mode, OrgName};
 use crate::token::{MessageId, SiteId};
@@ -201,8 +204,21 @@ pub struct CopyFacts {
     pub waiting_since_ms: Option<i64>,
     /// Nothing of this will change any more.
     pub settled: bool,
+    /// Who got it, when it was one alone.
+    pub reader: Option<Reader>,
     /// Its events of late, oldest first, if asked for and kept with their networks.
     pub past: Vec<PastEvent>,
+}
+
+/// The one recipient of a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reader {
+    /// The address for people; empty once it was erased.
+    pub address: String,
+    /// What was in force.
+    pub opens: Mode,
+    /// What was in force.
+    pub links: Mode,
 }
 
 /// What judging the next event needs to know of one on record.
@@ -290,6 +306,25 @@ impl Counts {
     }
 }
 
+/// What is kept of one recipient of one mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The mail.
+    pub message: MessageId,
+    /// Unix milliseconds of its acceptance.
+    pub accepted_at_ms: i64,
+    /// Whose mail.
+    pub org: OrgName,
+    /// The From header's mailbox.
+    pub header_from: String,
+    /// Decoded Subject.
+    pub subject: String,
+    /// The recipient.
+    pub recipient: RecipientRecord,
+    /// Opens and clicks that are known to be theirs, oldest first.
+    pub events: Vec<Event>,
+}
+
 /// The counters of one copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CopyCount {
@@ -327,21 +362,53 @@ pub struct DayCountFilter {
     pub limit: u32,
 }
 
+/// Events looked at in one slice of forgetting: some 2 ms of the writer's time.
+pub const FORGET_EVENTS_MAX: u32 = 500;
+/// Messages forgotten in one slice, with their recipients and links.
+pub const FORGET_MESSAGES_MAX: u32 = 20;
+
 /// One slice of forgetting, and where it goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiry {
     /// Messages accepted earlier go.
     pub messages_before_ms: i64,
     /// Events that happened earlier go.
     pub events_before_ms: i64,
+    /// Of these organisations, events that happened before then go too.
+    pub of_orgs: Arc<BTreeMap<OrgName, i64>>,
+    /// Events looked at in one slice. See [`FORGET_EVENTS_MAX`].
+    pub events_max: u32,
+    /// Messages forgotten in one slice. See [`FORGET_MESSAGES_MAX`].
+    pub messages_max: u32,
     /// 0 at first; then as [`Expired::next`] says.
     pub after_sequence: i64,
     /// 0 at first; then as [`Expired::next`] says.
     pub young: u32,
 }
 
+impl Expiry {
+    /// The first slice, of the usual size; every organisation keeps its events as long.
+    pub fn of(messages_before_ms: i64, events_before_ms: i64) -> Expiry {
+        Expiry {
+            messages_before_ms,
+            events_before_ms,
+            of_orgs: Arc::default(),
+            events_max: FORGET_EVENTS_MAX,
+            messages_max: FORGET_MESSAGES_MAX,
+            after_sequence: 0,
+            young: 0,
+        }
+    }
+
+    /// Before when events of this organisation's mail go.
+    pub fn events_before_ms(&self, org: Option<&OrgName>) -> i64 {
+        let own = org.and_then(|org| self.of_orgs.get(org)).copied();
+        own.map_or(self.events_before_ms, |own| own.max(self.events_before_ms))
+    }
+}
+
 /// What a slice forgot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expired {
     /// Messages.
     pub messages: u32,

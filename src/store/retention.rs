@@ -3,13 +3,15 @@
 //! **Invariant:** mail and events wait for one slice at most. What was forgotten is on the disk as free space; links and
 //! counters stay.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-use super::record::Expiry;
-use super::{HistoryStore, StoreError};
+use super::record::{Expiry, FORGET_EVENTS_MAX, FORGET_MESSAGES_MAX};
+use super::{HistoryStore, SettingsStore, StoreError};
+use crate::settings::OrgName;
 
 /// Days that messages and events are kept.
 pub const KEEP_DAYS: u32 = 365;
@@ -25,25 +27,41 @@ const DAY_MS: i64 = 86_400_000;
 pub struct Options {
     /// Days that messages are kept. See [`KEEP_DAYS`].
     pub message_days: u32,
-    /// Days that events are kept. See [`KEEP_DAYS`].
+    /// Days that events are kept, where an organisation has not chosen fewer. See [`KEEP_DAYS`].
     pub event_days: u32,
     /// See [`EVERY`].
     pub every: Duration,
     /// See [`PAUSE`].
     pub pause: Duration,
+    /// Events looked at in one slice. See [`FORGET_EVENTS_MAX`].
+    pub events_max: u32,
+    /// Messages forgotten in one slice. See [`FORGET_MESSAGES_MAX`].
+    pub messages_max: u32,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { message_days: KEEP_DAYS, event_days: KEEP_DAYS, every: EVERY, pause: PAUSE }
+        Options {
+            message_days: KEEP_DAYS,
+            event_days: KEEP_DAYS,
+            every: EVERY,
+            pause: PAUSE,
+            events_max: FORGET_EVENTS_MAX,
+            messages_max: FORGET_MESSAGES_MAX,
+        }
     }
 }
 
 /// Works until `shutdown` turns true or its sender goes.
-pub async fn run(history: Arc<dyn HistoryStore>, options: Options, mut shutdown: watch::Receiver<bool>) {
+pub async fn run(
+    history: Arc<dyn HistoryStore>,
+    settings: Arc<dyn SettingsStore>,
+    options: Options,
+    mut shutdown: watch::Receiver<bool>,
+) {
     let work = async {
         loop {
-            match forget(history.as_ref(), &options, now_ms()).await {
+            match forget(history.as_ref(), &own_days(settings.as_ref()), &options, now_ms()).await {
                 Ok((0, 0)) => tracing::debug!("nothing is older than the retention allows"),
                 Ok((messages, events)) => {
                     tracing::info!(messages, events, "what is older than the retention allows was forgotten");
@@ -63,17 +81,30 @@ pub async fn run(history: Arc<dyn HistoryStore>, options: Options, mut shutdown:
     }
 }
 
-/// Forgets everything that is too old at this time; how many messages and events.
+/// The days of organisations that have chosen some, as of now.
+fn own_days(settings: &dyn SettingsStore) -> BTreeMap<OrgName, u32> {
+    let snapshot = settings.snapshot();
+    let own = snapshot.orgs.values().filter_map(|org| Some((org.name.clone(), org.keeping.events_days?)));
+    own.collect()
+}
+
+/// Forgets everything that is too old at this time; how many messages and events. `of_orgs`: days that events of an
+/// organisation's mail are kept, when fewer than the others'.
 ///
 /// # Errors
 /// [`StoreError`]: the slices before are forgotten.
-pub async fn forget(history: &dyn HistoryStore, options: &Options, now_ms: i64) -> Result<(u64, u64), StoreError> {
+pub async fn forget(
+    history: &dyn HistoryStore,
+    of_orgs: &BTreeMap<OrgName, u32>,
+    options: &Options,
+    now_ms: i64,
+) -> Result<(u64, u64), StoreError> {
     let before = |days: u32| now_ms.saturating_sub(i64::from(days).saturating_mul(DAY_MS));
     let first = Expiry {
-        messages_before_ms: before(options.message_days),
-        events_before_ms: before(options.event_days),
-        after_sequence: 0,
-        young: 0,
+        of_orgs: Arc::new(of_orgs.iter().map(|(org, days)| (org.clone(), before(*days))).collect()),
+        events_max: options.events_max.max(1),
+        messages_max: options.messages_max.max(1),
+        ..Expiry::of(before(options.message_days), before(options.event_days))
     };
     let (mut messages, mut events) = (0, 0);
     let mut next = Some(first);
@@ -98,9 +129,12 @@ fn now_ms() -> i64 {
 mod tests {
     use super::*;
     use crate::event::{Event, EventKind, Verdict};
+    use crate::store::TimelineFilter;
     use crate::store::contract_tests::{event, record};
     use crate::store::history::{self, SqliteHistory};
+    use crate::store::memory::MemorySettings;
     use crate::store::record::{MessageFilter, MessageRecord};
+    use crate::token::MessageId;
 
     async fn messages(history: &dyn HistoryStore) -> usize {
         history.messages(MessageFilter { limit: 500, ..MessageFilter::default() }).await.unwrap().len()
@@ -123,9 +157,40 @@ mod tests {
         let events: Vec<Event> = (0..1500).map(|number| at(20, i64::from(number % 2 == 0))).collect();
         history.record(events).await.unwrap();
         let options = Options { message_days: 10, event_days: 20, pause: Duration::ZERO, ..Options::default() };
-        assert_eq!(forget(&history, &options, now_ms).await.unwrap(), (45, 750));
+        let none = BTreeMap::new();
+        assert_eq!(forget(&history, &none, &options, now_ms).await.unwrap(), (45, 750));
         assert_eq!(messages(&history).await, 5);
-        assert_eq!(forget(&history, &options, now_ms).await.unwrap(), (0, 0));
+        assert_eq!(forget(&history, &none, &options, now_ms).await.unwrap(), (0, 0));
+    }
+
+    /// An organisation's days hold for its own mail, and only when they are fewer; whatever the size of a slice.
+    #[tokio::test]
+    async fn an_organisation_keeps_its_events_for_a_shorter_time() {
+        for events_max in [1, 7, 500] {
+            let folder = tempfile::tempdir().unwrap();
+            let history = SqliteHistory::open(&folder.path().join("h"), &history::Options::default()).unwrap();
+            let now_ms = 1_000 * DAY_MS;
+            for (id, org) in [(1, "short"), (2, "long"), (3, "other")] {
+                let org = org.parse().unwrap();
+                history.insert(MessageRecord { accepted_at_ms: now_ms, org, ..record(id) }).await.unwrap();
+            }
+            let at = |message, days: i64| Event {
+                at_ms: now_ms - days * DAY_MS,
+                ..event(message, 9, EventKind::Open, Verdict::Person)
+            };
+            let ages = [40, 31, 30, 8, 7, 6, 0];
+            let events: Vec<Event> = ages.iter().flat_map(|days| (1..=4).map(|id| at(id, *days))).collect();
+            history.record(events).await.unwrap();
+            let options = Options { event_days: 30, pause: Duration::ZERO, events_max, ..Options::default() };
+            let own: BTreeMap<OrgName, u32> =
+                [("short".parse().unwrap(), 7), ("long".parse().unwrap(), 300)].into_iter().collect();
+            assert_eq!(forget(&history, &own, &options, now_ms).await.unwrap(), (0, 2 * 4 + 2));
+            let filter = TimelineFilter { limit: 100, ..TimelineFilter::default() };
+            let left = history.timeline(filter).await.unwrap();
+            let of = |id| left.iter().filter(|entry| entry.event.id.message == MessageId(id)).count();
+            assert_eq!([of(1), of(2), of(3), of(4)], [3, 5, 5, 5], "4 is nobody's mail");
+            assert_eq!(forget(&history, &own, &options, now_ms).await.unwrap(), (0, 0));
+        }
     }
 
     #[tokio::test]
@@ -135,7 +200,8 @@ mod tests {
         let history: Arc<dyn HistoryStore> = Arc::new(history);
         history.insert(record(1)).await.unwrap();
         let (stop, stopped) = watch::channel(false);
-        let job = tokio::spawn(run(Arc::clone(&history), Options::default(), stopped));
+        let settings = Arc::new(MemorySettings::default());
+        let job = tokio::spawn(run(Arc::clone(&history), settings, Options::default(), stopped));
         while messages(history.as_ref()).await > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

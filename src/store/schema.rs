@@ -9,8 +9,12 @@ use super::StoreError;
 use super::column::{STORE, store_error};
 
 /// In order; number n brings `user_version` from n - 1 to n.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_verdicts.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_verdicts.sql"),
+    include_str!("migrations/0003_evidence.sql"),
+    include_str!("migrations/0004_outbox.sql"),
+];
 
 /// Brings the database to the newest schema, each step whole or not at all.
 ///

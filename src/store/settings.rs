@@ -8,11 +8,11 @@
 //! | `org/` name | version byte, JSON (`format.rs`) |
 //! | `user/` login | version byte, JSON |
 //! | `override/` message id, 16 hex digits `/` link index, 4 hex digits | version byte, JSON |
-//! | `access/` org | version byte, JSON (`format/access.rs`) |
-//! | `factor/` login | version byte, JSON: the second factor |
-//! | `credential/` name, 32 hex digits | version byte, JSON: an app password or API key |
-//! | `used/` name, 32 hex digits | version byte, JSON: when a credential was last used |
-//! | `invitation/` name, 32 hex digits | version byte, JSON |
+//! | `person/` org `/` keyed hash, 32 hex digits | version byte, JSON: how they stand |
+//! | `ledger/` org `/` keyed hash, 32 hex digits `/` number, 4 hex digits | version byte, JSON: one thing they said; never replaced |
+//! | `webhook/` its id, 16 hex digits | version byte, JSON |
+//! | `notices/` login | version byte, JSON |
+//! | `notice-ceiling/` org name | version byte, JSON |
 //! | `audit/` number, 16 hex digits | version byte, JSON (`format/audit.rs`): a line of the audit log, not in the snapshot |
 //!
 //! **Invariant:** a change is acknowledged only when it is on the medium. sled's own flush is no fsync, so after every
@@ -31,9 +31,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::audit::{self, AuditQuery, Author, LINES_MAX, Line};
 use super::disk::{Disk, RealDisk};
+use super::format::notices;
+use super::people::LedgerEntry;
 use super::{BoxFuture, Change, Override, SettingsStore, Snapshot, StoreError, format};
-use crate::settings::access::DigestId;
-use crate::token::MessageId;
+use crate::settings::OrgName;
+use crate::token::{MessageId, PersonId};
 
 /// Below this much free space sled is not opened: on a full disk that destroyed the database in 5 of 6 tries.
 pub const FREE_BYTES_MIN: u64 = 64 << 20;
@@ -131,6 +133,22 @@ impl SettingsStore for SledSettings {
             read.await.unwrap_or(Err(StoreError::Closed { store: STORE }))
         })
     }
+
+    fn ledger(&self, org: &OrgName, person: PersonId) -> BoxFuture<'_, Result<Vec<LedgerEntry>, StoreError>> {
+        let (db, prefix) = (self.db.clone(), format!("ledger/{org}/{person}/"));
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || read_ledger(&db, &prefix));
+            read.await.unwrap_or(Err(StoreError::Closed { store: STORE }))
+        })
+    }
+}
+
+fn read_ledger(db: &sled::Db, prefix: &str) -> Result<Vec<LedgerEntry>, StoreError> {
+    let read = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+        let (key, value) = entry.map_err(sled_error)?;
+        format::decode_entry(&value).map_err(|detail| unreadable(&key, detail))
+    };
+    db.scan_prefix(prefix).map(read).collect()
 }
 
 /// Newest first.
@@ -296,8 +314,11 @@ fn read_all(db: &sled::Db) -> Result<Snapshot, StoreError> {
     let mut snapshot = Snapshot::default();
     for entry in db.iter() {
         let (key, value) = entry.map_err(sled_error)?;
-        // The audit log is read when it is asked for.
-        if &*key == FORMAT_KEY || key.starts_with(b"audit/") {
+        if &*key == FORMAT_KEY {
+            continue;
+        }
+        if key.starts_with(b"ledger/") || key.starts_with(b"audit/") {
+            // Read when asked for: they prove what was said and done, how things stand is told apart from them.
             continue;
         }
         let change = read_entry(&key, &value).map_err(|detail| unreadable(&key, detail))?;
@@ -316,29 +337,21 @@ fn read_entry(key: &[u8], value: &[u8]) -> Result<Change, String> {
             let (message, link) = override_of(rest).ok_or("the key names no link")?;
             Change::PutOverride(message, link, format::decode_override(value)?)
         }
-        Some((kind, name)) => read_access(kind, name, value)?,
-        None => return Err("this program knows no such key".to_owned()),
+        Some(("person", rest)) => {
+            let (org, person) = rest.split_once('/').ok_or("the key names nobody")?;
+            let org = org.parse().map_err(|_| "the key names no organisation")?;
+            let person = person.parse().map_err(|_| "the key names nobody")?;
+            Change::PutStanding(org, person, format::decode_standing(value)?)
+        }
+        Some(("webhook", _)) => Change::PutWebhook(notices::decode_webhook(value)?),
+        Some(("notices", login)) => Change::PutNotices(login.to_owned(), notices::decode_choice(value)?),
+        Some(("notice-ceiling", org)) => {
+            let org = org.parse().map_err(|_| "the key names no organisation".to_owned())?;
+            Change::PutNoticeCeiling(org, notices::decode_ceiling(value)?)
+        }
+        _ => return Err("this program knows no such key".to_owned()),
     };
     if key_of(&change) == key { Ok(change) } else { Err("the key and its value disagree".to_owned()) }
-}
-
-fn read_access(kind: &str, name: &str, value: &[u8]) -> Result<Change, String> {
-    use format::access;
-    Ok(match kind {
-        "access" => {
-            let org = name.parse().map_err(|_| "the key names no organisation")?;
-            Change::PutAccess(org, access::decode_access(value)?)
-        }
-        "factor" => Change::PutSecondFactor(name.to_owned(), access::decode_factor(value)?),
-        "credential" => Change::PutCredential(access::decode_credential(value)?),
-        "used" => Change::PutUse(digest_id(name)?, format::decode_use(value)?),
-        "invitation" => Change::PutInvitation(access::decode_invitation(value)?),
-        _ => return Err("this program knows no such key".to_owned()),
-    })
-}
-
-fn digest_id(name: &str) -> Result<DigestId, String> {
-    name.parse().map_err(|_| "the key names no credential".to_owned())
 }
 
 fn override_of(rest: &str) -> Option<(MessageId, u16)> {
@@ -355,20 +368,15 @@ fn key_of(change: &Change) -> String {
         Change::PutOverride(message, link, _) | Change::RemoveOverride(message, link) => {
             format!("override/{message}/{link:04x}")
         }
-        Change::PutAccess(org, _) => format!("access/{org}"),
-        Change::PutSecondFactor(login, _) | Change::RemoveSecondFactor(login) => format!("factor/{login}"),
-        Change::PutCredential(credential) => format!("credential/{}", credential.id()),
-        Change::RemoveCredential(id) => format!("credential/{id}"),
-        Change::PutUse(id, _) => used_key(*id),
-        Change::PutInvitation(invitation) => format!("invitation/{}", invitation.id()),
-        Change::RemoveInvitation(id) => format!("invitation/{id}"),
+        Change::PutStanding(org, person, _) => format!("person/{org}/{person}"),
+        Change::AddEntry(org, person, number, _) => format!("ledger/{org}/{person}/{number:04x}"),
+        Change::PutWebhook(webhook) => format!("webhook/{}", webhook.id),
+        Change::RemoveWebhook(id) => format!("webhook/{id}"),
+        Change::PutNotices(login, _) | Change::RemoveNotices(login) => format!("notices/{login}"),
+        Change::PutNoticeCeiling(org, _) => format!("notice-ceiling/{org}"),
         // Its line in the audit log is all there is of it.
         Change::Note(_) => String::new(),
     }
-}
-
-fn used_key(id: DigestId) -> String {
-    format!("used/{id}")
 }
 
 /// The lines, and one line less at the other end for each, once there are as many as are kept.
@@ -396,17 +404,16 @@ fn batch_of(changes: &[Change]) -> Result<sled::Batch, StoreError> {
             Change::PutOrg(org) => Some(format::encode_org(org)),
             Change::PutUser(user) => Some(format::encode_user(user)),
             Change::PutOverride(_, _, value) => Some(format::encode_override(value)),
-            Change::PutAccess(_, access) => Some(format::access::encode_access(*access)),
-            Change::PutSecondFactor(_, factor) => Some(format::access::encode_factor(factor)),
-            Change::PutCredential(credential) => Some(format::access::encode_credential(credential)),
-            Change::PutUse(_, at_ms) => Some(format::encode_use(*at_ms)),
-            Change::PutInvitation(invitation) => Some(format::access::encode_invitation(invitation)),
-            Change::RemoveOrg(_) | Change::RemoveUser(_) | Change::RemoveOverride(..) => None,
-            Change::RemoveSecondFactor(_) | Change::RemoveInvitation(_) => None,
-            Change::RemoveCredential(id) => {
-                batch.remove(used_key(*id).as_bytes());
-                None
-            }
+            Change::PutStanding(_, _, standing) => Some(format::encode_standing(standing)),
+            Change::AddEntry(_, _, _, entry) => Some(format::encode_entry(entry)),
+            Change::PutWebhook(webhook) => Some(notices::encode_webhook(webhook)),
+            Change::PutNotices(_, choice) => Some(notices::encode_choice(*choice)),
+            Change::PutNoticeCeiling(_, ceiling) => Some(notices::encode_ceiling(*ceiling)),
+            Change::RemoveOrg(_)
+            | Change::RemoveUser(_)
+            | Change::RemoveOverride(..)
+            | Change::RemoveWebhook(_)
+            | Change::RemoveNotices(_) => None,
             Change::Note(_) => continue,
         };
         match value.transpose().map_err(|detail| StoreError::Refused { store: STORE, detail })? {
@@ -422,7 +429,7 @@ fn batch_of(changes: &[Change]) -> Result<sled::Batch, StoreError> {
 }
 
 /// What a change does to the snapshot. The double in [`super::memory`] does the same.
-pub(super) fn apply(snapshot: &mut Snapshot, change: &Change) {
+pub(crate) fn apply(snapshot: &mut Snapshot, change: &Change) {
     match change {
         Change::PutOrg(org) => {
             snapshot.orgs.insert(org.name.clone(), org.clone());
@@ -442,41 +449,23 @@ pub(super) fn apply(snapshot: &mut Snapshot, change: &Change) {
         Change::RemoveOverride(message, link) => {
             snapshot.overrides.remove(&(*message, *link));
         }
-        _ => apply_access(snapshot, change),
-    }
-}
-
-fn apply_access(snapshot: &mut Snapshot, change: &Change) {
-    match change {
-        Change::PutAccess(org, access) => {
-            snapshot.access.insert(org.clone(), *access);
+        Change::PutStanding(org, person, standing) => snapshot.people.put(org, *person, *standing),
+        Change::AddEntry(..) | Change::Note(_) => {}
+        Change::PutWebhook(webhook) => {
+            snapshot.webhooks.insert(webhook.id, webhook.clone());
         }
-        Change::PutSecondFactor(login, factor) => {
-            snapshot.second_factors.insert(login.clone(), factor.clone());
+        Change::RemoveWebhook(id) => {
+            snapshot.webhooks.remove(id);
         }
-        Change::RemoveSecondFactor(login) => {
-            snapshot.second_factors.remove(login);
+        Change::PutNotices(login, choice) => {
+            snapshot.notices.insert(login.clone(), *choice);
         }
-        Change::PutCredential(credential) => {
-            snapshot.credentials.insert(credential.id(), credential.clone());
+        Change::RemoveNotices(login) => {
+            snapshot.notices.remove(login);
         }
-        Change::RemoveCredential(id) => {
-            snapshot.credentials.remove(id);
-            snapshot.used.remove(id);
+        Change::PutNoticeCeiling(org, ceiling) => {
+            snapshot.notice_ceilings.insert(org.clone(), *ceiling);
         }
-        Change::PutUse(id, at_ms) => {
-            snapshot.used.insert(*id, *at_ms);
-        }
-        Change::PutInvitation(invitation) => {
-            snapshot.invitations.insert(invitation.id(), invitation.clone());
-        }
-        Change::RemoveInvitation(id) => {
-            snapshot.invitations.remove(id);
-        }
-        Change::Note(_) => {}
-        // Applied by the caller.
-        Change::PutOrg(_) | Change::RemoveOrg(_) | Change::PutUser(_) | Change::RemoveUser(_) => {}
-        Change::PutOverride(..) | Change::RemoveOverride(..) => {}
     }
 }
 
@@ -505,11 +494,11 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::super::audit::{Field, Note, Via};
-    use super::super::format::access::tests::{credentials, factor, invitations};
+    use super::super::format::notices::tests::webhook;
     use super::super::format::tests::{org, user};
     use super::*;
     use crate::settings::Org;
-    use crate::settings::access::Access;
+    use crate::settings::notices::{Level, NoticeCeiling, NoticeChoice, WebhookId};
 
     /// A disk with so much space, whose sync fails from the n-th change on.
     struct FailingDisk {
@@ -538,6 +527,10 @@ mod tests {
         SledSettings::open(folder, &Options::default())
     }
 
+    fn refused() -> crate::settings::privacy::Standing {
+        crate::settings::privacy::Standing { stopped: true, ..Default::default() }
+    }
+
     fn every_kind() -> Vec<Change> {
         vec![
             Change::PutOrg(org("acme")),
@@ -547,42 +540,13 @@ mod tests {
             Change::PutOverride(MessageId(u64::MAX), 65_535, Override::Withdrawn),
             Change::PutOverride(MessageId(1), 0, Override::Destination("https://example.com/".to_owned())),
             Change::PutOverride(MessageId(1), 1, Override::Withdrawn),
+            Change::PutStanding("acme".parse().unwrap(), PersonId([9; 16]), refused()),
+            Change::PutWebhook(webhook(7)),
+            Change::PutWebhook(webhook(8)),
+            Change::PutNotices("ann/ä".to_owned(), NoticeChoice { level: Level::Every, mail: true }),
+            Change::PutNotices("bob".to_owned(), NoticeChoice { level: Level::None, mail: false }),
+            Change::PutNoticeCeiling("acme".parse().unwrap(), NoticeCeiling { level: Level::First, mail: false }),
         ]
-    }
-
-    fn every_way_in() -> Vec<Change> {
-        let access = Access { admins_see_messages: true, second_factor_required: true };
-        let mut changes = vec![
-            Change::PutAccess("acme".parse().unwrap(), access),
-            Change::PutSecondFactor("ann".to_owned(), factor()),
-            Change::PutUse(credentials()[0].id(), 11),
-        ];
-        changes.extend(credentials().map(Change::PutCredential));
-        changes.extend(invitations().map(Change::PutInvitation));
-        changes
-    }
-
-    #[tokio::test]
-    async fn every_way_in_is_there_after_opening_again_and_goes() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = open(folder.path()).unwrap();
-        store.change(every_way_in()).await.unwrap();
-        let parts = |of: &Snapshot| {
-            let Snapshot { access, second_factors, credentials, used, invitations, .. } = of.clone();
-            (access, second_factors, credentials, used, invitations)
-        };
-        let before = parts(&store.snapshot());
-        assert_eq!((before.1.len(), before.2.len(), before.3.len(), before.4.len()), (1, 2, 1, 2));
-        drop(store);
-        let store = open(folder.path()).unwrap();
-        assert_eq!(parts(&store.snapshot()), before);
-        let mut removals = vec![Change::RemoveSecondFactor("ann".to_owned())];
-        removals.extend(credentials().map(|credential| Change::RemoveCredential(credential.id())));
-        removals.extend(invitations().map(|invitation| Change::RemoveInvitation(invitation.id())));
-        store.change(removals).await.unwrap();
-        drop(store);
-        let after = parts(&open(folder.path()).unwrap().snapshot());
-        assert_eq!((after.1.len(), after.2.len(), after.3.len(), after.4.len()), (0, 0, 0, 0));
     }
 
     #[tokio::test]
@@ -643,15 +607,21 @@ mod tests {
             Change::RemoveOrg("beta".parse().unwrap()),
             Change::RemoveUser("ann@example.com".to_owned()),
             Change::RemoveOverride(MessageId(1), 1),
+            Change::RemoveWebhook(WebhookId(8)),
+            Change::RemoveNotices("bob".to_owned()),
         ];
         store.change(removals).await.unwrap();
         let before = store.snapshot();
         assert_eq!((before.orgs.len(), before.users.len(), before.overrides.len()), (1, 1, 2));
+        assert_eq!((before.webhooks.len(), before.notices.len(), before.notice_ceilings.len()), (1, 1, 1));
         drop(store);
         let after = open(folder.path()).unwrap().snapshot();
         assert_eq!(after.orgs, before.orgs);
         assert_eq!(after.users, before.users);
+        assert_eq!(after.people.standing(&"acme".parse().unwrap(), PersonId([9; 16])), refused());
         assert_eq!(after.overrides, before.overrides);
+        assert_eq!(after.webhooks, before.webhooks);
+        assert_eq!((&after.notices, &after.notice_ceilings), (&before.notices, &before.notice_ceilings));
     }
 
     #[tokio::test]

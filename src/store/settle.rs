@@ -3,15 +3,19 @@
 use rusqlite::{Connection, params};
 
 use super::column::Column;
-use super::record::Delivery;
+use super::outbox;
+use super::record::{Delivery, DeliveryState};
 use crate::token::MessageId;
 
-/// Sets the states and counts the accepted anew. A recipient or message that is not there is passed over: the record
+/// Sets the states, notes who was refused for good, and counts the accepted anew. A recipient or message that is not there is passed over: the record
 /// may not have been durable in time. The caller commits.
 pub(super) fn settle(connection: &Connection, id: MessageId, outcomes: &[(u16, Delivery)]) -> rusqlite::Result<()> {
     let mut set = connection
         .prepare_cached("UPDATE recipient SET state = ?3, reply = ?4, at_ms = ?5 WHERE message = ?1 AND idx = ?2")?;
     for (index, delivery) in outcomes {
+        if delivery.state == DeliveryState::Refused {
+            outbox::note_refusal(connection, id, *index, delivery.at_ms)?;
+        }
         set.execute(params![Column(id), index, delivery.state.as_str(), delivery.reply, delivery.at_ms])?;
     }
     connection

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, ToSql};
 use super::TimelineFilter;
 use super::column::Column;
 use super::record::TimelineEntry;
-use crate::event::Event;
+use crate::event::{Event, Evidence};
 use crate::token::TokenId;
 
 /// The largest page.
@@ -18,7 +18,7 @@ const SELECT: &str = "
     SELECT e.sequence, e.at_ms, e.message, e.recipient, e.link, e.kind, e.verdict, e.rule, e.country,
            e.agent_family, e.os_family, e.device_family, e.network_hash,
            r.address, coalesce(m.subject, ''), l.destination, m.org, m.login,
-           e.former, e.repeats, e.city, e.via
+           e.former, e.repeats, e.city, e.via, e.address, e.agent
     FROM event e
     LEFT JOIN message m ON m.id = e.message
     LEFT JOIN link l ON l.message = e.message AND l.idx = e.link AND e.kind = 'click'
@@ -61,6 +61,12 @@ pub(super) fn timeline(connection: &Connection, filter: &TimelineFilter) -> rusq
     Ok(found)
 }
 
+fn evidence(row: &Row<'_>) -> rusqlite::Result<Option<Evidence>> {
+    let Some(text) = row.get::<_, Option<String>>(22)? else { return Ok(None) };
+    let unreadable = |e| rusqlite::Error::FromSqlConversionFailure(22, rusqlite::types::Type::Text, Box::new(e));
+    Ok(Some(Evidence { address: text.parse().map_err(unreadable)?, agent: row.get(23)? }))
+}
+
 fn entry(row: &Row<'_>) -> rusqlite::Result<TimelineEntry> {
     let event = Event {
         at_ms: row.get(1)?,
@@ -77,6 +83,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<TimelineEntry> {
         os_family: row.get(10)?,
         device_family: row.get(11)?,
         network_hash: row.get(12)?,
+        evidence: evidence(row)?,
     };
     Ok(TimelineEntry {
         sequence: row.get(0)?,

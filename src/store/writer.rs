@@ -10,8 +10,9 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::column::{STORE, store_error};
+use super::outbox::{self, Write};
 use super::record::{Delivery, Expired, Expiry, MessageRecord, Recording};
-use super::{Inserted, StoreError, events, expire, insert, settle};
+use super::{Inserted, StoreError, events, expire, insert, person, settle};
 use crate::token::MessageId;
 
 /// The most items in one commit.
@@ -29,8 +30,12 @@ pub(super) enum Work {
     Settle(MessageId, Vec<(u16, Delivery)>, Answer<()>),
     /// Events.
     Record(Arc<Recording>, Answer<Vec<i64>>),
+    /// Recipients who become nobody.
+    Erase(Vec<(MessageId, u16)>, Answer<()>),
     /// A slice of forgetting.
     Expire(Expiry, Answer<Expired>),
+    /// What is to be told, and what was.
+    Outbox(Write, Answer<u64>),
 }
 
 /// Works until every sender is gone and the queue is empty.
@@ -55,6 +60,7 @@ enum Outcome {
     Done(Answer<()>, Result<(), StoreError>),
     Recorded(Answer<Vec<i64>>, Result<Vec<i64>, StoreError>),
     Expired(Answer<Expired>, Result<Expired, StoreError>),
+    Counted(Answer<u64>, Result<u64, StoreError>),
 }
 
 fn commit(connection: &mut Connection, group: Vec<Work>) {
@@ -91,9 +97,17 @@ fn attempt(connection: &Connection, begun: &Result<(), StoreError>, work: Work) 
             let result = begun.clone().and_then(|()| apart(connection, "event", |c| events::record(c, &recording)));
             Some(Outcome::Recorded(answer, result))
         }
+        Work::Erase(recipients, answer) => {
+            let result = begun.clone().and_then(|()| apart(connection, "recipient", |c| person::erase(c, &recipients)));
+            Some(Outcome::Done(answer, result))
+        }
         Work::Expire(expiry, answer) => {
             let result = begun.clone().and_then(|()| apart(connection, "retention", |c| expire::expire(c, expiry)));
             Some(Outcome::Expired(answer, result))
+        }
+        Work::Outbox(write, answer) => {
+            let result = begun.clone().and_then(|()| apart(connection, "outbox", |c| outbox::write(c, &write)));
+            Some(Outcome::Counted(answer, result))
         }
     }
 }
@@ -128,6 +142,7 @@ fn answer(outcome: Outcome, committed: &Result<(), StoreError>) {
         Outcome::Done(to, result) => to.send(committed.clone().and(result)).is_ok(),
         Outcome::Recorded(to, result) => to.send(committed.clone().and(result)).is_ok(),
         Outcome::Expired(to, result) => to.send(committed.clone().and(result)).is_ok(),
+        Outcome::Counted(to, result) => to.send(committed.clone().and(result)).is_ok(),
     };
     if !heard {
         tracing::debug!("a write to the history was decided after its caller had left");

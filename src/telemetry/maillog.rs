@@ -117,6 +117,12 @@ pub fn login_failed(login: &str, peer: IpAddr) {
     warn!(peer.addr = %peer, "login failed for {login} from {peer}");
 }
 
+/// A login was not looked at: too many have failed from there.
+pub fn login_must_wait(login: &str, peer: IpAddr, wait: Duration) {
+    let (login, wait_secs) = (Shown::login(login), wait.as_secs());
+    warn!(peer.addr = %peer, wait_secs, "login of {login} from {peer} was not looked at: too many have failed, {wait_secs} s to wait");
+}
+
 /// A mail that has been through too many servers was refused (RFC 5321 §6.3).
 pub fn loop_stopped(envelope: &Envelope, received_headers: usize) {
     let from = Shown::path(&envelope.reverse_path);
@@ -257,6 +263,10 @@ mod tests {
             (
                 Box::new(|| login_failed("anna@example.com", [192, 0, 2, 1].into())),
                 &["login failed for anna@example.com from 192.0.2.1"],
+            ),
+            (
+                Box::new(move || login_must_wait("anna@example.com", [192, 0, 2, 1].into(), second)),
+                &["login of anna@example.com from 192.0.2.1 was not looked at", "wait_secs=1"],
             ),
             (Box::new(|| loop_stopped(&envelope(), 51)), &["51 Received lines"]),
             (Box::new(|| record_not_durable(ID, "disk full")), &["no record of 0000000000000abc", "disk full"]),

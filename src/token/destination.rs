@@ -12,6 +12,9 @@ use std::net::Ipv6Addr;
 /// Longest destination we seal, in octets: the token stays under 2,100 characters, which every client takes.
 pub const DESTINATION_BYTES_MAX: usize = 1_500;
 
+/// Longest host name, in octets (RFC 1035 §2.3.4); what is longer as an A-label is none either.
+const HOST_BYTES_MAX: usize = 255;
+
 /// An absolute http or https URL, ready to be sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Destination {
@@ -58,11 +61,11 @@ impl Destination {
             _ if !is_web(value.trim_ascii_start()) => return Err(NotADestination::NotWeb),
             _ => return Err(NotADestination::NotAscii),
         };
-        let decoded = if text.contains('&') { htmlize::unescape_attribute(text) } else { Cow::Borrowed(text) };
+        let decoded = unescaped(text);
         if !utf8 && !decoded.is_ascii() && is_web(decoded.trim_start().as_bytes()) {
             return Err(NotADestination::NotAscii);
         }
-        Destination::from_text(&decoded)
+        Destination::read(decoded)
     }
 
     /// Reads a URL as text, without entities.
@@ -70,23 +73,34 @@ impl Destination {
     /// # Errors
     /// [`NotADestination`]: leave the link as it is.
     pub fn from_text(text: &str) -> Result<Destination, NotADestination> {
-        let text = strip(text);
+        Destination::read(Cow::Borrowed(text))
+    }
+
+    fn read(text: Cow<'_, str>) -> Result<Destination, NotADestination> {
+        // Most links are: nothing is to be stripped, refused or encoded then.
+        let plain = text.bytes().fold(true, |plain, octet| plain & matches!(octet, b'!'..=b'~'));
+        let text = if plain { text } else { Cow::Owned(strip(&text).into_owned()) };
         let rest = after_scheme(&text).ok_or(NotADestination::NotWeb)?;
-        if has_control(&text) {
+        if !plain && has_control(&text) {
             return Err(NotADestination::Control);
         }
         let (scheme, rest) = text.split_at(text.len() - rest.len());
         let (authority, tail) = rest.split_at(authority_len(rest));
-        let (user, host_port) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+        let user_len = authority.bytes().rposition(|octet| octet == b'@').map_or(0, |at| at + 1);
+        let (user, host_port) = authority.split_at(user_len);
         let (host, port) = split_port(host_port).ok_or(NotADestination::BadHost)?;
         let host = ascii_host(host).ok_or(NotADestination::BadHost)?;
-        let user = ascii(user);
+        let user = if plain { Cow::Borrowed(user) } else { ascii(user) };
         let start = scheme.len() + user.len();
-        let url = [scheme, &user, &host, port, &ascii(tail)].concat();
+        let host_range = start..start + host.len();
+        let url = match host {
+            Cow::Borrowed(_) if plain => text.into_owned(),
+            host => [scheme, &user, &host, port, &ascii(tail)].concat(),
+        };
         if url.len() > DESTINATION_BYTES_MAX {
             return Err(NotADestination::TooLong);
         }
-        Ok(Destination { host: start..start + host.len(), url })
+        Ok(Destination { host: host_range, url })
     }
 
     /// The URL.
@@ -111,11 +125,30 @@ impl Destination {
     }
 }
 
+/// The attribute's text as a browser reads it.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    const AMP: &str = "&amp;";
+    let mut rest = text;
+    let mut out = String::new();
+    while let Some(at) = memchr::memchr(b'&', rest.as_bytes()) {
+        let (before, entity) = rest.split_at(at);
+        // Nearly always it is this one; all others, and those without a semicolon, have a table of their own.
+        let Some(after) = entity.strip_prefix(AMP) else { return htmlize::unescape_attribute(text) };
+        out.reserve(text.len());
+        out.push_str(before);
+        out.push('&');
+        rest = after;
+    }
+    if rest.len() == text.len() {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
 /// Where path, query or fragment begin.
 fn authority_len(text: &str) -> usize {
-    let text = text.as_bytes();
-    let slash = memchr::memchr3(b'/', b'?', b'#', text).unwrap_or(text.len());
-    memchr::memchr(b'\\', text.get(..slash).unwrap_or_default()).unwrap_or(slash)
+    text.bytes().position(|octet| matches!(octet, b'/' | b'?' | b'#' | b'\\')).unwrap_or(text.len())
 }
 
 /// Control characters, C1 among them.
@@ -153,7 +186,11 @@ fn after_scheme(text: &str) -> Option<&str> {
 
 /// Host, and `:port` as it stands.
 fn split_port(text: &str) -> Option<(&str, &str)> {
-    let host_len = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
+    let host_len = if text.starts_with('[') {
+        text.find(']')? + 1
+    } else {
+        text.bytes().position(|octet| octet == b':').unwrap_or(text.len())
+    };
     let (host, port) = text.split_at(host_len);
     let digits = if port.is_empty() { "" } else { port.strip_prefix(':')? };
     let valid = digits.is_empty() || (digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok());
@@ -166,15 +203,15 @@ fn ascii_host(host: &str) -> Option<Cow<'_, str>> {
         let address = inner.strip_suffix(']')?;
         return address.parse::<Ipv6Addr>().is_ok().then_some(Cow::Borrowed(host));
     }
-    if host.is_empty() || host.len() > 255 || host.bytes().any(is_forbidden) {
+    if host.is_empty() || host.len() > HOST_BYTES_MAX || host.bytes().any(is_forbidden) {
         return None;
     }
-    let a_label = || memchr::memmem::find(host.as_bytes(), b"--").is_some() && host.split('.').any(is_a_label);
+    let a_label = || host.as_bytes().windows(2).any(|two| two == b"--") && host.split('.').any(is_a_label);
     if host.is_ascii() && !a_label() {
         return Some(Cow::Borrowed(host));
     }
     let mapped = idna::domain_to_ascii(host).ok()?;
-    let valid = !mapped.is_empty() && !mapped.bytes().any(is_forbidden);
+    let valid = (1..=HOST_BYTES_MAX).contains(&mapped.len()) && !mapped.bytes().any(is_forbidden);
     if host.is_ascii() { valid.then_some(Cow::Borrowed(host)) } else { valid.then_some(Cow::Owned(mapped)) }
 }
 
@@ -224,6 +261,14 @@ mod tests {
     }
 
     #[test]
+    fn a_host_too_long_as_an_a_label_is_none() {
+        let host = |labels: usize| format!("http://{}example/", "\u{fc}bcd.".repeat(labels));
+        assert!(Destination::from_text(&host(20)).is_ok_and(|to| to.host().len() <= HOST_BYTES_MAX));
+        assert!(host(30).len() < HOST_BYTES_MAX);
+        assert_eq!(Destination::from_text(&host(30)), Err(BadHost));
+    }
+
+    #[test]
     fn is_what_a_client_would_open() {
         let rows: &[(&str, &str)] = &[
             ("http://example.com", "http://example.com"),
@@ -233,6 +278,7 @@ mod tests {
             ("http://x.test/?a=1&b=2", "http://x.test/?a=1&b=2"),
             ("http://x.test/?a=1&copy=2", "http://x.test/?a=1&copy=2"),
             ("http://x.test/?a=1&amp;amp;b", "http://x.test/?a=1&amp;b"),
+            ("http://x.test/?a=1&#38;b=2&#x26;c=3&#X26;d", "http://x.test/?a=1&b=2&c=3&d"),
             ("&#104;ttp&#x3a;//x.test/", "http://x.test/"),
             // outer C0 and space, inner tab and line ends; inner spaces are the URL's own
             ("\u{1} http://x.test/a\r\n\tb ", "http://x.test/ab"),
@@ -242,6 +288,7 @@ mod tests {
             ("http://u:p@x.test:/%zz?a[]='", "http://u:p@x.test:/%zz?a[]='"),
             ("http://[2001:db8::1]:80/", "http://[2001:db8::1]:80/"),
             ("http://x.test\\a", "http://x.test\\a"),
+            ("http://a@b@x.test/@c?d?e??f#g#h?i", "http://a@b@x.test/@c?d?e??f#g#h?i"),
             // beyond ASCII in UTF-8: the host's A-label, the rest percent-encoded
             ("http://bücher.example/é?ü", "http://xn--bcher-kva.example/%C3%A9?%C3%BC"),
             ("http://xn--bcher-kva.example/", "http://xn--bcher-kva.example/"),

@@ -5,6 +5,7 @@ mod key_text;
 pub mod keyring;
 pub mod open;
 pub mod origin;
+pub mod person;
 pub mod seal;
 mod vault;
 
@@ -12,7 +13,9 @@ use std::fmt;
 
 pub use keyring::{InstanceKey, Keyring, KeyringError, RootKey, Secret, Site};
 pub use open::{OpenError, Opened, OwnUrl};
+pub use person::PersonId;
 pub use seal::{PAYLOAD_BYTES_MAX, Sealer, encoded_len};
+pub use vault::STOP_PATH;
 
 /// What a token is for. Part of the sealed letter's associated data: a pixel token is no click token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,6 +8,8 @@
 //! not the operator's own secrets.
 
 use aes_gcm_siv::{AeadInOut as _, Aes256GcmSiv, KeyInit as _, Nonce};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::keyring::derive;
 use super::{Keyring, RootKey};
@@ -18,7 +20,24 @@ const TAG_BYTES: usize = 16;
 /// HKDF's info. Never changed: what was sealed under it is on disk and in mail.
 const VAULT_INFO: &[u8] = b"waxseal vault v1";
 
+/// Where the link leads that stops notices by mail, on the tracking site.
+pub const STOP_PATH: &str = "/n/";
+/// What such a link is sealed for.
+const STOP_PURPOSE: &str = "stop notices";
+
 impl Keyring {
+    /// The path of a link that stops the notices to a login. `nonce` is random. No name is in it.
+    pub fn stop_path(&self, nonce: [u8; NONCE_BYTES], login: &str) -> Option<String> {
+        let sealed = self.lock_away(STOP_PURPOSE, nonce, login.as_bytes())?;
+        Some(format!("{STOP_PATH}{}", URL_SAFE_NO_PAD.encode(sealed)))
+    }
+
+    /// The login such a link is for; `None` when it is none of ours.
+    pub fn stops(&self, path: &str) -> Option<String> {
+        let sealed = URL_SAFE_NO_PAD.decode(path.strip_prefix(STOP_PATH)?).ok()?;
+        String::from_utf8(self.take_out(STOP_PURPOSE, &sealed)?).ok()
+    }
+
     /// Seals for a purpose under the key in use. `nonce` is random. `None` when every key is revoked.
     pub fn lock_away(&self, purpose: &str, nonce: [u8; NONCE_BYTES], secret: &[u8]) -> Option<Vec<u8>> {
         let id = self.current_key()?;
@@ -86,6 +105,18 @@ mod tests {
             changed[at] ^= 1;
             assert_eq!(keyring.take_out("webhook", &changed), None, "octet {at}");
             assert_eq!(keyring.take_out("webhook", &sealed[..at]), None, "{at} octets");
+        }
+    }
+
+    #[test]
+    fn a_stop_link_names_its_login_to_us_alone() {
+        let keyring = keyring();
+        let path = keyring.stop_path([5; 12], "ann@acme.example").unwrap();
+        assert!(path.starts_with("/n/") && !path.contains("ann"));
+        assert_eq!(keyring.stops(&path).as_deref(), Some("ann@acme.example"));
+        let cut = path.split_at(path.len() - 2).0;
+        for other in ["/n/", "/n/AAAA", "/i/x.gif", cut] {
+            assert_eq!(keyring.stops(other), None, "{other}");
         }
     }
 

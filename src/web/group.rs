@@ -1,11 +1,13 @@
 //! A group of visits becomes events: each judged with what is known of its copy, none waiting for another's disk.
 //!
 //! **Invariant:** an event of the group that another of the group changes is changed before it is on record, and keeps
-//! its former verdict all the same. Address and raw agent end here.
+//! its former verdict all the same. Address and raw agent end here, unless the organisation keeps them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 use super::agent::{Agent, Agents};
 use super::known::Copies;
@@ -16,12 +18,13 @@ use crate::event::judge::{Copy, Request, judge};
 use crate::event::network::network_hash;
 use crate::event::recent::Ticket;
 use crate::event::source::{NetworkList, Source};
-use crate::event::{Event, Rule, RuleSet, Verdict};
+use crate::event::{Event, EventKind, Evidence, Rule, RuleSet, Verdict};
 use crate::geo::{Geo, Place};
-use crate::settings::Org;
+use crate::settings::privacy::{Consent, ConsentRule, Says};
+use crate::settings::{Keeping, Org, PlaceDetail};
 use crate::store::Snapshot;
 use crate::store::record::{CopyFacts, CopyId, Mended, Recording};
-use crate::token::InstanceKey;
+use crate::token::{InstanceKey, PersonId};
 
 /// Tickets from here on are places in the group; below it they are sequences of events on record.
 const IN_GROUP: Ticket = 1 << 63;
@@ -34,6 +37,8 @@ pub(super) struct Judging {
     pub(super) instance: InstanceKey,
     /// See [`super::Options::inbox_mode`].
     pub(super) inbox_mode: bool,
+    /// `[privacy]`.
+    pub(super) consent: Arc<ArcSwap<ConsentRule>>,
 }
 
 /// Judges; owned by the recorder's thread.
@@ -42,8 +47,12 @@ pub(super) struct Judge {
     geo: Arc<Geo>,
     instance: InstanceKey,
     inbox_mode: bool,
+    consent: Arc<ArcSwap<ConsentRule>>,
     agents: Agents,
     copies: Copies,
+    /// Visits of the group that nothing was kept of.
+    /// Erasures when the copies were read.
+    erasures: u64,
 }
 
 /// A group, judged.
@@ -55,8 +64,16 @@ pub(super) struct Group {
 
 impl Judge {
     pub(super) fn new(judging: Judging) -> Judge {
-        let Judging { agents, networks, geo, instance, inbox_mode } = judging;
-        Judge { networks, geo, instance, inbox_mode, agents: Agents::new(agents), copies: Copies::default() }
+        let Judging { agents, networks, geo, instance, inbox_mode, consent } = judging;
+        let (agents, copies) = (Agents::new(agents), Copies::default());
+        Judge { networks, geo, instance, inbox_mode, consent, agents, copies, erasures: 0 }
+    }
+
+    /// Reads the copies anew when somebody was erased since.
+    pub(super) fn heed_erasures(&mut self, erasures: u64) {
+        if std::mem::replace(&mut self.erasures, erasures) != erasures {
+            self.copies.clear();
+        }
     }
 
     /// The copies that the history must be asked of first.
@@ -79,13 +96,19 @@ impl Judge {
         }
     }
 
-    /// Judges every visit, in order.
-    pub(super) fn judge(&mut self, visits: &[Visit], settings: &Snapshot) -> Recording {
+    /// Judges every visit, in order; and of how many nothing is kept because somebody does not want it.
+    pub(super) fn judge(&mut self, visits: &[Visit], settings: &Snapshot) -> (Recording, u64) {
         let mut group = Group { events: Vec::with_capacity(visits.len()), mended: HashMap::new() };
+        let mut withheld = 0;
         for visit in visits {
-            self.judge_one(visit, settings, &mut group);
+            let refuses = visit.refuses && self.keeping(visit, settings).honour_gpc;
+            if refuses || !self.may_record(visit, settings) {
+                withheld += 1;
+            } else {
+                self.judge_one(visit, settings, &mut group);
+            }
         }
-        Recording { events: group.events, mended: group.mended.into_values().collect() }
+        (Recording { events: group.events, mended: group.mended.into_values().collect() }, withheld)
     }
 
     /// The group's events are on record under these sequences.
@@ -104,6 +127,36 @@ impl Judge {
         }
     }
 
+    /// Whether the one who is to be recorded may be (DESIGN 8): a "no" counts at once, for mail long sent, too. Of a copy
+    /// nobody knows any more it cannot be told whose it was: where anybody has said no, nothing is kept of it.
+    fn may_record(&mut self, visit: &Visit, settings: &Snapshot) -> bool {
+        let known = self.copies.get(copy_id(visit));
+        let Some(org) = &known.org else { return !settings.people.has_noes() };
+        let Some(reader) = &known.reader else { return true };
+        if reader.address.is_empty() {
+            return false;
+        }
+        let rule = **self.consent.load();
+        let rule = settings.orgs.get(org).map_or(rule, |org| rule.narrowed_by(&org.privacy));
+        if settings.people.is_empty() && rule.consent == Consent::None {
+            return true;
+        }
+        let person = PersonId::of(&self.instance, org.as_str(), reader.address.as_bytes());
+        let says = settings.people.standing(org, person).says();
+        let may = rule.choice_for(says);
+        let (mode, most) = match visit.kind {
+            EventKind::Open => (reader.opens, may.opens),
+            EventKind::Click => (reader.links, may.links),
+        };
+        says != Says::No && most.is_none_or(|most| mode <= most)
+    }
+
+    /// What the organisation keeps whose mail it is; the default, when that is not known.
+    fn keeping(&mut self, visit: &Visit, settings: &Snapshot) -> Keeping {
+        let known = self.copies.get(copy_id(visit));
+        known.org.as_ref().and_then(|name| settings.orgs.get(name)).map(|org| org.keeping).unwrap_or_default()
+    }
+
     fn judge_one(&mut self, visit: &Visit, settings: &Snapshot, group: &mut Group) {
         let agent = self.agents.identify(visit.agent.as_deref());
         let source = self.networks.source(visit.address);
@@ -118,6 +171,7 @@ impl Judge {
             rules: rules(org),
             inbox_mode: self.inbox_mode,
         };
+        let keeping = org.map(|org| org.keeping).unwrap_or_default();
         let request = request(visit, &agent, source, network);
         let outcome = judge(&mut known.recent, group.next_ticket(), &request, &copy);
         for ticket in outcome.rejudged {
@@ -127,15 +181,21 @@ impl Judge {
             Some(first) => group.repeat(first),
             None => {
                 let verdict = verdict(outcome.rule);
-                let place = self.place(verdict, visit.address);
-                group.events.push(event(visit, agent, verdict, outcome.rule, place, source, network));
+                let place = self.place(verdict, visit.address, keeping.place);
+                let mut event = event(visit, agent, verdict, outcome.rule, place, source, network);
+                event.evidence = keeping.raw_evidence.then(|| evidence(visit));
+                group.events.push(event);
             }
         }
     }
 
-    /// Behind an image proxy nobody knows.
-    fn place(&self, verdict: Verdict, address: IpAddr) -> Place {
-        if verdict == Verdict::Proxy { Place::default() } else { self.geo.place(address) }
+    /// As exact as may be kept. Behind an image proxy nobody knows.
+    fn place(&self, verdict: Verdict, address: IpAddr, detail: PlaceDetail) -> Place {
+        if verdict == Verdict::Proxy {
+            return Place::default();
+        }
+        let Place { country, city } = self.geo.place(address);
+        Place { country, city: city.filter(|_| detail == PlaceDetail::City) }
     }
 }
 
@@ -218,5 +278,108 @@ fn event(
         os_family: agent.os,
         device_family: agent.device,
         network_hash: Some(network),
+        evidence: None,
+    }
+}
+
+fn evidence(visit: &Visit) -> Evidence {
+    Evidence { address: visit.address, agent: visit.agent.as_deref().map(str::to_owned) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::privacy::{Act, Noted, Standing};
+    use crate::settings::{Mode, OrgName};
+    use crate::store::record::Reader;
+    use crate::token::{MessageId, Secret, TokenId};
+
+    const COPY: CopyId = CopyId { message: MessageId(1), copy_index: 7 };
+
+    fn acme() -> OrgName {
+        "acme".parse().unwrap()
+    }
+
+    fn facts(reader: Option<Reader>) -> CopyFacts {
+        CopyFacts {
+            org: acme(),
+            network_hash: None,
+            links: 1,
+            recipients: if reader.is_some() { 1 } else { 2 },
+            accepted_at_ms: None,
+            waiting_since_ms: None,
+            settled: true,
+            reader,
+            past: Vec::new(),
+        }
+    }
+
+    fn reader(address: &str, opens: Mode) -> Option<Reader> {
+        Some(Reader { address: address.to_owned(), opens, links: Mode::Individual })
+    }
+
+    /// Whether an open of the copy is kept where `bob@x.test` has said this to acme.
+    fn is_kept(copy: Option<CopyFacts>, said: Option<Standing>, rule: ConsentRule) -> bool {
+        let instance = InstanceKey::derive(&Secret([1; 32]));
+        let mut judge = Judge::new(Judging {
+            agents: AgentList::shipped(),
+            networks: NetworkList::shipped(),
+            geo: Arc::new(Geo::none()),
+            instance: instance.clone(),
+            inbox_mode: true,
+            consent: Arc::new(ArcSwap::from_pointee(rule)),
+        });
+        let mut settings = Snapshot::default();
+        if let Some(standing) = said {
+            let bob = PersonId::of(&instance, "acme", b"bob@x.test");
+            crate::store::settings::apply(&mut settings, &crate::store::Change::PutStanding(acme(), bob, standing));
+        }
+        judge.learn(vec![COPY], vec![copy], 0);
+        let visit = Visit {
+            at_ms: 100_000,
+            id: TokenId { message: COPY.message, recipient: COPY.copy_index, link: 0 },
+            kind: EventKind::Open,
+            ahead_of_need: false,
+            refuses: false,
+            address: "203.0.113.1".parse().unwrap(),
+            agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Thunderbird/140.0".into()),
+        };
+        let (recording, withheld) = judge.judge(&[visit], &settings);
+        assert_eq!(recording.events.len() as u64 + withheld, 1);
+        withheld == 0
+    }
+
+    #[test]
+    fn who_said_no_is_not_recorded() {
+        use Mode::{Aggregate, Individual, Off};
+        let after = |act| Standing::default().after(act, 0).ok();
+        let withdrawn = Standing { noted: Noted::Withdrawn, acts: 2, ..Standing::default() };
+        let free = ConsentRule::default();
+        let asked = |without_consent| ConsentRule { consent: Consent::Required, without_consent };
+        let bob = |mode| Some(facts(reader("Bob@X.test", mode)));
+        let rows = [
+            // (copy, what Bob said, rule, kept)
+            (bob(Individual), None, free, true),
+            (bob(Individual), after(Act::Stop), free, false),
+            (bob(Aggregate), after(Act::Stop), free, false),
+            (bob(Individual), after(Act::Refuse), free, false),
+            (bob(Individual), Some(withdrawn), free, false),
+            (bob(Individual), after(Act::Grant), asked(Off), true),
+            // consent is asked for since: what he never agreed to is kept no longer
+            (bob(Individual), None, asked(Off), false),
+            (bob(Individual), None, asked(Aggregate), false),
+            (bob(Aggregate), None, asked(Aggregate), true),
+            (bob(Aggregate), None, asked(Off), false),
+            // somebody else's copy; one shared by several; one whose reader was erased; one nobody knows any more
+            (Some(facts(reader("eve@x.test", Individual))), after(Act::Stop), free, true),
+            (Some(facts(None)), after(Act::Stop), free, true),
+            (Some(facts(reader("", Aggregate))), None, free, false),
+            (None, None, free, true),
+            (None, after(Act::Grant), free, true),
+            (None, after(Act::Stop), free, false),
+        ];
+        for (copy, said, rule, kept) in rows {
+            assert_eq!(is_kept(copy.clone(), said, rule), kept, "{copy:?} {said:?} {rule:?}");
+        }
     }
 }

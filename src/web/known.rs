@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use crate::event::classify::Accepted;
 use crate::event::recent::{Hit, Recent, Shape};
 use crate::settings::OrgName;
-use crate::store::record::{CopyFacts, CopyId};
+use crate::store::record::{CopyFacts, CopyId, Reader};
 
 /// Copies in the younger half. Some 300 octets each, and 60 for each event of the last minute, 64 of them at most.
 const HALF_MAX: usize = 8192;
@@ -22,6 +22,8 @@ pub(super) struct Known {
     pub(super) recent: Recent,
     /// Whose mail; `None` when its record is not there.
     pub(super) org: Option<OrgName>,
+    /// Its one recipient; `None` for a shared copy.
+    pub(super) reader: Option<Reader>,
     /// Keyed hash of the submission's network.
     pub(super) submission_network: Option<[u8; 8]>,
     /// When upstream accepted it.
@@ -60,6 +62,11 @@ impl Copies {
         }
     }
 
+    /// Forgets everything: what the history said holds no more.
+    pub(super) fn clear(&mut self) {
+        (self.young, self.old) = Default::default();
+    }
+
     /// Takes in what the history says.
     pub(super) fn learn(&mut self, id: CopyId, facts: Option<CopyFacts>, at_ms: i64) {
         let known = self.get(id);
@@ -80,6 +87,7 @@ impl Copies {
         }
         known.accepted = accepted(&facts);
         known.shape = Shape { links: facts.links as usize, shared: facts.recipients != 1 };
+        known.reader = facts.reader;
         known.org = Some(facts.org);
         known.submission_network = facts.network_hash;
     }
@@ -123,6 +131,7 @@ mod tests {
             accepted_at_ms,
             waiting_since_ms,
             settled: waiting_since_ms.is_none(),
+            reader: None,
             past: Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
-//! The public tracking site: pixel and click, nothing else of ours.
+//! The public tracking site: pixel, click and the recipient's own page, nothing else of ours.
 //!
 //! **Invariant:** recording may fail, serving may not (DESIGN, promise 6): no answer waits for a disk, a lock or a
-//! look-up. A destination comes from a sealed token or from the sender's own override, never from the request. No
+//! look-up, but that to a recipient's choice, which must be durable first. A destination comes from a sealed token or from the sender's own override, never from the request. No
 //! cookie is read or set.
 
 mod agent;
@@ -10,9 +10,10 @@ pub mod client;
 mod group;
 mod health;
 mod known;
+mod notices;
 mod page;
 mod pixel;
-mod proxy_protocol;
+mod preference;
 pub mod recorder;
 mod router;
 mod visit;
@@ -36,6 +37,10 @@ use crate::event::BadLine;
 use crate::event::agent::AgentList;
 use crate::event::source::NetworkList;
 use crate::geo::Geo;
+use crate::proxy_protocol;
+use crate::settings::Tracking;
+use crate::settings::privacy::ConsentRule;
+use crate::store::consents::Consents;
 use crate::store::{HistoryStore, SettingsStore};
 use crate::token::Keyring;
 use client::ForwardedBy;
@@ -114,6 +119,27 @@ pub struct Deps {
     pub geo: Arc<Geo>,
     /// What happened so far.
     pub counters: Arc<Counters>,
+    /// For recipients' own pages.
+    pub privacy: Privacy,
+}
+
+/// What recipients' own pages go by.
+#[derive(Clone)]
+pub struct Privacy {
+    /// `[tracking]`.
+    pub ceiling: Arc<ArcSwap<Tracking>>,
+    /// `[privacy]`.
+    pub consent: Arc<ArcSwap<ConsentRule>>,
+    /// Takes what recipients say.
+    pub consents: Arc<Consents>,
+}
+
+impl Privacy {
+    /// Under these switches, where nobody is asked for consent.
+    pub fn under(ceiling: Tracking, settings: Arc<dyn SettingsStore>) -> Privacy {
+        let consents = Arc::new(Consents::new(settings));
+        Privacy { ceiling: Arc::new(ArcSwap::from_pointee(ceiling)), consent: Arc::default(), consents }
+    }
 }
 
 /// What happened on the site since the start.
@@ -121,10 +147,17 @@ pub struct Deps {
 pub struct Counters {
     recorded: AtomicU64,
     lost: AtomicU64,
+    withheld: AtomicU64,
     bad_tokens: AtomicU64,
+    news: watch::Sender<()>,
 }
 
 impl Counters {
+    /// Changes whenever events are on record.
+    pub fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
     /// Events that are on record.
     pub fn recorded(&self) -> u64 {
         self.recorded.load(Ordering::Relaxed)
@@ -133,6 +166,11 @@ impl Counters {
     /// Events that were not recorded: the queue was full, or the store refused them.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Opens and clicks of people who do not want to be recorded: nothing was kept.
+    pub fn withheld(&self) -> u64 {
+        self.withheld.load(Ordering::Relaxed)
     }
 
     /// Requests with a token that does not open.
@@ -146,14 +184,15 @@ struct Site {
     keyring: Arc<ArcSwap<Keyring>>,
     settings: Arc<dyn SettingsStore>,
     recorder: Recorder,
+    privacy: Privacy,
     counters: Arc<Counters>,
     trusted_proxies: Vec<IpNet>,
     forwarded_by: ForwardedBy,
 }
 
-/// The client's address: the peer's, or what a trusted proxy says of it (`X-Forwarded-For`, read right to left).
-pub fn client_address(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {
-    client::address(peer, trusted, headers, ForwardedBy::XForwardedFor)
+/// The client's address: the peer's, or what a trusted proxy says of it in that header, read right to left.
+pub fn client_address(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap, by: ForwardedBy) -> IpAddr {
+    client::address(peer, trusted, headers, by)
 }
 
 /// Serves until `shutdown` turns true (or its sender goes); then lets answers under way end, puts the queued events on
@@ -179,6 +218,7 @@ pub async fn serve(
         keyring: deps.keyring,
         settings: deps.settings,
         recorder,
+        privacy: deps.privacy,
         counters: deps.counters,
         trusted_proxies: options.trusted_proxies.clone(),
         forwarded_by: options.forwarded_by,
@@ -213,7 +253,8 @@ fn judging(deps: &Deps, options: &Options) -> Judging {
     say("agents", agents.add(&options.more_agents));
     say("networks", networks.add(&options.more_networks));
     let instance = deps.keyring.load().instance_key().clone();
-    Judging { agents, networks, geo: Arc::clone(&deps.geo), instance, inbox_mode: options.inbox_mode }
+    let (geo, consent) = (Arc::clone(&deps.geo), Arc::clone(&deps.privacy.consent));
+    Judging { agents, networks, geo, instance, inbox_mode: options.inbox_mode, consent }
 }
 
 /// The next client and its permit; `None` at shutdown.
@@ -288,7 +329,15 @@ async fn converse(
     };
     let Some(peer) = introduced else { return };
     let service = service_fn(|request| {
-        std::future::ready(Ok::<_, std::convert::Infallible>(router::answer(&site, peer, &request)))
+        let site = &site;
+        async move {
+            let answer = match notices::is_for(&request) {
+                // Only what a person's button asks for waits for a disk.
+                true => notices::answer(site, request.method().clone(), request.uri().path()).await,
+                false => router::answer(site, peer, request).await,
+            };
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

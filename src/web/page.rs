@@ -39,6 +39,11 @@ pub(super) fn gone() -> Answer {
     with_type(StatusCode::GONE, "text/html; charset=utf-8", GONE)
 }
 
+/// A page of ours.
+pub(super) fn html(status: StatusCode, text: &'static str) -> Answer {
+    with_type(status, "text/html; charset=utf-8", text)
+}
+
 /// A line of text for programs.
 pub(super) fn plain(status: StatusCode, text: &'static str) -> Answer {
     with_type(status, "text/plain; charset=utf-8", text)

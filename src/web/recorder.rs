@@ -39,6 +39,8 @@ pub(super) struct Visit {
     pub(super) kind: EventKind,
     /// A header says that nobody has looked yet.
     pub(super) ahead_of_need: bool,
+    /// The browser passes on its owner's standing refusal.
+    pub(super) refuses: bool,
     pub(super) address: IpAddr,
     pub(super) agent: Option<Box<str>>,
 }
@@ -133,26 +135,37 @@ impl Worker {
         let mut group = Vec::with_capacity(GROUP_MAX);
         while visits.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
             let count = group.len() as u64;
-            let counter = if self.take(&group) { &self.counters.recorded } else { &self.counters.lost };
-            counter.fetch_add(count, Ordering::Relaxed);
+            let (durable, withheld) = self.take(&group);
+            let counter = if durable { &self.counters.recorded } else { &self.counters.lost };
+            // Last, so that who waits for the sum finds both.
+            self.counters.withheld.fetch_add(withheld, Ordering::Relaxed);
+            counter.fetch_add(count.saturating_sub(withheld), Ordering::Relaxed);
             group.clear();
         }
     }
 
-    /// Judges the group and puts it on record; whether it is durable in the end.
-    fn take(&mut self, group: &[Visit]) -> bool {
+    /// Judges the group and puts it on record; whether it is durable in the end, and of how many nothing is kept because
+    /// somebody does not want it.
+    fn take(&mut self, group: &[Visit]) -> (bool, u64) {
+        self.judge.heed_erasures(self.history.erasures());
         self.read_up(group);
-        let recording = Arc::new(self.judge.judge(group, &self.settings.snapshot()));
-        match self.put_on_record(&recording) {
+        let (recording, withheld) = self.judge.judge(group, &self.settings.snapshot());
+        let recording = Arc::new(recording);
+        if recording.events.is_empty() && recording.mended.is_empty() {
+            return (true, withheld);
+        }
+        let durable = match self.put_on_record(&recording) {
             Some(sequences) => {
                 self.judge.recorded(&recording.events, &sequences);
+                self.counters.news.send_replace(());
                 true
             }
             None => {
                 self.judge.lost(&recording.events);
                 false
             }
-        }
+        };
+        (durable, withheld)
     }
 
     /// Asks the history what it knows of the group's copies, as far as it is not known. Without an answer they are judged
@@ -214,9 +227,9 @@ mod tests {
     use super::*;
     use crate::event::agent::AgentList;
     use crate::event::source::NetworkList;
-    use crate::event::{Rule, Verdict};
+    use crate::event::{Evidence, Rule, Verdict};
     use crate::geo::Geo;
-    use crate::settings::{Choice, Managed, Mode, Org, Quotes, VisibleUrls};
+    use crate::settings::{Choice, Keeping, Managed, Mode, Org, PlaceDetail, Quotes, VisibleUrls};
     use crate::store::memory::{MemoryHistory, MemorySettings};
     use crate::store::record::{Delivery, DeliveryState, LinkRecord, MessageRecord, RecipientRecord, TimelineEntry};
     use crate::store::{Change, TimelineFilter};
@@ -224,6 +237,11 @@ mod tests {
 
     const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
     const DELIVERED_MS: i64 = 1_700_000_000_000;
+
+    /// 192.0.2.0/24 is in Turin.
+    fn cities() -> std::path::PathBuf {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/geo/cities-test.mmdb")
+    }
 
     fn instance() -> InstanceKey {
         InstanceKey::derive(&Secret([1; 32]))
@@ -262,6 +280,7 @@ mod tests {
             id: TokenId { message: MessageId(1), recipient: 7, link },
             kind: if link == 0 { EventKind::Open } else { EventKind::Click },
             ahead_of_need: false,
+            refuses: false,
             address: address.parse().unwrap(),
             agent: Some(BROWSER.into()),
         }
@@ -274,9 +293,10 @@ mod tests {
         let judging = Judging {
             agents: AgentList::shipped(),
             networks: NetworkList::shipped(),
-            geo: Arc::new(Geo::none()),
+            geo: Arc::new(Geo::open(&[cities()]).unwrap()),
             instance: instance(),
             inbox_mode,
+            consent: Arc::default(),
         };
         let counters = Arc::new(Counters::default());
         let history = Arc::clone(history) as Arc<dyn HistoryStore>;
@@ -285,7 +305,7 @@ mod tests {
         for group in groups {
             group.iter().cloned().for_each(|visit| recorder.note(visit));
             noted += group.len() as u64;
-            while counters.recorded() < noted {
+            while counters.recorded() + counters.withheld() < noted {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
@@ -321,7 +341,7 @@ mod tests {
             visit(9_000, 0, "203.0.113.1"),
             visit(15_000, 1, "203.0.113.2"),
             visit(70_000, 0, "203.0.114.1"),
-            visit(80_000, 2, "40.94.1.1"),
+            visit(80_000, 2, "40.92.1.1"),
         ];
         let (own, machine) = (by(Rule::Own, Verdict::Own), |rule| by(rule, Verdict::Machine));
         let all = vec![own, machine(Rule::Instant), machine(Rule::Instant), PERSON, machine(Rule::Network)];
@@ -352,7 +372,16 @@ mod tests {
 
     #[tokio::test]
     async fn an_org_switches_rules_off_and_names_its_networks() {
-        let org = Org {
+        let org = Org { rules_off: vec!["instant".to_owned()], ..acme() };
+        let org = Org { own_networks: vec!["203.0.113.0/24".parse().unwrap()], ..org };
+        let history = with_message(DeliveryState::Accepted).await;
+        let visits = [visit(1_000, 0, "192.0.2.1"), visit(1_000, 0, "203.0.113.9")];
+        record(&history, Some(org), false, &[&visits]).await;
+        assert_eq!(seen(&history).await, [PERSON, by(Rule::Own, Verdict::Own)]);
+    }
+
+    fn acme() -> Org {
+        Org {
             name: "acme".parse().unwrap(),
             domains: Vec::new(),
             choice: Choice::default(),
@@ -362,13 +391,57 @@ mod tests {
             visible_urls: VisibleUrls::default(),
             quotes: Quotes::default(),
             excluded_hosts: Vec::new(),
-            rules_off: vec!["instant".to_owned()],
-            own_networks: vec!["203.0.113.0/24".parse().unwrap()],
+            rules_off: Vec::new(),
+            own_networks: Vec::new(),
+            keeping: Keeping::default(),
+            privacy: Default::default(),
+        }
+    }
+
+    /// What an org keeps decides for each event; of a message whose record is lost, the default does.
+    #[tokio::test]
+    async fn an_org_decides_what_is_kept() {
+        let visits = [visit(60_000, 0, "192.0.2.1")];
+        let kept = async |keeping: Option<Keeping>| {
+            let history = with_message(DeliveryState::Accepted).await;
+            record(&history, keeping.map(|keeping| Org { keeping, ..acme() }), false, &[&visits]).await;
+            let entries = history.timeline(TimelineFilter { limit: 9, ..TimelineFilter::default() }).await.unwrap();
+            let event = entries.into_iter().next().unwrap().event;
+            (event.country.unwrap(), event.city, event.evidence)
         };
-        let history = with_message(DeliveryState::Accepted).await;
-        let visits = [visit(1_000, 0, "192.0.2.1"), visit(1_000, 0, "203.0.113.9")];
-        record(&history, Some(org), false, &[&visits]).await;
-        assert_eq!(seen(&history).await, [PERSON, by(Rule::Own, Verdict::Own)]);
+        let usual = Keeping::default();
+        let (it, turin) = ("IT".to_owned(), Some("Turin".to_owned()));
+        for keeping in [None, Some(usual)] {
+            assert_eq!(kept(keeping).await, (it.clone(), turin.clone(), None));
+        }
+        let country = Keeping { place: PlaceDetail::Country, ..usual };
+        assert_eq!(kept(Some(country)).await, (it.clone(), None, None));
+        let evidence = Evidence { address: "192.0.2.1".parse().unwrap(), agent: Some(BROWSER.to_owned()) };
+        assert_eq!(kept(Some(Keeping { raw_evidence: true, ..usual })).await, (it, turin, Some(evidence)));
+    }
+
+    /// A browser's refusal leaves nothing behind, and is no hit of a burst or repeat; unless the org says otherwise.
+    #[tokio::test]
+    async fn who_refuses_is_not_recorded() {
+        let refusing = |after_ms, link| Visit { refuses: true, ..visit(after_ms, link, "203.0.113.1") };
+        let visits = [
+            visit(60_000, 1, "203.0.113.1"),
+            refusing(60_300, 2),
+            refusing(60_600, 3),
+            visit(60_900, 1, "203.0.113.1"),
+            refusing(61_000, 0),
+        ];
+        for groups in [vec![&visits[..]], visits.chunks(1).collect()] {
+            for org in [None, Some(acme())] {
+                let history = with_message(DeliveryState::Accepted).await;
+                record(&history, org, false, &groups).await;
+                assert_eq!(seen(&history).await, [(Verdict::Person, String::new(), None, 1)]);
+            }
+            let history = with_message(DeliveryState::Accepted).await;
+            let keeping = Keeping { honour_gpc: false, ..Keeping::default() };
+            record(&history, Some(Org { keeping, ..acme() }), false, &groups).await;
+            assert_eq!(seen(&history).await.len(), 4);
+        }
     }
 
     /// However the hits fall into groups, and across a restart: a burst takes back, a repeat counts on the first.

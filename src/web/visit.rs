@@ -14,6 +14,8 @@ use crate::token::TokenId;
 
 /// Headers in which browsers and mail programs say that nobody has looked yet.
 const PURPOSE_HEADERS: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
+/// Headers in which browsers pass on their owner's standing refusal; `1` is the only value that says it.
+const REFUSAL_HEADERS: [&str; 2] = ["sec-gpc", "dnt"];
 /// Octets of a user agent that are looked at: real ones are shorter, and matching takes time by length.
 const AGENT_BYTES_MAX: usize = 512;
 
@@ -34,6 +36,7 @@ pub(super) fn note<B>(site: &Site, peer: IpAddr, request: &Request<B>, kind: Eve
         id,
         kind,
         ahead_of_need: ahead_of_need(headers),
+        refuses: refuses(headers),
         address: client::address(peer, &site.trusted_proxies, headers, site.forwarded_by),
         agent: agent(headers),
     });
@@ -42,6 +45,11 @@ pub(super) fn note<B>(site: &Site, peer: IpAddr, request: &Request<B>, kind: Eve
 fn ahead_of_need(headers: &HeaderMap) -> bool {
     let values = PURPOSE_HEADERS.iter().flat_map(|name| headers.get_all(*name));
     values.filter_map(|value| value.to_str().ok()).any(is_ahead_of_need)
+}
+
+/// Whether the reader's browser says that its owner does not want to be tracked: Global Privacy Control, or Do Not Track.
+fn refuses(headers: &HeaderMap) -> bool {
+    REFUSAL_HEADERS.iter().any(|name| headers.get(*name).is_some_and(|value| value.as_bytes() == b"1"))
 }
 
 /// What is no text in it is replaced: an agent with a strange letter is an agent all the same.

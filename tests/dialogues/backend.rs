@@ -8,6 +8,7 @@ use waxseal::listener::{Backend, BoxFuture, ClientGone, LoginOutcome, Submission
 use waxseal::message::Envelope;
 use waxseal::settings::Submitter;
 use waxseal::smtp::reply::Enhanced;
+use waxseal::smtp::sasl::{Credentials, Kind};
 use waxseal::smtp::{Reply, ReversePath};
 
 /// A mail as the backend saw it.
@@ -33,13 +34,17 @@ pub(super) fn network_submitter() -> Submitter {
     Submitter { org: "default".parse().unwrap(), login: None }
 }
 
-/// alice knows her password; nobody can tell about busy.
-pub(super) fn login(login: &str, password: &[u8]) -> LoginOutcome {
-    match (login, password) {
-        ("alice", b"s3cret") => {
-            LoginOutcome::Welcome(Submitter { login: Some(login.to_owned()), ..network_submitter() })
+/// alice knows her password and has a token; nobody can tell about busy; the others are told in words of their own.
+pub(super) fn login(credentials: &Credentials) -> LoginOutcome {
+    let Credentials { login, password, kind } = credentials;
+    match (login.as_str(), password.as_slice(), kind) {
+        ("alice", b"s3cret", Kind::Password) | ("alice", b"t0ken", Kind::Bearer) => {
+            LoginOutcome::Welcome(Submitter { login: Some(login.clone()), ..network_submitter() })
         }
-        ("busy", _) => LoginOutcome::Unavailable,
+        ("busy", ..) => LoginOutcome::Unavailable,
+        ("expired", ..) => LoginOutcome::Told(Reply::new(534, Enhanced(5, 7, 9), "ask the administrator")),
+        ("hasty", ..) => LoginOutcome::Told(Reply::login_later(90)),
+        ("banned", ..) => LoginOutcome::Told(Reply::shutting_down()),
         _ => LoginOutcome::Refused,
     }
 }
@@ -74,8 +79,8 @@ pub(super) fn addresses(envelope: &Envelope) -> (String, Vec<String>) {
 }
 
 impl Backend for Recorder {
-    fn login(&self, name: String, password: Vec<u8>, _: IpAddr) -> BoxFuture<'_, LoginOutcome> {
-        Box::pin(async move { login(&name, &password) })
+    fn login(&self, credentials: Credentials, _: IpAddr) -> BoxFuture<'_, LoginOutcome> {
+        Box::pin(async move { login(&credentials) })
     }
 
     fn may_send_from(&self, _: &Submitter, path: &ReversePath) -> Result<(), Reply> {

@@ -131,7 +131,8 @@ pub(super) fn rules(facts: Facts) -> (Rules, IpAddr) {
         _ => TlsMode::None,
     };
     let networks = if facts.trusted { vec![peer.into()] } else { Vec::new() };
-    let rules = Rules { tls, logins: !facts.no_logins, networks, org: Some("default".parse().unwrap()) };
+    let rules =
+        Rules { tls, logins: !facts.no_logins, networks, org: Some("default".parse().unwrap()), proxies: Vec::new() };
     (rules, peer)
 }
 

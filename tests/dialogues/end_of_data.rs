@@ -12,6 +12,7 @@ const FACTS: Facts = Facts {
     implicit: false,
     no_logins: false,
     dsn: false,
+    bearer: false,
     reject: false,
     small: false,
     segments: true,
@@ -102,7 +103,8 @@ fn what_ends_it() {
     }
 }
 
-/// The same over a socket and over TLS: cut into two writes, thus two segments and two TLS records, around the vector.
+/// The same over a socket and over TLS: cut into two writes, thus two segments and two TLS records, at every place in and
+/// around the vector. One connection a vector, a mail a cut.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_sockets_and_tls() {
     for facts in [FACTS, Facts { implicit: true, ..FACTS }] {
@@ -116,14 +118,24 @@ async fn over_sockets_and_tls() {
                 }
             }
             let wire = wire(vector);
-            let (first, second) = wire.split_at(5 + vector.len() / 2);
-            server.client.send(first).await;
-            tokio::task::yield_now().await;
-            server.client.send(second).await;
-            let reply = server.client.reply().await.unwrap();
-            assert!(reply[0].starts_with("250"), "{}: {reply:?}", vector.escape_ascii());
+            let cuts = 4..vector.len() + 7;
+            for cut in cuts.clone() {
+                if cut > cuts.start {
+                    server.client.send(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@ok.test>\r\nDATA\r\n").await;
+                    for code in ["250", "250", "354"] {
+                        assert!(server.client.reply().await.unwrap()[0].starts_with(code));
+                    }
+                }
+                let (first, second) = wire.split_at(cut);
+                server.client.send(first).await;
+                tokio::task::yield_now().await;
+                server.client.send(second).await;
+                let reply = server.client.reply().await.unwrap();
+                assert!(reply[0].starts_with("250"), "{} cut at {cut}: {reply:?}", vector.escape_ascii());
+                let taken = server.backend.taken.lock().unwrap().len();
+                assert_eq!(taken, cut - cuts.start + 1, "{} cut at {cut}", vector.escape_ascii());
+            }
             assert_eq!(server.client.answer(b"QUIT\r\n").await, "221 2.0.0 Bye", "{}", vector.escape_ascii());
-            assert_eq!(server.backend.taken.lock().unwrap().len(), 1, "{}", vector.escape_ascii());
         }
     }
 }

@@ -124,7 +124,7 @@ async fn a_trickle_of_a_command_does_not_move_its_deadline() {
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
     assert!(server.client.answer(b"").await.starts_with("421"));
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //!
 //! | line | means |
 //! |---|---|
-//! | `! remote`, `! trusted`, `! starttls`, `! implicit`, `! no-logins`, `! dsn`, `! reject`, `! small` | the facts: see `script::Facts` |
+//! | `! remote`, `! trusted`, `! starttls`, `! implicit`, `! no-logins`, `! dsn`, `! bearer`, `! reject`, `! small` | the facts: see `script::Facts` |
 //! | `! segments` | the meaning lies in what comes together: do not run it octet by octet too |
 //! | `C: text` | sent, with CRLF; lines that follow each other go in one write |
 //! | `C\| text` | sent without CRLF; `\r \n \0 \t \\ \xNN` in both |

@@ -66,13 +66,14 @@ impl Server {
                     self.tls_asked = true;
                     return;
                 }
-                Action::CheckLogin(credentials) => {
-                    Input::Login(match backend::login(&credentials.login, &credentials.password) {
-                        LoginOutcome::Welcome(submitter) => LoginAnswer::Welcome(submitter),
-                        LoginOutcome::Refused => LoginAnswer::Refused,
-                        LoginOutcome::Unavailable => LoginAnswer::Unavailable,
-                    })
-                }
+                Action::CheckLogin(credentials) => Input::Login(match backend::login(&credentials) {
+                    LoginOutcome::Welcome(submitter) | LoginOutcome::WelcomeWith(submitter, _) => {
+                        LoginAnswer::Welcome(submitter)
+                    }
+                    LoginOutcome::Told(reply) => LoginAnswer::Told(reply),
+                    LoginOutcome::Refused => LoginAnswer::Refused,
+                    LoginOutcome::Unavailable => LoginAnswer::Unavailable,
+                }),
                 Action::CheckSender(_, path) => Input::Sender(backend::may_send_from(&path)),
                 Action::MakeRoom(_) => Input::Room(true),
                 Action::Deliver(incoming) => {

@@ -19,6 +19,8 @@ pub(super) struct Facts {
     pub(super) no_logins: bool,
     /// DSN is offered.
     pub(super) dsn: bool,
+    /// Bearer tokens are taken.
+    pub(super) bearer: bool,
     /// Bare newlines are refused.
     pub(super) reject: bool,
     /// Limits a script can reach: 100 octets a message, 3 recipients, 4 errors, 2 wrong passwords.
@@ -101,6 +103,7 @@ impl Facts {
             "implicit" => &mut self.implicit,
             "no-logins" => &mut self.no_logins,
             "dsn" => &mut self.dsn,
+            "bearer" => &mut self.bearer,
             "reject" => &mut self.reject,
             "small" => &mut self.small,
             "segments" => &mut self.segments,
@@ -120,6 +123,7 @@ impl Facts {
     pub(super) fn options(&self) -> session::Options {
         let mut options = session::Options::new("relay.test");
         options.dsn = self.dsn;
+        options.bearer_logins = self.bearer;
         if self.reject {
             options.bare_newlines = BareNewlines::Reject;
         }

@@ -16,6 +16,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // shell
     ("telemetry", &["message", "token", "event", "settings", "smtp"]),
     ("geo", &["telemetry"]),
+    ("proxy_protocol", &[]),
     ("spool", &["smtp", "message", "token"]),
     ("store", &["message", "event", "settings", "token", "telemetry"]),
     ("deliver", &["smtp", "message", "telemetry"]),
@@ -40,9 +41,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "copies",
         ],
     ),
-    ("listener", &["smtp", "message", "settings", "telemetry"]),
+    ("listener", &["smtp", "message", "settings", "proxy_protocol", "telemetry"]),
     ("inbox", &["smtp", "message", "settings", "listener", "deliver", "telemetry"]),
-    ("web", &["token", "event", "settings", "store", "geo", "telemetry"]),
+    ("web", &["token", "event", "settings", "store", "geo", "proxy_protocol", "telemetry"]),
+    ("notify", &["smtp", "message", "token", "event", "settings", "store", "deliver", "telemetry"]),
     (
         "admin",
         &[
@@ -56,6 +58,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "store",
             "deliver",
             "inbox",
+            "notify",
             "telemetry",
         ],
     ),

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use waxseal::policy::LinkRules;
 use waxseal::policy::plan::HeaderChoice;
-use waxseal::rewrite::{Limits, Options, Prepared, Variant, prepare};
+use waxseal::rewrite::{FooterOptions, Limits, Options, Prepared, Variant, prepare};
+use waxseal::settings::privacy::Footer;
 use waxseal::settings::{Mode, Quotes, Tracking, VisibleUrls};
 
 use super::tokens::{SITE, chars, mint, own};
@@ -22,6 +23,7 @@ struct Settings {
     quotes: String,
     visible_urls: String,
     excluded_hosts: Vec<String>,
+    footer: String,
     relay: bool,
 }
 
@@ -34,6 +36,7 @@ impl Default for Settings {
             quotes: "unwrap".to_owned(),
             visible_urls: "track".to_owned(),
             excluded_hosts: Vec::new(),
+            footer: String::new(),
             relay: false,
         }
     }
@@ -49,7 +52,10 @@ impl Settings {
             excluded_hosts: self.excluded_hosts.clone(),
             list_urls: Vec::new(),
         };
+        let footer: Option<Footer> =
+            Some(&self.footer).filter(|text| !text.is_empty()).map(|text| text.parse().expect("a footer"));
         let options = Options {
+            footer: footer.as_ref().map(|footer| FooterOptions { footer, payload_bytes: 0 }),
             wanted: variant,
             links: &rules,
             quotes: if self.quotes == "leave" { Quotes::Leave } else { Quotes::Unwrap },

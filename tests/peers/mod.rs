@@ -2,5 +2,15 @@
 
 mod smtp_sink;
 
+mod browser;
 mod clients;
+mod hrefs;
+mod mailbox;
+mod outsiders;
+mod passthrough;
+mod pictures;
+mod places;
+mod real_browser;
 mod seven_bit;
+mod signatures;
+mod webhooks;

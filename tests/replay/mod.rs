@@ -125,6 +125,7 @@ fn event(step: &Step, request: &Request, rule: Option<Rule>) -> Event {
         os_family: None,
         device_family: None,
         network_hash: Some(request.network),
+        evidence: None,
     }
 }
 

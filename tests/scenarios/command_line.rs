@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde_json::Value;
 use waxseal::admin::{Actions, Options, Parts, socket};
-use waxseal::settings::{Choice, Managed, Mode, Org, Quotes, Tracking, VisibleUrls};
+use waxseal::settings::{Choice, Keeping, Managed, Mode, Org, Quotes, Tracking, VisibleUrls};
 use waxseal::store::logins::{LoginOptions, Logins};
 use waxseal::store::memory::{MemoryHistory, MemorySettings};
 use waxseal::store::{Change, SettingsStore as _};
@@ -37,6 +37,8 @@ impl Server {
             keys: None,
             queue: None,
             metrics: None,
+            privacy: None,
+            notify: None,
         }));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(socket::SOCKET_NAME);
@@ -72,6 +74,8 @@ fn acme() -> Org {
         quotes: Quotes::Unwrap,
         excluded_hosts: Vec::new(),
         own_networks: Vec::new(),
+        privacy: Default::default(),
+        keeping: Keeping::default(),
         rules_off: Vec::new(),
     }
 }

@@ -19,7 +19,7 @@ fn three_recipients_one_mail_and_the_second_is_curious() {
     assert!(answer.starts_with("250 2.0.0"), "{answer}");
 
     // Each has a copy of their own in the inbox, with tokens nobody else has.
-    let copies: Vec<(String, Vec<u8>)> = to.iter().map(|who| ((*who).to_owned(), copy_for(&relay, who))).collect();
+    let copies: Vec<(String, Vec<u8>)> = to.iter().map(|who| ((*who).to_owned(), relay.inbox_copy(who))).collect();
     let of = |copy: &[u8]| (pixels(copy, &relay.public_url()), clicks(copy, &relay.public_url()));
     for (who, copy) in &copies {
         let (pixels, clicks) = of(copy);
@@ -59,7 +59,7 @@ fn a_switch_takes_effect_on_the_next_mail_and_off_means_identity() {
     relay.cli(&["org", "set", "default", "--opens", "off", "--links", "off"]);
     let answer = submit(relay.smtp, "ana@example.com", &["one@x.test"], MAIL);
     assert!(answer.starts_with("250"), "{answer}");
-    let copy = copy_for(&relay, "one@x.test");
+    let copy = relay.inbox_copy("one@x.test");
     let (ours, rest) = crate::support::postfix::split_first_field(&copy);
     assert!(ours.starts_with(b"Received: "));
     let expected = MAIL.replace("Bcc: three@x.test\r\n", "").replace("X-Waxseal-Note: gone\r\n", "");
@@ -67,7 +67,7 @@ fn a_switch_takes_effect_on_the_next_mail_and_off_means_identity() {
     // On again, without a restart.
     relay.cli(&["org", "set", "default", "--opens", "follow", "--links", "follow"]);
     submit(relay.smtp, "ana@example.com", &["again@x.test"], MAIL);
-    assert_eq!(pixels(&copy_for(&relay, "again@x.test"), &relay.public_url()).len(), 1);
+    assert_eq!(pixels(&relay.inbox_copy("again@x.test"), &relay.public_url()).len(), 1);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn nobody_sends_as_somebody_else() {
 fn what_was_recorded_outlives_a_restart_and_the_dashboard_asks_who_it_is() {
     let relay = Running::start(Upstream::Inbox, "");
     submit(relay.smtp, "ana@example.com", &["one@x.test"], MAIL);
-    let copy = copy_for(&relay, "one@x.test");
+    let copy = relay.inbox_copy("one@x.test");
     let relay = Running::start_in(relay.stop(), Upstream::Inbox, "");
     let click = clicks(&copy, &relay.public_url()).remove(0);
     assert_eq!(http(relay.tracking, "GET", &click, &[]).status, 302);
@@ -138,7 +138,7 @@ pub(crate) fn dialogue(addr: SocketAddr, commands: &[&str], mail: &str) -> Strin
 }
 
 /// The inbox's copy for one recipient, as its file stands.
-fn copy_for(relay: &Running, who: &str) -> Vec<u8> {
+pub(crate) fn copy_for(relay: &Running, who: &str) -> Vec<u8> {
     let inbox = relay.folder().join("data/inbox");
     for entry in std::fs::read_dir(&inbox).unwrap() {
         let path = entry.unwrap().path();

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use waxseal::event::EventKind;
 use waxseal::geo::Geo;
+use waxseal::settings::{Mode, Tracking};
 use waxseal::store::history::SqliteHistory;
 use waxseal::store::settings::SledSettings;
 use waxseal::store::{
@@ -22,6 +23,7 @@ use waxseal::token::{Keyring, Kind, MessageId, TokenId};
 use waxseal::web;
 
 const FIRST_URL: &str = "http://127.0.0.1:8025";
+const ALL: Tracking = Tracking { opens: Mode::Individual, links: Mode::Individual, text_links: false };
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// A site with real stores in one folder.
@@ -44,6 +46,7 @@ impl Running {
             history: history.clone(),
             geo: Arc::new(Geo::none()),
             counters: Arc::default(),
+            privacy: web::Privacy::under(ALL, settings.clone()),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();

@@ -75,7 +75,7 @@ fn a_copy_from_the_spool_is_encoded_too() {
 #[test]
 fn what_cannot_be_encoded_is_refused_with_the_reason_and_goes_elsewhere_as_it_is() {
     let rows = [
-        (format!("DKIM-Signature: v=1\r\n{MAIL}"), "554 5.6.3 ", "the message carries a DKIM signature"),
+        (format!("DKIM-Signature: v=1\r\n{MAIL}"), "554 5.6.3 ", "it carries a DKIM signature"),
         (MAIL.replace("The offer", "Grüße"), "553 5.6.7 ", "a header has octets above 127"),
         (MAIL.replace("application/json; name=a.json", "message/rfc822"), "554 5.6.3 ", "none can be encoded"),
     ];

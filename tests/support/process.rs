@@ -50,6 +50,25 @@ impl Installation {
         Installation { folder, smtp, tracking }
     }
 
+    /// A new one whose mail stays in the built-in inbox, with `more` lines of TOML (whole sections).
+    pub(crate) fn inbox(more: &str) -> Installation {
+        let installation = Installation::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)), more);
+        let path = installation.path("config.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let (before, rest) = text.split_once("[upstream]").unwrap();
+        let (_, after) = rest.split_once("[web]").unwrap();
+        fs::write(&path, format!("{before}[upstream]\nmode = \"inbox\"\n[web]{after}")).unwrap();
+        installation
+    }
+
+    /// Runs the command line against the running process; it must succeed. What it printed.
+    pub(crate) fn cli(&self, args: &[&str]) -> String {
+        let config = self.path("config.toml");
+        let out = Command::new(env!("CARGO_BIN_EXE_waxseal")).args(args).arg("--config").arg(config).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    }
+
     /// Starts the program and waits until it answers.
     pub(crate) fn start(&self) -> Process {
         let mut process = self.spawn();
@@ -59,11 +78,17 @@ impl Installation {
 
     /// Starts the program and does not wait.
     pub(crate) fn spawn(&self) -> Process {
+        self.spawn_with(&[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn spawn_with(&self, environment: &[(&str, &str)]) -> Process {
         let log = self.folder.path().join("log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_waxseal"))
             .args(["serve", "--config"])
             .arg(self.folder.path().join("config.toml"))
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -132,6 +157,18 @@ impl Process {
             assert!(Instant::now() < deadline, "waxseal does not stop\n{}", tail(&self.log));
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Memory in use, KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        kill_process(self.pid(), Signal::HUP).unwrap();
     }
 
     /// Whether it still runs.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use waxseal::app::App;
@@ -14,6 +15,10 @@ pub(crate) enum Upstream {
     Inbox,
     /// A server on loopback, plaintext, no login.
     Smtp(SocketAddr),
+    /// The same with each client's own login; nobody submits without one.
+    Passthrough(SocketAddr),
+    /// The same with what stands here instead of `auth = "none"`.
+    Login(SocketAddr, String),
 }
 
 /// Stops (in order, as SIGTERM does) when dropped.
@@ -37,14 +42,42 @@ impl Running {
         Running::start_in(tempfile::tempdir().unwrap(), upstream, more)
     }
 
+    /// The same with lines for `[web]`.
+    pub(crate) fn start_with_web(upstream: Upstream, web: &str, more: &str) -> Running {
+        Running::start_as(tempfile::tempdir().unwrap(), &config(&upstream, web, more))
+    }
+
+    /// The same with these texts of the configuration replaced.
+    pub(crate) fn start_with(upstream: Upstream, more: &str, changes: &[(&str, &str)]) -> Running {
+        let mut text = config(&upstream, "", more);
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            text = text.replacen(from, to, 1);
+        }
+        Running::start_as(tempfile::tempdir().unwrap(), &text)
+    }
+
     /// Starts in a folder that an earlier run left.
     pub(crate) fn start_in(folder: tempfile::TempDir, upstream: Upstream, more: &str) -> Running {
+        Running::start_as(folder, &config(&upstream, "", more))
+    }
+
+    fn start_as(folder: tempfile::TempDir, config: &str) -> Running {
         let path = folder.path().join("config.toml");
-        std::fs::write(&path, config(&upstream, more)).unwrap();
+        std::fs::write(&path, config).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        let config = Config::parse(&text, folder.path()).unwrap_or_else(|problems| panic!("{problems:?}")).config;
+        let config = || Config::parse(&text, folder.path()).unwrap_or_else(|problems| panic!("{problems:?}")).config;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let app = runtime.block_on(App::start(config)).unwrap();
+        // A program that another test is just starting holds our locks, too, from its fork to its exec.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let app = loop {
+            match runtime.block_on(App::start(config())) {
+                Err(e) if e.to_string().contains("in use by another") && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                started => break started.unwrap(),
+            }
+        };
         Running {
             smtp: app.listeners()[0],
             smtps: app.listeners()[1],
@@ -53,6 +86,15 @@ impl Running {
             folder,
             runtime: Some(runtime),
             app: Some(app),
+        }
+    }
+
+    /// Reads the configuration file again, as SIGHUP does.
+    pub(crate) fn reload(&mut self) {
+        let text = std::fs::read_to_string(self.folder.path().join("config.toml")).unwrap();
+        let config = Config::parse(&text, self.folder.path()).unwrap_or_else(|problems| panic!("{problems:?}")).config;
+        if let (Some(runtime), Some(app)) = (&self.runtime, &mut self.app) {
+            runtime.block_on(app.reload(config)).unwrap();
         }
     }
 
@@ -72,6 +114,17 @@ impl Running {
     /// The folder that holds `config.toml`, `data/` and `certs/`.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The inbox's copy for one recipient, as its file stands.
+    pub(crate) fn inbox_copy(&self, who: &str) -> Vec<u8> {
+        for entry in std::fs::read_dir(self.folder.path().join("data/inbox")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "toml") && std::fs::read_to_string(&path).unwrap().contains(who) {
+                return std::fs::read(path.with_extension("eml")).unwrap();
+            }
+        }
+        panic!("no copy for {who}")
     }
 
     /// The certificate clients must trust.
@@ -122,14 +175,21 @@ impl Drop for Running {
 
 const PUBLIC_URL: &str = "http://track.example";
 
-fn config(upstream: &Upstream, more: &str) -> String {
+fn smtp(addr: &SocketAddr, auth: &str) -> String {
+    format!("mode = \"smtp\"\nhost = \"{}\"\nport = {}\ntls = \"none\"\n{auth}\n", addr.ip(), addr.port())
+}
+
+fn config(upstream: &Upstream, web: &str, more: &str) -> String {
+    let passthrough = matches!(upstream, Upstream::Passthrough(_));
     let upstream = match upstream {
         Upstream::Inbox => "mode = \"inbox\"\n".to_owned(),
-        Upstream::Smtp(addr) => format!(
-            "mode = \"smtp\"\nhost = \"{}\"\nport = {}\ntls = \"none\"\nauth = \"none\"\n",
-            addr.ip(),
-            addr.port()
-        ),
+        Upstream::Smtp(addr) => smtp(addr, "auth = \"none\""),
+        Upstream::Passthrough(addr) => smtp(addr, "auth = \"passthrough\""),
+        Upstream::Login(addr, auth) => smtp(addr, auth),
+    };
+    let networks = match passthrough {
+        true => "",
+        false => "networks = [\"127.0.0.0/8\"]\norg = \"default\"",
     };
     format!(
         r#"
@@ -139,20 +199,21 @@ data_dir = "data"
 [[listener]]
 addr = "127.0.0.1:0"
 tls = "starttls"
-networks = ["127.0.0.0/8"]
-org = "default"
+{networks}
 [[listener]]
 addr = "127.0.0.1:0"
 tls = "implicit"
 [tls]
 certificate = "certs/relay.crt"
 private_key = "certs/relay.key"
+reload_secs = 1
 [upstream]
 {upstream}
 [web]
 tracking = "127.0.0.1:0"
 public_url = "{PUBLIC_URL}"
 admin = "127.0.0.1:0"
+{web}
 [tracking]
 opens = "individual"
 links = "individual"

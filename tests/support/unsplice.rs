@@ -34,12 +34,28 @@ pub(crate) fn http(addr: SocketAddr, method: &str, path: &str, headers: &[(&str,
     }
     request.push_str("\r\n");
     stream.write_all(request.as_bytes()).unwrap();
+    answer(&mut stream)
+}
+
+fn answer(stream: &mut TcpStream) -> Answer {
     let mut octets = Vec::new();
     stream.read_to_end(&mut octets).unwrap();
     let end = octets.windows(4).position(|w| w == b"\r\n\r\n").expect("an HTTP head");
     let head = String::from_utf8_lossy(&octets[..end]).into_owned();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, head, body: octets[end + 4..].to_vec() }
+}
+
+/// A form sent from its own page, as a browser does it.
+pub(crate) fn http_post(addr: SocketAddr, path: &str, form: &str) -> Answer {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let length = form.len();
+    let head =
+        "Content-Type: application/x-www-form-urlencoded\r\nSec-Fetch-Site: same-origin\r\nConnection: close\r\n";
+    let request = format!("POST {path} HTTP/1.1\r\nHost: {addr}\r\n{head}Content-Length: {length}\r\n\r\n{form}");
+    stream.write_all(request.as_bytes()).unwrap();
+    answer(&mut stream)
 }
 
 /// The tracked paths (`/c/…`) in a copy, in order.

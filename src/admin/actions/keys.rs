@@ -22,8 +22,8 @@ impl Actions {
         let held = self.changing(viewer).await;
         let made = keys.rotate().await?;
         drop(held);
-        self.note(viewer, None, "keys".to_owned(), &format!("rotated: new links are sealed with key {}", made.id))
-            .await?;
+        let words = format!("rotated: new links are sealed with key {}", made.id);
+        self.tell(viewer, None, "keys".to_owned(), words).await?;
         Ok(made)
     }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::{Actions, Refusal};
 use crate::admin::viewer::{Sight, Viewer};
-use crate::settings::OrgName;
-use crate::store::record::{MessageFilter, MessageRecord, MessageSummary, TimelineEntry};
+use crate::event::reading::{Reading, reading};
+use crate::settings::{Mode, OrgName};
+use crate::store::record::{Counts, MessageFilter, MessageRecord, MessageSummary, RecipientRecord, TimelineEntry};
 use crate::store::{Override, TimelineFilter};
 use crate::token::MessageId;
 
@@ -48,10 +49,14 @@ pub struct MessageRow {
     pub recipients: u32,
     /// How many of them upstream accepted.
     pub accepted: u32,
-    /// Opens recorded.
+    /// Opens recorded, by people as far as one can tell.
     pub opens: u64,
-    /// Clicks recorded.
+    /// Clicks recorded, likewise.
     pub clicks: u64,
+    /// Opens by machines and the sender.
+    pub machine_opens: u64,
+    /// Clicks by machines and the sender.
+    pub machine_clicks: u64,
     /// Whether anything was rewritten.
     pub tracked: bool,
 }
@@ -83,6 +88,10 @@ pub struct MessageView {
     pub timeline: Vec<TimelineEntry>,
     /// There are more events than the timeline holds.
     pub timeline_cut: bool,
+    /// What was counted of each copy, however many events there are; by the copy's index.
+    pub counts: BTreeMap<u16, Counts>,
+    /// What the events come to for each recipient with a copy of their own; by the recipient's index.
+    pub readings: BTreeMap<u16, Reading>,
     /// What was done to its links after sending.
     pub overrides: BTreeMap<u16, Override>,
 }
@@ -130,13 +139,16 @@ impl Actions {
         let filter = TimelineFilter { message: Some(id), limit: EVENTS_PER_ANSWER_MAX, ..TimelineFilter::default() };
         let timeline = self.history.timeline(filter).await?;
         let timeline_cut = timeline.len() >= EVENTS_PER_ANSWER_MAX as usize;
+        let counted = self.history.copy_counts(id).await?;
+        let counts = counted.into_iter().map(|count| (count.copy_index, count.counts)).collect();
+        let readings = readings(&record, &timeline);
         let snapshot = self.settings.snapshot();
         let overrides = record
             .links
             .iter()
             .filter_map(|link| Some((link.index, snapshot.overrides.get(&(id, link.index))?.clone())))
             .collect();
-        Ok(MessageView { record, timeline, timeline_cut, overrides })
+        Ok(MessageView { record, timeline, timeline_cut, counts, readings, overrides })
     }
 
     /// The record of a message the viewer may see whole.
@@ -192,9 +204,23 @@ impl Actions {
     }
 }
 
+/// What is known of each recipient whose events can be nobody else's.
+fn readings(record: &MessageRecord, timeline: &[TimelineEntry]) -> BTreeMap<u16, Reading> {
+    let is_alone = |r: &&RecipientRecord| {
+        let individual = r.opens == Mode::Individual || r.links == Mode::Individual;
+        individual && record.recipients.iter().filter(|other| other.copy_index == r.copy_index).count() == 1
+    };
+    let of = |recipient: &RecipientRecord| {
+        // The timeline names a recipient only for events of a kind that is recorded individually.
+        let own = timeline.iter().filter(|entry| entry.event.id.recipient == recipient.copy_index);
+        (recipient.index, reading(own.filter(|entry| entry.recipient.is_some()).map(|entry| &entry.event)))
+    };
+    record.recipients.iter().filter(is_alone).map(of).collect()
+}
+
 /// What an org admin's view is narrowed to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Narrow {
+pub(super) enum Narrow {
     /// The whole org; rows of others are stripped afterwards.
     ToCounts,
     /// Own mail, because what is listed cannot be stripped.
@@ -202,7 +228,7 @@ enum Narrow {
 }
 
 /// The filter a viewer's question becomes. Asking for what is not theirs is "not found", never an empty page.
-fn scope(
+pub(super) fn scope(
     viewer: &Viewer,
     org: Option<OrgName>,
     login: Option<String>,
@@ -216,7 +242,7 @@ fn scope(
     if let Some(other) = org.filter(|org| *org != own_org) {
         return Err(Refusal::not_found("organisation", other.as_str()));
     }
-    if viewer.rules(&own_org) && (narrow == Narrow::ToCounts || viewer.sees_mail_of(&own_org)) {
+    if viewer.rules(&own_org) && narrow == Narrow::ToCounts {
         return Ok((Some(own_org), login));
     }
     if let Some(other) = login.filter(|login| *login != person.login) {
@@ -232,6 +258,20 @@ fn row(viewer: &Viewer, summary: MessageSummary) -> Option<MessageRow> {
         Sight::Counts => None,
         Sight::Nothing => return None,
     };
-    let MessageSummary { recipients, accepted, opens, clicks, tracked, .. } = summary;
-    Some(MessageRow { id, accepted_at_ms, org, login, words, recipients, accepted, opens, clicks, tracked })
+    let MessageSummary { recipients, accepted, opens, clicks, machine_opens, machine_clicks, tracked, .. } = summary;
+    let row = MessageRow {
+        id,
+        accepted_at_ms,
+        org,
+        login,
+        words,
+        recipients,
+        accepted,
+        opens,
+        clicks,
+        machine_opens,
+        machine_clicks,
+        tracked,
+    };
+    Some(row)
 }

@@ -3,16 +3,21 @@
 //! **Invariant:** every function takes a [`Viewer`](super::viewer::Viewer) and enforces the roles itself; a caller that
 //! forgets to ask cannot leak. A setting above the ceiling is refused, a value of `config.toml` is read-only.
 
-pub mod access;
+pub mod activity;
 pub mod audit;
+pub mod figures;
 pub mod inbox;
 pub mod keys;
 pub mod links;
 pub mod messages;
+pub mod notices;
+mod org_events;
 pub mod orgs;
+pub mod people;
 pub mod queue;
 pub mod test_mail;
 pub mod users;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -20,6 +25,7 @@ use arc_swap::ArcSwap;
 
 use super::ports::{InboxReader, Keys, MetricsText, PortError, QueueKeeper, TestMail};
 use super::viewer::Viewer;
+use crate::notify::{Notify, NotifyError};
 use crate::settings::{OrgName, Tracking};
 use crate::store::audit::{Author, Note};
 use crate::store::logins::{Busy, Logins};
@@ -45,6 +51,10 @@ pub struct Actions {
     pub queue: Option<Arc<dyn QueueKeeper>>,
     /// What was counted.
     pub metrics: Option<Arc<dyn MetricsText>>,
+    /// Consents and what they go by.
+    pub privacy: Option<people::Privacy>,
+    /// Who is told of events.
+    pub notify: Option<Arc<Notify>>,
     /// Changes read, decide and write one after the other, so that two admins at once lose nothing.
     changing: tokio::sync::Mutex<()>,
 }
@@ -75,14 +85,32 @@ pub struct Parts {
     pub queue: Option<Arc<dyn QueueKeeper>>,
     /// What was counted.
     pub metrics: Option<Arc<dyn MetricsText>>,
+    /// Consents and what they go by.
+    pub privacy: Option<people::Privacy>,
+    /// Who is told of events.
+    pub notify: Option<Arc<Notify>>,
 }
 
 impl Actions {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Actions {
-        let Parts { settings, history, logins, ceiling, inbox, test_mail, keys, queue, metrics } = parts;
+        let Parts { settings, history, logins, ceiling, inbox, test_mail, keys, queue, metrics, privacy, notify } =
+            parts;
         let changing = tokio::sync::Mutex::new(());
-        Actions { settings, history, logins, ceiling, inbox, test_mail, keys, queue, metrics, changing }
+        Actions {
+            settings,
+            history,
+            logins,
+            ceiling,
+            inbox,
+            test_mail,
+            keys,
+            queue,
+            metrics,
+            privacy,
+            notify,
+            changing,
+        }
     }
 
     /// Begins to change something: reading, deciding and writing happen under what this gives.
@@ -95,14 +123,14 @@ impl Actions {
         self.write_all(held, vec![change]).await
     }
 
-    /// Makes several changes durable, all or none.
+    /// Makes all of them durable, or none.
     async fn write_all(&self, held: &Changing<'_>, changes: Vec<Change>) -> Result<(), Refusal> {
         self.settings.change_by(held.author.clone(), changes).await.map_err(Refusal::Store)
     }
 
     /// Puts something that was done and is no setting into the audit log.
-    async fn note(&self, viewer: &Viewer, org: Option<OrgName>, subject: String, words: &str) -> Result<(), Refusal> {
-        let note = Change::Note(Note { org, subject, words: words.to_owned() });
+    async fn tell(&self, viewer: &Viewer, org: Option<OrgName>, subject: String, words: String) -> Result<(), Refusal> {
+        let note = Change::Note(Note { org, subject, words });
         self.settings.change_by(viewer.author(), vec![note]).await.map_err(Refusal::Store)
     }
 }
@@ -154,6 +182,16 @@ pub enum Refusal {
     /// A plugged-in part cannot do it now.
     #[error(transparent)]
     Port(#[from] PortError),
+}
+
+impl From<NotifyError> for Refusal {
+    fn from(error: NotifyError) -> Refusal {
+        match error {
+            NotifyError::Target(wrong) => Refusal::invalid("url", wrong.to_string()),
+            NotifyError::Key(why) => Refusal::Port(PortError(why.to_owned())),
+            NotifyError::Store(error) => Refusal::Store(error),
+        }
+    }
 }
 
 impl Refusal {

@@ -5,6 +5,8 @@ use crate::admin::viewer::Viewer;
 use crate::settings::{Managed, Mode, Org, OrgName, Quotes, Tracking, VisibleUrls};
 use crate::store::Change;
 
+pub use super::org_events::EventsPatch;
+
 /// Most excluded hosts and most domains of one org.
 pub const HOSTS_MAX: usize = 1000;
 
@@ -40,6 +42,8 @@ pub struct OrgPatch {
     pub excluded_hosts: Option<Vec<String>>,
     /// Whose addresses its users may send as; for server admins.
     pub domains: Option<Vec<String>>,
+    /// How its readers' events are judged, and what is kept of them.
+    pub events: EventsPatch,
 }
 
 impl Actions {
@@ -82,9 +86,11 @@ impl Actions {
             return Err(Refusal::Forbidden("only a server admin may change an organisation's domains"));
         }
         not_managed(view.org.managed, &patch)?;
+        patch.events.not_managed(view.org.managed)?;
         within(view.ceiling, &patch)?;
         let mut org = view.org;
         apply_switches(&mut org, &patch);
+        patch.events.apply(&mut org)?;
         if patch.text_links == Some(Some(true)) && view.ceiling.narrowed_by(org.choice).links == Mode::Off {
             return Err(Refusal::invalid("text_links", "links in plain text need link tracking to be on"));
         }

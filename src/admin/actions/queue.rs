@@ -101,7 +101,7 @@ impl Actions {
         if !dropped {
             return Err(not_queued(view.entry.id));
         }
-        self.note(viewer, view.entry.org, format!("mail {id}"), "dropped from the queue").await
+        self.tell(viewer, view.entry.org, format!("mail {id}"), "dropped from the queue".to_owned()).await
     }
 
     /// A mail the viewer may drop.

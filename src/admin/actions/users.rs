@@ -2,7 +2,6 @@
 
 use super::{Actions, Refusal};
 use crate::admin::viewer::Viewer;
-use crate::settings::access::Gift;
 use crate::settings::{Choice, OrgName, Role, User};
 use crate::store::logins::PASSWORD_BYTES_MAX;
 use crate::store::{Change, Snapshot};
@@ -158,7 +157,12 @@ impl Actions {
         if admins().count() == 1 && admins().any(|user| user.login == login) {
             return Err(Refusal::Conflict(format!("{login} is the last server admin; add another first")));
         }
-        self.write_all(&held, removal(&snapshot, login)).await
+        // What was told to this person alone ends with the login, so that nobody who gets it anew inherits it.
+        let theirs = snapshot.webhooks.values().filter(|webhook| webhook.login.as_deref() == Some(login));
+        let mut changes: Vec<Change> = theirs.map(|webhook| Change::RemoveWebhook(webhook.id)).collect();
+        changes.push(Change::RemoveNotices(login.to_owned()));
+        changes.push(Change::RemoveUser(login.to_owned()));
+        self.write_all(&held, changes).await
     }
 
     fn managed_user(&self, viewer: &Viewer, login: &str) -> Result<(), Refusal> {
@@ -167,21 +171,6 @@ impl Actions {
             _ => Err(Refusal::not_found("user", login)),
         }
     }
-}
-
-/// A user with every way in: who gets the login after them must not find theirs.
-fn removal(snapshot: &Snapshot, login: &str) -> Vec<Change> {
-    let mut changes = Vec::new();
-    if snapshot.second_factors.contains_key(login) {
-        changes.push(Change::RemoveSecondFactor(login.to_owned()));
-    }
-    let of_login = snapshot.credentials.values().filter(|credential| credential.login == login);
-    changes.extend(of_login.map(|credential| Change::RemoveCredential(credential.id())));
-    let to_login = |gives: &Gift| matches!(gives, Gift::Password { login: to } if to == login);
-    let invitations = snapshot.invitations.values().filter(|invitation| to_login(&invitation.gives));
-    changes.extend(invitations.map(|invitation| Change::RemoveInvitation(invitation.id())));
-    changes.push(Change::RemoveUser(login.to_owned()));
-    changes
 }
 
 /// Server admins are managed by server admins alone, also those that belong to an organisation.

@@ -72,7 +72,7 @@ pub(super) async fn events(State(api): State<Api>, Query(asked): Query<EventsAsk
     Ok(Json(Events { events: found.into_iter().map(Event::from).collect(), after }))
 }
 
-fn org_asked(text: Option<String>) -> Result<Option<crate::settings::OrgName>, Problem> {
+pub(super) fn org_asked(text: Option<String>) -> Result<Option<crate::settings::OrgName>, Problem> {
     shapes::org_name(text).map_err(|_| Refusal::NotFound { what: "such organisation".to_owned() }.into())
 }
 

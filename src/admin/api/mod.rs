@@ -4,14 +4,17 @@
 //! Answers are JSON; errors are problem details (RFC 9457) whose `detail` says what to do.
 
 mod audit;
+mod figures;
 mod inbox;
 mod keys;
 mod links;
 mod messages;
 mod orgs;
+mod people;
 mod queue;
 pub mod shapes;
 mod users;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,13 +50,18 @@ pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
         .route("/api/v1/messages/{id}/links", get(links::list))
         .route("/api/v1/messages/{id}/links/{index}", put(links::change).delete(links::restore))
         .route("/api/v1/events", get(messages::events))
+        .route("/api/v1/figures", get(figures::show))
         .route("/api/v1/users", get(users::list).post(users::add))
         .route("/api/v1/users/{login}", get(users::show).delete(users::remove))
         .route("/api/v1/users/{login}/password", put(users::password))
+        .route("/api/v1/users/{login}/notices", put(users::notices))
         .route("/api/v1/orgs", get(orgs::list))
         .route("/api/v1/orgs/{name}", get(orgs::show).patch(orgs::set))
-        .route("/api/v1/orgs/{name}/access", get(orgs::access).patch(orgs::set_access))
         .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/orgs/{name}/privacy", get(people::privacy).patch(people::set_privacy))
+        .route("/api/v1/orgs/{name}/people", get(people::people).post(people::note))
+        .route("/api/v1/privacy/export", post(people::export))
+        .route("/api/v1/privacy/erase", post(people::erase))
         .route("/api/v1/inbox", get(inbox::list))
         .route("/api/v1/inbox/{id}", get(inbox::show))
         .route("/api/v1/inbox/{id}/raw", get(inbox::raw))
@@ -61,6 +69,12 @@ pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
         .route("/api/v1/queue", get(queue::list))
         .route("/api/v1/queue/{id}", get(queue::show).delete(queue::discard))
         .route("/api/v1/queue/{id}/retry", post(queue::retry))
+        .route("/api/v1/webhooks", get(webhooks::list).post(webhooks::add))
+        .route("/api/v1/webhooks/{id}", get(webhooks::show).patch(webhooks::change).delete(webhooks::remove))
+        .route("/api/v1/webhooks/{id}/test", post(webhooks::test))
+        .route("/api/v1/webhooks/{id}/deliveries", get(webhooks::deliveries))
+        .route("/api/v1/webhooks/{id}/deliveries/{delivery}/replay", post(webhooks::replay_one))
+        .route("/api/v1/webhooks/{id}/replay", post(webhooks::replay_failed))
         .route("/api/v1/keys", get(keys::list))
         .route("/api/v1/keys/rotate", post(keys::rotate))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such address; the API is under /api/v1/"))

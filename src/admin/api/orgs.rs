@@ -3,11 +3,10 @@
 use axum::Json;
 use axum::extract::{Path, State};
 
-use super::shapes::{Org, OrgAccess, OrgAccessPatch, OrgPatch};
+use super::shapes::{Org, OrgPatch};
 use super::{Api, Body, Problem};
 use crate::admin::Refusal;
-use crate::admin::actions::access::AccessPatch;
-use crate::admin::actions::orgs::OrgPatch as Patch;
+use crate::admin::actions::orgs::{EventsPatch, OrgPatch as Patch};
 use crate::settings::{Mode, OrgName, Quotes, VisibleUrls};
 
 pub(super) async fn list(State(api): State<Api>) -> Json<Vec<Org>> {
@@ -31,21 +30,16 @@ pub(super) async fn set(
         quotes: patch.quotes.as_deref().map(quotes).transpose()?,
         excluded_hosts: patch.excluded_hosts,
         domains: patch.domains,
+        events: EventsPatch {
+            rules_off: patch.rules_off,
+            own_networks: patch.own_networks,
+            place: patch.place,
+            raw_evidence: patch.raw_evidence,
+            honour_gpc: patch.honour_gpc,
+            events_days: patch.events_days,
+        },
     };
     Ok(Json(api.actions.set_org(&api.viewer, &named(&name)?, patch).await?.into()))
-}
-
-pub(super) async fn access(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<OrgAccess>, Problem> {
-    Ok(Json(api.actions.access(&api.viewer, &named(&name)?)?.into()))
-}
-
-pub(super) async fn set_access(
-    State(api): State<Api>,
-    Path(name): Path<String>,
-    Body(OrgAccessPatch { admins_see_messages, second_factor_required }): Body<OrgAccessPatch>,
-) -> Result<Json<OrgAccess>, Problem> {
-    let patch = AccessPatch { admins_see_messages, second_factor_required };
-    Ok(Json(api.actions.set_access(&api.viewer, &named(&name)?, patch).await?.into()))
 }
 
 fn named(name: &str) -> Result<OrgName, Problem> {

@@ -4,10 +4,11 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
-use super::shapes::{self, PasswordPut, User, UserPost};
+use super::shapes::{self, NoticesPut, PasswordPut, User, UserPost};
 use super::{Api, Body, Problem};
 use crate::admin::Refusal;
 use crate::admin::actions::users::{NewUser, role_named};
+use crate::settings::notices::{Level, NoticeChoice};
 
 pub(super) async fn list(State(api): State<Api>) -> Json<Vec<User>> {
     Json(api.actions.users(&api.viewer).into_iter().map(User::from).collect())
@@ -35,6 +36,17 @@ pub(super) async fn password(
     Body(put): Body<PasswordPut>,
 ) -> Result<StatusCode, Problem> {
     api.actions.reset_password(&api.viewer, &login, &put.password).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn notices(
+    State(api): State<Api>,
+    Path(login): Path<String>,
+    Body(put): Body<NoticesPut>,
+) -> Result<StatusCode, Problem> {
+    let level = Level::parse(&put.level)
+        .ok_or_else(|| invalid("level", format!("{:?} is none of first, every, none", put.level)))?;
+    api.actions.set_notices(&api.viewer, &login, NoticeChoice { level, mail: put.mail }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

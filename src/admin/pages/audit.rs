@@ -95,12 +95,11 @@ pub(super) async fn export(
 
 /// One row a value, so that a spreadsheet can sort and filter.
 fn as_csv(lines: &[Line]) -> String {
-    let names =
-        ["number", "time", "by", "via", "key", "from", "organisation", "what", "action", "value", "before", "after"];
+    let names = ["number", "time", "by", "via", "from", "organisation", "what", "action", "value", "before", "after"];
     let mut text = csv::row(&names);
     for line in lines {
         let (number, time) = (line.sequence.to_string(), words::moment(line.at_ms).iso);
-        let Author { via, login, key, from } = &line.author;
+        let Author { via, login, from } = &line.author;
         let from = from.map(|from| from.to_string()).unwrap_or_default();
         let org = line.org.as_ref().map(|org| org.as_str()).unwrap_or_default();
         let nothing = [Field { name: String::new(), before: None, after: None }];
@@ -111,7 +110,6 @@ fn as_csv(lines: &[Line]) -> String {
                 &time,
                 login.as_deref().unwrap_or_default(),
                 via.as_str(),
-                key.as_deref().unwrap_or_default(),
                 &from,
                 org,
                 &line.subject,
@@ -137,8 +135,7 @@ fn row(line: Line) -> Row {
 
 /// `ann, dashboard, 192.0.2.1`
 fn author(author: &Author) -> String {
-    let Author { via, login, key, from } = author;
-    let via = key.as_ref().map_or_else(|| via.as_str().to_owned(), |key| format!("{} {key}", via.as_str()));
-    let parts = [login.clone(), Some(via), from.map(|from| from.to_string())];
+    let Author { via, login, from } = author;
+    let parts = [login.clone(), Some(via.as_str().to_owned()), from.map(|from| from.to_string())];
     words::one_line(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }

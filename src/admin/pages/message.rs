@@ -13,12 +13,14 @@ use crate::admin::actions::links::LinkChange;
 use crate::admin::actions::messages::MessageView;
 use crate::admin::visitor::{Posted, Visitor};
 use crate::admin::{Refusal, Site};
-use crate::event::EventKind;
+use crate::event::reading::Read;
+use crate::event::{self, Event, EventKind, Evidence, Verdict};
 use crate::settings::Mode;
 use crate::store::Override;
 use crate::store::record::{DeliveryState, MessageRecord, RecipientRecord, TimelineEntry};
 use crate::token::MessageId;
 
+const DAY_MS: i64 = 86_400_000;
 /// With more recipients than this the timeline shows what readers did, not each delivery.
 const DELIVERIES_IN_TIMELINE_MAX: usize = 20;
 
@@ -38,6 +40,8 @@ struct MessagePage {
     recipients: Vec<RecipientCard>,
     timeline: Vec<Line>,
     timeline_cut: bool,
+    /// There are people's events, and no place is known of any.
+    no_places: bool,
     links: Vec<LinkRow>,
     notes: Vec<String>,
 }
@@ -51,6 +55,10 @@ struct RecipientCard {
     reply: String,
     opens: String,
     clicks: String,
+    /// `read (inferred)`, when a link was followed and no open is on record.
+    inferred: bool,
+    /// Two countries or more than three networks.
+    shared: bool,
 }
 
 /// One line of the timeline.
@@ -58,12 +66,14 @@ struct RecipientCard {
 struct Line {
     at_ms: i64,
     at: Moment,
-    /// `sent`, `open`, `click`, or a delivery state: the colour of its dot.
+    /// `sent`, `open`, `click`, `machine`, or a delivery state: the colour of its dot.
     kind: &'static str,
     before: &'static str,
     who: String,
     what: &'static str,
     link: String,
+    /// How often, when more than once within a minute.
+    times: Option<u32>,
     /// Client, place, verdict; whatever is known.
     details: Vec<String>,
 }
@@ -132,6 +142,7 @@ async fn show(
         recipients: record.recipients.iter().map(|recipient| card(&view, recipient)).collect(),
         timeline: timeline(&view),
         timeline_cut: view.timeline_cut,
+        no_places: no_places(&view),
         links: links(&view),
         notes: record.notes.iter().map(|note| words::one_line(note)).collect(),
     };
@@ -179,25 +190,28 @@ fn card(view: &MessageView, recipient: &RecipientRecord) -> RecipientCard {
         reply: words::one_line(&recipient.delivery.reply),
         opens: so_far(view, recipient, recipient.opens, &OPENS),
         clicks: so_far(view, recipient, recipient.links, &CLICKS),
+        inferred: view.readings.get(&recipient.index).is_some_and(|reading| reading.read == Read::Inferred),
+        shared: view.readings.get(&recipient.index).is_some_and(|reading| reading.shared),
     }
 }
 
 fn so_far(view: &MessageView, recipient: &RecipientRecord, mode: Mode, kind: &KindWords) -> String {
-    let mine = |e: &&TimelineEntry| e.event.kind == kind.kind && e.event.id.recipient == recipient.copy_index;
+    let counts = view.counts.get(&recipient.copy_index).copied().unwrap_or_default();
     match mode {
         Mode::Off => kind.off.to_owned(),
         Mode::Aggregate => format!("{} counted together", kind.nouns),
         Mode::Individual if is_shared(&view.record, recipient.copy_index) => format!("{} of a shared copy", kind.nouns),
         Mode::Individual => {
-            let (people, machines): (Vec<_>, Vec<_>) =
-                view.timeline.iter().filter(mine).partition(|e| e.event.verdict.counts());
-            let by_people = match people.len() {
-                0 => kind.none.to_owned(),
-                number => format!("{} {}", kind.verb, words::times(number)),
+            let (people, machines) = match kind.kind {
+                EventKind::Open => (counts.opens, counts.machine_opens),
+                EventKind::Click => (counts.clicks, counts.machine_clicks),
             };
-            match machines.len() {
-                0 => by_people,
-                number => format!("{by_people} (and {} by a machine)", words::times(number)),
+            let times = |number: i64| words::times(usize::try_from(number).unwrap_or_default());
+            let by_people = if people > 0 { format!("{} {}", kind.verb, times(people)) } else { kind.none.to_owned() };
+            if machines > 0 {
+                format!("{by_people} (and {} by machines or your own)", times(machines))
+            } else {
+                by_people
             }
         }
     }
@@ -218,6 +232,7 @@ fn timeline(view: &MessageView) -> Vec<Line> {
         who: words::one_line(&record.header_from),
         what: "sent it",
         link: String::new(),
+        times: None,
         details: Vec::new(),
     };
     let few = record.recipients.len() <= DELIVERIES_IN_TIMELINE_MAX;
@@ -227,6 +242,24 @@ fn timeline(view: &MessageView) -> Vec<Line> {
     lines.extend(view.timeline.iter().map(|entry| event_line(record, entry)));
     lines.sort_by_key(|line| line.at_ms);
     lines
+}
+
+/// An event that is kept by the day stands at its end, for when it was nobody knows.
+fn shown_at(event: &Event) -> (i64, Moment) {
+    if event.network_hash.is_none() && event.at_ms % DAY_MS == 0 {
+        return (event.at_ms + DAY_MS - 1, words::day(event.at_ms));
+    }
+    (event.at_ms, words::moment(event.at_ms))
+}
+
+/// Places are asked for and none is known: that is said once, not at each event.
+fn no_places(view: &MessageView) -> bool {
+    let mut of_readers =
+        view.timeline.iter().map(|entry| &entry.event).filter(|event| {
+            event.network_hash.is_some() && matches!(event.verdict, Verdict::Person | Verdict::Unknown)
+        });
+    let some = of_readers.next();
+    some.is_some_and(|first| std::iter::once(first).chain(of_readers).all(|e| e.country.is_none() && e.city.is_none()))
 }
 
 fn delivery_line(recipient: &RecipientRecord) -> Line {
@@ -248,6 +281,7 @@ fn delivery_line(recipient: &RecipientRecord) -> Line {
         who: words::one_line(&recipient.address),
         what: "",
         link: String::new(),
+        times: None,
         details: said.into_iter().collect(),
     }
 }
@@ -259,19 +293,21 @@ fn event_line(record: &MessageRecord, entry: &TimelineEntry) -> Line {
         None if is_shared(record, event.id.recipient) => "One of the recipients".to_owned(),
         None => "Somebody".to_owned(),
     };
-    let client = match (&event.agent_family, &event.os_family) {
-        (Some(agent), Some(os)) => Some(format!("{agent} on {os}")),
-        (agent, os) => agent.clone().or_else(|| os.clone()),
-    };
-    let verdict = Some(words::verdict(event.verdict)).filter(|words| !words.is_empty()).map(str::to_owned);
-    let details = [client, event.country.clone(), verdict].into_iter().flatten().map(|d| words::one_line(&d)).collect();
+    let mut details = event::words::details(event);
+    if let Some(Evidence { address, agent }) = &event.evidence {
+        details.push(format!("{address}, {}", agent.as_deref().unwrap_or("no User-Agent")));
+    }
+    let details = details.iter().map(|detail| words::one_line(detail)).collect();
+    let times = (event.repeats > 0).then(|| event.repeats.saturating_add(1));
     let (kind, what) = match event.kind {
         EventKind::Open => ("open", "opened it"),
         EventKind::Click if entry.destination.is_some() => ("click", "followed"),
         EventKind::Click => ("click", "followed a link"),
     };
     let link = words::one_line(entry.destination.as_deref().unwrap_or_default());
-    Line { at_ms: event.at_ms, at: words::moment(event.at_ms), kind, before: "", who, what, link, details }
+    let kind = if event.verdict.counts() { kind } else { "machine" };
+    let (at_ms, at) = shown_at(event);
+    Line { at_ms, at, kind, before: "", who, what, link, times, details }
 }
 
 fn links(view: &MessageView) -> Vec<LinkRow> {

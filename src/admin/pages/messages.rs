@@ -32,6 +32,8 @@ struct Messages {
     /// To choose from, when the visitor has more than one.
     orgs: Vec<(String, bool)>,
     every_org: bool,
+    /// A row has events that are no reader's.
+    any_machines: bool,
     /// Address of the next page.
     older: Option<String>,
     first_page: bool,
@@ -48,6 +50,8 @@ struct Row {
     recipients: String,
     opens: u64,
     clicks: u64,
+    machine_opens: u64,
+    machine_clicks: u64,
     tracked: bool,
 }
 
@@ -70,6 +74,7 @@ pub(super) async fn page(
     let many = names.len() > 1;
     Ok(html(&Messages {
         frame: Frame::of(&site, &visitor, "Messages", "/"),
+        any_machines: rows.iter().any(|row| row.machine_opens + row.machine_clicks > 0),
         rows: rows.into_iter().map(row).collect(),
         older: next.map(|at| format!("/?org={asked_org}&before={}", place::print(at))),
         orgs: names.into_iter().filter(|_| many).map(|name| (name.clone(), name == asked_org)).collect(),
@@ -97,6 +102,8 @@ fn row(row: MessageRow) -> Row {
         recipients: format!("{} of {}", row.accepted, row.recipients),
         opens: row.opens,
         clicks: row.clicks,
+        machine_opens: row.machine_opens,
+        machine_clicks: row.machine_clicks,
         tracked: row.tracked,
     }
 }

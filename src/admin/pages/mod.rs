@@ -1,22 +1,29 @@
 //! The dashboard's pages: this file is the table of contents, then one file a page.
 //!
 //! Handlers read the request, call one action, fill a template. **Invariant:** every answer carries a content security
-//! policy without `unsafe-inline`; there is no script. (The one exception is the mail in its frame, which is sandboxed.)
+//! policy without `unsafe-inline`; there is no script, but for the Activity page's own. (The one exception is the mail in its
+//! frame, which is sandboxed.)
 
-mod access;
 mod account;
+mod activity;
 mod assets;
 mod audit;
 pub(super) mod error;
+mod feed;
+mod figures;
 mod inbox;
 pub(super) mod login;
 mod message;
 mod messages;
 mod metrics;
+mod notices;
+mod org_events;
 mod orgs;
 pub(super) mod place;
+mod privacy;
 mod queue;
 mod users;
+mod webhooks;
 mod words;
 
 use std::sync::Arc;
@@ -41,18 +48,27 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; fram
 pub(super) fn router(site: Arc<Site>) -> Router {
     let router = Router::new()
         .route("/", get(messages::page))
+        .route("/figures", get(figures::page))
         .route("/messages/{id}", get(message::page))
         .route("/messages/{id}/links/{index}", post(message::change_link))
         .route("/orgs", get(orgs::list))
         .route("/orgs/{name}", get(orgs::page).post(orgs::save))
-        .route("/orgs/{name}/access", get(access::page).post(access::save))
         .route("/audit", get(audit::page))
         .route("/audit/{file}", get(audit::export))
+        .route("/orgs/{name}/privacy", get(privacy::page).post(privacy::save))
+        .route("/orgs/{name}/privacy/note", post(privacy::note))
         .route("/users", get(users::page).post(users::add))
         .route("/users/edit", get(users::edit))
         .route("/users/password", post(users::password))
         .route("/users/remove", post(users::remove))
         .route("/account", get(account::page).post(account::password))
+        .route("/activity", get(activity::page))
+        .route("/api/v1/feed", get(feed::stream))
+        .route("/notices", get(notices::page).post(notices::save))
+        .route("/notices/org", post(notices::save_org))
+        .route("/webhooks", post(notices::add_webhook))
+        .route("/webhooks/{id}", get(webhooks::page).post(webhooks::change))
+        .route("/webhooks/{id}/deliveries/{delivery}", post(webhooks::replay))
         .route("/queue", get(queue::page))
         .route("/queue/{id}", get(queue::mail))
         .route("/queue/{id}/retry", post(queue::retry))
@@ -124,11 +140,13 @@ impl Frame {
         let ruling = visitor.viewer.rules_all() || visitor.viewer.org_ruled().is_some();
         let all = [
             (true, "/", "Messages"),
+            (true, "/activity", "Activity"),
             (site.actions.queue.is_some(), "/queue", "Queue"),
             (site.actions.has_inbox(&visitor.viewer), "/inbox", "Inbox"),
             (true, "/orgs", "Settings"),
             (ruling, "/users", "Users"),
             (ruling, "/audit", "Audit"),
+            (site.actions.notify.is_some(), "/notices", "Notifications"),
         ];
         let seen = all.into_iter().filter(|(seen, ..)| *seen);
         let tabs = seen.map(|(_, href, label)| Tab { href, label, current: href == tab }).collect();
@@ -161,13 +179,18 @@ impl Notice {
     pub(super) fn done(code: Option<&str>) -> Option<Notice> {
         let text = match code? {
             "saved" => "Saved. It is in force for the next mail.",
-            "access" => "Saved.",
+            "noted" => "Noted. It is in force at once.",
             "added" => "The user was added.",
             "password" => "The password was changed; open sessions of that login have ended.",
             "removed" => "The user was removed.",
             "link" => "The link was changed. It is in force at once.",
             "sent" => "The test mail was sent.",
             "retry" => "It is being tried. If it is delivered, it is gone from here within a moment.",
+            "notices" => "Saved. It is in force for what happens from now on.",
+            "webhook" => "The webhook was changed.",
+            "unhooked" => "The webhook was removed.",
+            "tested" => "A test was sent. How it went is below in a moment.",
+            "replayed" => "It is being tried again. How it went is below in a moment.",
             "dropped" => "The mail was dropped. Nobody who did not have it yet will get it.",
             _ => return None,
         };

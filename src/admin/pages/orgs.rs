@@ -7,6 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
+use super::org_events::{self, EventsForm};
 use super::{Done, Frame, Notice, error::PageError, html, html_with, words};
 use crate::admin::actions::orgs::{OrgPatch, OrgView};
 use crate::admin::visitor::{Fields, Posted, Visitor};
@@ -44,6 +45,7 @@ struct OrgPage {
     excluded_hosts: String,
     domains: Vec<String>,
     tracking_url: Option<String>,
+    events: EventsForm,
 }
 
 /// One group of radio buttons.
@@ -110,7 +112,7 @@ pub(super) async fn save(
     }
 }
 
-pub(super) fn parse_name(name: &str) -> Result<OrgName, Refusal> {
+fn parse_name(name: &str) -> Result<OrgName, Refusal> {
     name.parse().map_err(|_| Refusal::NotFound { what: "such organisation".to_owned() })
 }
 
@@ -147,6 +149,7 @@ fn patch(fields: &Fields) -> Result<OrgPatch, PageError> {
         },
         excluded_hosts: fields.list("excluded_hosts"),
         domains: fields.list("domains"),
+        events: org_events::patch(fields)?,
     })
 }
 
@@ -167,6 +170,7 @@ fn filled(site: &Site, visitor: &Visitor, view: OrgView, notice: Option<Notice>)
             ("Links in plain text", if in_force.text_links && in_force.links > Mode::Off { "On" } else { "Off" }),
         ],
         switches,
+        events: org_events::form(&org),
         track_visible_urls: org.visible_urls == VisibleUrls::Track,
         unwrap_quotes: org.quotes == Quotes::Unwrap,
         excluded_hosts: org.excluded_hosts.join("\n"),

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use crate::admin::ports::QueueStage;
-use crate::event::Verdict;
 use crate::settings::{Mode, Role};
 use crate::store::record::DeliveryState;
 
@@ -20,6 +19,12 @@ pub(super) struct Moment {
 pub(super) fn moment(at_ms: i64) -> Moment {
     let at = Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::UNIX_EPOCH);
     Moment { iso: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), friendly: at.strftime("%-d %b %Y, %H:%M").to_string() }
+}
+
+/// The day of a moment, where no more is known of it.
+pub(super) fn day(at_ms: i64) -> Moment {
+    let at = Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    Moment { iso: at.strftime("%Y-%m-%d").to_string(), friendly: at.strftime("%-d %b %Y").to_string() }
 }
 
 /// Octets: `812 bytes`, `20 KB`, `1.4 MB`, `12.4 GB`.
@@ -109,16 +114,6 @@ pub(super) fn role(role: Role) -> &'static str {
     }
 }
 
-/// What a verdict means for the reader; nothing for a plain person or an event nobody judged.
-pub(super) fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Person | Verdict::Unknown => "",
-        Verdict::Proxy => "through an image proxy",
-        Verdict::Machine => "probably a machine",
-        Verdict::Own => "the sender's own network",
-    }
-}
-
 /// Text from outside on one line: control characters and the invisible ones that turn text around become visible.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_turning(c) { '\u{fffd}' } else { c }).collect()
@@ -137,6 +132,8 @@ mod tests {
     fn in_words() {
         let at = moment(1_795_466_929_123);
         assert_eq!((at.iso.as_str(), at.friendly.as_str()), ("2026-11-23T20:48:49Z", "23 Nov 2026, 20:48"));
+        let on = day(1_795_466_929_123);
+        assert_eq!((on.iso.as_str(), on.friendly.as_str()), ("2026-11-23", "23 Nov 2026"));
         assert_eq!(moment(i64::MAX).iso, "1970-01-01T00:00:00Z", "nonsense is no crash");
         for (bytes, expected) in [
             (0, "0 bytes"),

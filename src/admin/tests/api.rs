@@ -13,7 +13,7 @@ use crate::admin::actions::messages::EventQuery;
 use crate::admin::{Options, Viewer, api, socket};
 use crate::store::TimelineFilter;
 
-async fn call(world: &World, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+pub(super) async fn call(world: &World, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
     let router = api::router(world.actions.clone(), Viewer::Operator);
     let mut request = Request::builder().method(method.parse::<Method>().unwrap()).uri(path);
     let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
@@ -164,7 +164,7 @@ async fn waiting_for_an_event_ends_with_it_or_in_time() {
     let began = Instant::now();
     let none = world.actions.next_events(&Viewer::Operator, query.clone(), Duration::from_millis(50)).await.unwrap();
     assert!(none.is_empty() && began.elapsed() >= Duration::from_millis(50), "it waits");
-    assert!(began.elapsed() < Duration::from_secs(5), "and no longer");
+    assert!(began.elapsed() < Duration::from_secs(20), "and no longer");
     // an event ends the wait
     let waiting = world.actions.next_events(&Viewer::Operator, query, Duration::from_secs(30));
     let first = TimelineFilter { limit: 1, ..TimelineFilter::default() };
@@ -176,7 +176,7 @@ async fn waiting_for_an_event_ends_with_it_or_in_time() {
     let began = Instant::now();
     let (found, ()) = tokio::join!(waiting, later);
     assert_eq!(found.unwrap()[0].sequence, 5);
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test]

@@ -11,18 +11,20 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use super::queued::QueueOfFive;
+use super::telling::Telling;
 use crate::admin::session::SessionId;
 use crate::admin::{
     self, Actions, InboxEntry, InboxReader, KeyEntry, Keys, LimiterOptions, MetricsText, Options, Parts, PortError,
     Site, TestMail, TestMailRequest,
 };
 use crate::event::{Event, EventKind, Verdict};
-use crate::settings::{Choice, Managed, Mode, Org, OrgName, Quotes, Role, Tracking, User, VisibleUrls};
+use crate::settings::{Choice, Keeping, Managed, Mode, Org, OrgName, Quotes, Role, Tracking, User, VisibleUrls};
+use crate::store::consents::Consents;
 use crate::store::logins::{LoginOptions, Logins};
 use crate::store::memory::{MemoryHistory, MemorySettings};
 use crate::store::record::{Delivery, DeliveryState, LinkRecord, MessageRecord, RecipientRecord};
 use crate::store::{BoxFuture, Change, HistoryStore as _, SettingsStore as _};
-use crate::token::{MessageId, SiteId, TokenId};
+use crate::token::{self, Keyring, MessageId, RootKey, Secret, SiteId, TokenId};
 
 /// Everybody's password.
 pub(super) const PASSWORD: &str = "correct horse battery";
@@ -46,6 +48,7 @@ pub(super) struct World {
     pub(super) settings: Arc<MemorySettings>,
     pub(super) ceiling: Arc<ArcSwap<Tracking>>,
     pub(super) queue: Arc<QueueOfFive>,
+    pub(super) telling: Telling,
 }
 
 pub(super) fn org_name(name: &str) -> OrgName {
@@ -65,6 +68,8 @@ fn org(name: &str, domain: &str) -> Org {
         excluded_hosts: Vec::new(),
         rules_off: Vec::new(),
         own_networks: Vec::new(),
+        privacy: Default::default(),
+        keeping: Keeping::default(),
     }
 }
 
@@ -109,9 +114,10 @@ pub(super) async fn world() -> World {
         text_links: false,
     }));
     let queue = Arc::new(QueueOfFive::new());
+    let telling = Telling::new(settings.clone(), history.clone()).await;
     let actions = Arc::new(Actions::new(Parts {
         settings: settings.clone(),
-        history,
+        history: history.clone(),
         logins,
         ceiling: ceiling.clone(),
         inbox: Some(Arc::new(Inbox)),
@@ -119,6 +125,8 @@ pub(super) async fn world() -> World {
         keys: Some(Arc::new(KeyFile)),
         queue: Some(queue.clone()),
         metrics: Some(Arc::new(Counted)),
+        privacy: Some(privacy(settings.clone())),
+        notify: Some(Arc::clone(&telling.notify)),
     }));
     let options = Options {
         limiter: LimiterOptions { per_address_max: 1_000, ..LimiterOptions::default() },
@@ -127,7 +135,18 @@ pub(super) async fn world() -> World {
         ..Options::default()
     };
     let site = Site::new(actions.clone(), options, admin::direct_clients());
-    World { site, actions, settings, ceiling, queue }
+    World { site, actions, settings, ceiling, queue, telling }
+}
+
+fn privacy(settings: Arc<MemorySettings>) -> admin::Privacy {
+    let key = RootKey { id: 0, secret: Secret([3; 32]), created: jiff::Timestamp::UNIX_EPOCH, revoked: None };
+    let url = "https://t.example.com".to_owned();
+    let site = token::Site { id: SiteId([1; 4]), url, former_urls: Vec::new(), default: true };
+    admin::Privacy {
+        consents: Arc::new(Consents::new(settings)),
+        keyring: Arc::new(ArcSwap::from_pointee(Keyring::new(vec![key], vec![site]).unwrap())),
+        consent: Arc::default(),
+    }
 }
 
 fn records() -> Vec<MessageRecord> {
@@ -210,6 +229,7 @@ fn events() -> Vec<Event> {
         os_family: Some("Linux".into()),
         device_family: None,
         network_hash: None,
+        evidence: None,
     };
     vec![
         event(ANNS, 14, EventKind::Open, 0, Verdict::Unknown),
@@ -337,6 +357,22 @@ impl World {
 impl Browser {
     pub(super) async fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path)).await
+    }
+
+    /// `stream` when the answer is one.
+    pub(super) async fn begins_stream(&self, path: &str) -> String {
+        let response = self.open(Request::get(path)).await;
+        let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned());
+        match kind.as_deref() {
+            Some("text/event-stream; charset=utf-8") => "stream".to_owned(),
+            _ => response.status().as_u16().to_string(),
+        }
+    }
+
+    /// The answer as it begins.
+    pub(super) async fn open(&self, request: axum::http::request::Builder) -> Response<Body> {
+        let request = request.header(header::COOKIE, &self.cookie).body(Body::empty()).unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
     }
 
     pub(super) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {

@@ -1,6 +1,8 @@
 //! The admin site as a browser and a program meet it: whole requests against the router, over stores in memory.
 
+mod activity;
 mod api;
+mod events;
 mod fixture;
 mod metrics;
 mod pages;
@@ -9,3 +11,5 @@ mod queue;
 mod queued;
 mod roles;
 mod sessions;
+mod telling;
+mod webhooks;

@@ -10,6 +10,7 @@ const PAGES: &[&str] = &[
     "/",
     "/messages/00000000000000a1",
     "/messages/00000000000000b0",
+    "/figures",
     "/orgs",
     "/orgs/acme",
     "/orgs/managed",
@@ -20,6 +21,9 @@ const PAGES: &[&str] = &[
     "/queue/00000000000000a1",
     "/queue/00000000000000b0",
     "/queue/00000000000000b0/drop",
+    "/activity",
+    "/notices",
+    "/webhooks/00000000000000ac",
     "/inbox",
     "/inbox/20261123T200007Z-a1",
     "/inbox/20261123T200007Z-b2",
@@ -49,7 +53,9 @@ async fn every_answer_carries_the_headers() {
         assert_eq!(answer.header("cache-control"), "no-store", "{path}");
         // the policy forbids scripts and inline styles, so a page that had them would be broken
         assert!(
-            !answer.text.contains("<script") && !answer.text.contains("style=\"") && !answer.text.contains("onclick"),
+            !answer.text.replace("<script src=\"/assets/", "").contains("<script")
+                && !answer.text.contains("style=\"")
+                && !answer.text.contains("onclick"),
             "{path}"
         );
     }

@@ -21,6 +21,9 @@ const TABLE: &[Row] = &[
     ("/?org=acme", None, ["login", "200", "200", "200", "404", "404"]),
     ("/?org=other", None, ["login", "200", "404", "404", "200", "200"]),
     ("/?org=none", None, ["login", "200", "404", "404", "404", "404"]),
+    // the counts of the last days: likewise
+    ("/figures", None, EVERYBODY),
+    ("/figures?org=acme", None, ["login", "200", "200", "200", "404", "404"]),
     // one mail: its sender and the server admin; the org's admin knows of it and may not read it; by id nobody else
     (ANNS, None, ["login", "200", "403", "200", "404", "404"]),
     ("/messages/00000000000000b0", None, ["login", "200", "200", "404", "404", "404"]),
@@ -47,17 +50,22 @@ const TABLE: &[Row] = &[
     // what config.toml manages stays
     ("/orgs/managed", Some(&[("opens", "off")]), ["login", "422", "404", "404", "404", "404"]),
     ("/orgs/managed", Some(&[("domains", "x.example")]), ["login", "422", "404", "404", "404", "404"]),
-    // access: everyone reads their own organisation's, its admin turns it; admins' sight of mail is opened from above
-    ("/orgs/acme/access", None, ["login", "200", "200", "200", "404", "404"]),
-    ("/orgs/other/access", None, ["login", "200", "404", "404", "200", "200"]),
-    ("/orgs/acme/access", Some(&[("second_factor_required", "no")]), ["login", "done", "done", "403", "404", "404"]),
-    ("/orgs/acme/access", Some(&[("admins_see_messages", "yes")]), ["login", "done", "403", "403", "404", "404"]),
-    ("/orgs/none/access", Some(&[("admins_see_messages", "no")]), ["login", "404", "404", "404", "404", "404"]),
+    // what recipients said: the organisation's admin, who may note it and never in the recipient's place
+    ("/orgs/acme/privacy", None, ["login", "200", "200", "403", "404", "404"]),
+    ("/orgs/acme/privacy?address=bob@reader.example", None, ["login", "200", "200", "403", "404", "404"]),
+    ("/orgs/acme/privacy?address=nobody", None, ["login", "422", "422", "403", "404", "404"]),
+    ("/orgs/other/privacy", None, ["login", "200", "404", "404", "200", "403"]),
+    ("/orgs/acme/privacy", Some(&[("footer", "See [here]")]), ["login", "done", "done", "403", "404", "404"]),
+    ("/orgs/acme/privacy", Some(&[("footer", "no link")]), ["login", "422", "422", "403", "404", "404"]),
+    ("/orgs/acme/privacy/note", Some(GRANT), ["login", "done", "done", "403", "404", "404"]),
+    ("/orgs/acme/privacy/note", Some(GRANT_WITHOUT_PROOF), ["login", "422", "422", "403", "404", "404"]),
+    ("/orgs/acme/privacy/note", Some(STOP), ["login", "422", "422", "403", "404", "404"]),
     // the audit log: admins, of their own
     ("/audit", None, ["login", "200", "200", "403", "200", "403"]),
     ("/audit?org=acme", None, ["login", "200", "200", "403", "404", "403"]),
     ("/audit?org=other", None, ["login", "200", "404", "403", "200", "403"]),
     ("/audit/log.csv", None, ["login", "200", "200", "403", "200", "403"]),
+    ("/audit/log.csv?org=acme", None, ["login", "200", "200", "403", "404", "403"]),
     ("/audit/log.json?org=other", None, ["login", "200", "404", "403", "200", "403"]),
     ("/audit/log.exe", None, ["login", "404", "404", "404", "404", "404"]),
     // users: admins, of their own
@@ -108,6 +116,51 @@ const TABLE: &[Row] = &[
     ("/queue/00000000000000a1/drop", Some(&[]), ["login", "done", "403", "done", "404", "404"]),
     ("/queue/00000000000000ff/drop", Some(&[]), ["login", "done", "403", "404", "404", "404"]),
     ("/queue/00000000000000e0/drop", Some(&[]), ["login", "done", "404", "404", "403", "done"]),
+    // activity: everybody's page shows what they may know of; the feed is a stream for whoever is logged in
+    ("/activity", None, EVERYBODY),
+    ("/api/v1/feed", None, ["login", "stream", "stream", "stream", "stream", "stream"]),
+    // notices: one's own by everyone, an organisation's by its admins
+    ("/notices", None, EVERYBODY),
+    ("/notices", Some(&[("level", "every"), ("mail", "on")]), ["login", "done", "done", "done", "done", "done"]),
+    ("/notices", Some(&[("level", "all")]), ["login", "400", "400", "400", "400", "400"]),
+    ("/notices/org", Some(&[("org", "acme"), ("level", "first")]), ["login", "done", "done", "403", "404", "404"]),
+    ("/notices/org", Some(&[("org", "none"), ("level", "first")]), ["login", "404", "404", "404", "404", "404"]),
+    // webhooks: about one's own mail by everyone who sends, about everybody's by admins, with names by server admins
+    (
+        "/webhooks",
+        Some(&[HOOK, OPENED, ("whose", "own"), ("org", "acme")]),
+        ["login", "404", "200", "200", "404", "404"],
+    ),
+    (
+        "/webhooks",
+        Some(&[HOOK, OPENED, ("whose", "all"), ("org", "acme")]),
+        ["login", "200", "200", "403", "404", "404"],
+    ),
+    (
+        "/webhooks",
+        Some(&[HOOK, OPENED, ("whose", "all"), ("org", "acme"), ("words", "on")]),
+        ["login", "200", "403", "403", "404", "404"],
+    ),
+    ("/webhooks", Some(&[HOOK, ("whose", "own"), ("org", "other")]), ["login", "422", "422", "422", "422", "422"]),
+    (
+        "/webhooks",
+        Some(&[("url", "http://169.254.169.254/"), OPENED, ("whose", "own"), ("org", "other")]),
+        ["login", "422", "422", "422", "422", "422"],
+    ),
+    // one that is there: everybody's of acme without names, ann's own, everybody's of other with names
+    ("/webhooks/00000000000000ac", None, ["login", "200", "200", "404", "404", "404"]),
+    ("/webhooks/00000000000000a1", None, ["login", "200", "404", "200", "404", "404"]),
+    ("/webhooks/0000000000000007", None, ["login", "200", "404", "404", "404", "404"]),
+    ("/webhooks/nonsense", None, ["login", "404", "404", "404", "404", "404"]),
+    ("/webhooks/00000000000000ac", Some(&[("do", "test")]), ["login", "done", "done", "404", "404", "404"]),
+    ("/webhooks/00000000000000a1", Some(&[("do", "pause")]), ["login", "done", "404", "done", "404", "404"]),
+    (
+        "/webhooks/0000000000000007",
+        Some(&[("do", "save"), HOOK, OPENED]),
+        ["login", "done", "404", "404", "404", "404"],
+    ),
+    ("/webhooks/00000000000000ac", Some(&[("do", "remove")]), ["login", "done", "done", "404", "404", "404"]),
+    ("/webhooks/00000000000000ac/deliveries/1", Some(&[]), ["login", "404", "404", "404", "404", "404"]),
     // the inbox holds everyone's mail
     ("/inbox", None, ROOT_ONLY),
     ("/inbox/20261123T200007Z-a1", None, ROOT_ONLY),
@@ -122,6 +175,12 @@ const TABLE: &[Row] = &[
     ("/nowhere", None, ["404", "404", "404", "404", "404", "404"]),
 ];
 
+const GRANT: &[(&str, &str)] =
+    &[("address", "bob@reader.example"), ("act", "grant"), ("source", "form"), ("wording", "I agree")];
+const GRANT_WITHOUT_PROOF: &[(&str, &str)] = &[("address", "bob@reader.example"), ("act", "grant")];
+const STOP: &[(&str, &str)] = &[("address", "bob@reader.example"), ("act", "stop"), ("source", "form")];
+const HOOK: (&str, &str) = ("url", "https://hooks.example/in");
+const OPENED: (&str, &str) = ("opened", "on");
 const PASSWORD: (&str, &str) = ("password", "long enough for us");
 const NEW_ACME: &[(&str, &str)] = &[("login", "new"), ("org", "acme"), ("role", "sender"), PASSWORD];
 const NEW_OTHER: &[(&str, &str)] = &[("login", "new"), ("org", "other"), ("role", "sender"), PASSWORD];
@@ -147,6 +206,10 @@ async fn who_may_see_and_do_what() {
 }
 
 async fn outcome(world: &World, who: &str, path: &str, form: Option<&[(&str, &str)]>) -> String {
+    if path == "/api/v1/feed" && !who.is_empty() {
+        // It has no end: that it begins is what counts.
+        return world.logged_in(who).begins_stream(path).await;
+    }
     let browser = if who.is_empty() { world.stranger() } else { world.logged_in(who) };
     let answer = match form {
         None => browser.get(path).await,

@@ -41,8 +41,11 @@ pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Re
 
 /// A change: one line, and one below it for each value.
 fn told(line: &AuditLine) -> String {
-    let via = line.key.as_ref().map_or_else(|| line.via.clone(), |key| format!("{} {key}", line.via));
-    let by = [line.login.clone(), Some(via), line.from.clone()].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let by = [line.login.clone(), Some(line.via.clone()), line.from.clone()]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ");
     let head = format!("{:>6}  {}  {} {}  ({by})", line.number, time(&line.at), line.subject, line.action);
     let values: String = line.values.iter().map(|value| format!("        {}\n", clean(&change(value)))).collect();
     format!("{}\n{values}", clean(&head))

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use super::super::Form;
 use super::super::client::{Client, query, segment};
 use super::super::table::{Table, clean, print, print_json, time};
-use crate::admin::api::shapes::{Event, Message, Messages};
+use crate::admin::api::shapes::{Event, Message, Messages, Recipient};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
@@ -66,8 +66,8 @@ impl List {
                 line.from.or(line.login).unwrap_or_default(),
                 if line.tracked { subject } else { format!("{subject} (not tracked)") },
                 format!("{}/{}", line.accepted, line.recipients),
-                line.opens.to_string(),
-                line.clicks.to_string(),
+                beside(line.opens, line.machine_opens),
+                beside(line.clicks, line.machine_clicks),
             ]);
         }
         table.print("no mail yet")?;
@@ -97,9 +97,10 @@ fn page(message: &Message) -> String {
     ];
     facts.extend(message.untouched.clone().map(|why| ("not tracked", why)));
     let facts = facts.iter().map(|(name, value)| format!("{name:<12} {}\n", clean(value))).collect::<String>();
-    let mut recipients = Table::new(&["recipient", "delivery", "opens", "links", "reply"]);
+    let mut recipients = Table::new(&["recipient", "delivery", "opens", "links", "seen", "reply"]);
     for r in &message.recipients {
-        recipients.row([r.address.clone(), r.delivery.clone(), r.opens.clone(), r.links.clone(), r.reply.clone()]);
+        let (delivery, opens, links, reply) = (r.delivery.clone(), r.opens.clone(), r.links.clone(), r.reply.clone());
+        recipients.row([r.address.clone(), delivery, opens, links, seen(r), reply]);
     }
     let happened: String = message.events.iter().map(|event| format!("{}\n", told(event))).collect();
     let links: String = message.links.iter().map(|link| format!("{}\n", super::link::told(link))).collect();
@@ -114,6 +115,23 @@ fn page(message: &Message) -> String {
     )
 }
 
+/// People's, and machines' beside them.
+fn beside(people: u64, machines: u64) -> String {
+    if machines == 0 { people.to_string() } else { format!("{people} (+{machines} by machines)") }
+}
+
+/// What is known of one recipient; nothing where nobody can tell.
+fn seen(recipient: &Recipient) -> String {
+    let read = match recipient.read.as_deref() {
+        Some("opened") => "read",
+        Some("inferred") => "read (inferred)",
+        Some(_) => "not yet",
+        None => "",
+    };
+    let shared = if recipient.perhaps_shared == Some(true) { "; forwarded or shared?" } else { "" };
+    format!("{read}{shared}")
+}
+
 /// An event on one line.
 pub(in crate::cli) fn told(event: &Event) -> String {
     let what = match (event.kind.as_str(), event.destination.as_deref()) {
@@ -122,10 +140,13 @@ pub(in crate::cli) fn told(event: &Event) -> String {
         ("click", None) => "followed a link".to_owned(),
         (other, _) => other.to_owned(),
     };
-    let known = [&event.client, &event.os, &event.country].into_iter().flatten().map(String::as_str);
-    let verdict = Some(event.verdict.as_str()).filter(|verdict| !matches!(*verdict, "person" | "unknown"));
-    let details: Vec<&str> = known.chain(verdict).collect();
-    let details = if details.is_empty() { String::new() } else { format!("  ({})", details.join(", ")) };
+    let times = if event.repeats == 0 { String::new() } else { format!(" ×{}", event.repeats.saturating_add(1)) };
+    let raw = event.address.iter().map(|address| match &event.agent {
+        Some(agent) => format!("{address}, {agent}"),
+        None => format!("{address}, no User-Agent"),
+    });
+    let details: Vec<String> = event.words.iter().cloned().chain(raw).collect();
+    let details = if details.is_empty() { String::new() } else { format!("  ({})", details.join("; ")) };
     let who = event.recipient.as_deref().unwrap_or("somebody");
-    clean(&format!("{}  {who} {what}{details}", time(&event.at)))
+    clean(&format!("{}  {who} {what}{times}{details}", time(&event.at)))
 }

@@ -1,14 +1,18 @@
 //! The commands that ask the running server: one file a subject.
 
 pub(super) mod audit;
+pub(super) mod consent;
 pub(super) mod events;
+pub(super) mod figures;
 pub(super) mod inbox;
 pub(super) mod keys;
 pub(super) mod link;
 pub(super) mod message;
 pub(super) mod org;
+pub(super) mod privacy;
 pub(super) mod queue;
 pub(super) mod user;
+pub(super) mod webhook;
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `waxseal org list|show|set|access`
+//! `waxseal org list|show|set`
 
 use clap::{ArgGroup, Args, Subcommand};
 use hyper::Method;
@@ -6,7 +6,7 @@ use hyper::Method;
 use super::super::Form;
 use super::super::client::{Client, segment};
 use super::super::table::{Table, clean, print, print_json};
-use crate::admin::api::shapes::{Org, OrgAccess, OrgAccessPatch, OrgPatch, Switches};
+use crate::admin::api::shapes::{Org, OrgPatch, Switches};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
@@ -20,44 +20,7 @@ pub(in crate::cli) enum Command {
         form: Form,
     },
     /// Change its switches, never above the ceiling in config.toml
-    Set(Set),
-    /// What it asks of its people and lets its admins see
-    Access(Access),
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct Access {
-    /// Its name
-    name: String,
-    /// Its admins see everybody's mail, not only counts
-    #[arg(long, value_parser = ["on", "off"])]
-    admins_see_messages: Option<String>,
-    /// Whether the dashboard asks everybody for a code besides the password
-    #[arg(long, value_parser = ["required", "optional"])]
-    second_factor: Option<String>,
-    #[command(flatten)]
-    form: Form,
-}
-
-impl Access {
-    async fn run(self, client: &Client) -> anyhow::Result<()> {
-        let path = format!("{}/access", path(&self.name));
-        let patch = OrgAccessPatch {
-            admins_see_messages: self.admins_see_messages.map(|value| value == "on"),
-            second_factor_required: self.second_factor.map(|value| value == "required"),
-        };
-        let access: OrgAccess = if patch.admins_see_messages.is_none() && patch.second_factor_required.is_none() {
-            client.get(&path).await?
-        } else {
-            client.send(Method::PATCH, &path, &patch).await?
-        };
-        if self.form.json {
-            return print_json(&access);
-        }
-        let see = if access.admins_see_messages { "everybody's mail" } else { "counts" };
-        let factor = if access.second_factor_required { "required" } else { "optional" };
-        Ok(print(&format!("its admins see  {see}\nsecond factor   {factor}\n"))?)
-    }
+    Set(Box<Set>),
 }
 
 #[derive(Debug, Args)]
@@ -87,7 +50,32 @@ pub(in crate::cli) struct Set {
     #[arg(long = "domain", value_name = "DOMAIN", group = "change")]
     domains: Option<Vec<String>>,
     #[command(flatten)]
+    events: Events,
+    #[command(flatten)]
     form: Form,
+}
+
+/// How its readers' events are judged, and what is kept of them.
+#[derive(Debug, Args)]
+struct Events {
+    /// A rule that does not judge its events (docs/VERDICTS.md); may be repeated, replaces the list, '' switches all on
+    #[arg(long = "rule-off", value_name = "RULE", group = "change")]
+    rules_off: Option<Vec<String>>,
+    /// A network of its own people; may be repeated, replaces the list, '' empties it
+    #[arg(long = "own-network", value_name = "NETWORK", group = "change")]
+    own_networks: Option<Vec<String>>,
+    /// How exactly a place is kept
+    #[arg(long, group = "change", value_parser = ["city", "country"])]
+    place: Option<String>,
+    /// Keep address and User-Agent with each event: personal data
+    #[arg(long, value_name = "BOOL", group = "change")]
+    raw_evidence: Option<bool>,
+    /// Do not record readers whose browsers send Sec-GPC or DNT
+    #[arg(long, value_name = "BOOL", group = "change")]
+    honour_gpc: Option<bool>,
+    /// Days its events are kept; 0: as long as the server keeps them
+    #[arg(long, value_name = "DAYS", group = "change")]
+    events_days: Option<u32>,
 }
 
 pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Result<()> {
@@ -95,14 +83,28 @@ pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Re
         Command::List(form) => list(client, form).await,
         Command::Show { name, form } => show(&client.get(&path(&name)).await?, form),
         Command::Set(set) => set.run(client).await,
-        Command::Access(access) => access.run(client).await,
     }
 }
 
 impl Set {
     async fn run(self, client: &Client) -> anyhow::Result<()> {
-        let Set { name, opens, links, text_links, visible_urls, quotes, excluded_hosts, domains, form } = self;
-        let patch = OrgPatch { opens, links, text_links, visible_urls, quotes, excluded_hosts, domains };
+        let Set { name, opens, links, text_links, visible_urls, quotes, excluded_hosts, domains, events, form } = self;
+        let Events { rules_off, own_networks, place, raw_evidence, honour_gpc, events_days } = events;
+        let patch = OrgPatch {
+            opens,
+            links,
+            text_links,
+            visible_urls,
+            quotes,
+            excluded_hosts,
+            domains,
+            rules_off,
+            own_networks,
+            place,
+            raw_evidence,
+            honour_gpc,
+            events_days,
+        };
         let org: Org = client.send(Method::PATCH, &path(&name), &patch).await?;
         show(&org, form)
     }
@@ -133,17 +135,27 @@ fn show(org: &Org, form: Form) -> anyhow::Result<()> {
         let managed = if org.managed.iter().any(|managed| managed == name) { "config.toml" } else { "" };
         table.row([(*name).to_owned(), force, choice, most, managed.to_owned()]);
     }
-    let managed = if org.managed.iter().any(|managed| managed == "domains") { " (config.toml)" } else { "" };
-    let rest = format!(
-        "\ndomains{managed}: {}\nvisible_urls: {}\nquotes: {}\nexcluded_hosts: {}\ntracking_url: {}\nusers: {}\n",
-        org.domains.join(", "),
-        org.visible_urls,
-        org.quotes,
-        org.excluded_hosts.join(", "),
-        org.tracking_url.as_deref().unwrap_or("[web] public_url"),
-        org.users
-    );
-    Ok(print(&format!("{}\n\n{table}{rest}", clean(&org.name)))?)
+    let on = |on: bool| if on { "on" } else { "off" }.to_owned();
+    let rows = [
+        ("domains", org.domains.join(", ")),
+        ("visible_urls", org.visible_urls.clone()),
+        ("quotes", org.quotes.clone()),
+        ("excluded_hosts", org.excluded_hosts.join(", ")),
+        ("rules_off", org.rules_off.join(", ")),
+        ("own_networks", org.own_networks.join(", ")),
+        ("place", org.place.clone()),
+        ("raw_evidence", on(org.raw_evidence)),
+        ("honour_gpc", on(org.honour_gpc)),
+        ("events_days", org.events_days.map_or_else(|| "as the server".to_owned(), |days| days.to_string())),
+        ("tracking_url", org.tracking_url.clone().unwrap_or_else(|| "[web] public_url".to_owned())),
+        ("users", org.users.to_string()),
+    ];
+    let row = |(name, value): (&str, String)| {
+        let managed = if org.managed.iter().any(|managed| managed == name) { " (config.toml)" } else { "" };
+        format!("{name}{managed}: {value}\n")
+    };
+    let rest: String = rows.into_iter().map(row).collect();
+    Ok(print(&format!("{}\n\n{table}\n{rest}", clean(&org.name)))?)
 }
 
 fn words(switches: &Switches, none: &str) -> [String; 3] {

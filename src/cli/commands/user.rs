@@ -1,4 +1,4 @@
-//! `waxseal user add|list|passwd|remove`
+//! `waxseal user add|list|passwd|notices|remove`
 
 use clap::{Args, Subcommand};
 use hyper::Method;
@@ -7,7 +7,7 @@ use super::super::Form;
 use super::super::client::{Client, segment};
 use super::super::password::{self, Password};
 use super::super::table::{Table, clean, print, print_json};
-use crate::admin::api::shapes::{PasswordPut, User, UserPost};
+use crate::admin::api::shapes::{NoticesPut, PasswordPut, User, UserPost};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
@@ -17,6 +17,8 @@ pub(in crate::cli) enum Command {
     List(Form),
     /// Set a password; open sessions of the login end
     Passwd(Passwd),
+    /// What a person is told by mail of opens and clicks; each can choose in the dashboard too
+    Notices(Notices),
     /// Remove a login; its mail and links stay
     Remove {
         /// The login
@@ -53,11 +55,28 @@ pub(in crate::cli) struct Passwd {
     generate: bool,
 }
 
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Notices {
+    /// The login
+    login: String,
+    /// Whether notices are sent, to the address the opened mail was sent from
+    #[arg(long, value_parser = ["on", "off"])]
+    mail: String,
+    /// The first open of each recipient and every click, every open and click, or nothing
+    #[arg(long, default_value = "first", value_parser = ["first", "every", "none"])]
+    level: String,
+}
+
 pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Add(add) => add.run(client).await,
         Command::List(form) => list(client, form).await,
         Command::Passwd(passwd) => passwd.run(client).await,
+        Command::Notices(Notices { login, mail, level }) => {
+            let put = NoticesPut { mail: mail == "on", level };
+            client.order(Method::PUT, &format!("{}/notices", path(&login)), Some(&put)).await?;
+            Ok(print(&format!("notices to {} by mail: {mail}\n", clean(&login)))?)
+        }
         Command::Remove { login } => {
             client.order(Method::DELETE, &path(&login), None::<&()>).await?;
             Ok(print(&format!("removed {}\n", clean(&login)))?)

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 
 use super::super::capacity::Room;
-use super::super::{Backend, ClientGone, Submission};
+use super::super::{Backend, ClientGone, Lease, Submission};
 use super::{Conn, End};
 use crate::message::Mail;
 use crate::settings::Submitter;
@@ -24,7 +24,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Conn<S> {
     /// Hands the mail to the backend and waits for its word, with an eye on the client.
     pub(super) async fn deliver(&mut self, incoming: Incoming<Submitter>) -> Result<Reply, End> {
         let client_gone = ClientGone::default();
-        let submission = submission(incoming, self.peer, client_gone.clone());
+        let submission = submission(incoming, self.peer, client_gone.clone(), self.lease.clone());
         let mut room = self.body.room.take();
         if let Some(room) = &mut room {
             room.shrink_to(submission.mail.raw.len());
@@ -66,10 +66,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Conn<S> {
     }
 }
 
-fn submission(incoming: Incoming<Submitter>, peer: IpAddr, client_gone: ClientGone) -> Submission {
+fn submission(incoming: Incoming<Submitter>, peer: IpAddr, client_gone: ClientGone, lease: Lease) -> Submission {
     let Incoming { transaction, raw, bare_newlines, who, helo, protocol } = incoming;
     let mail = Mail { envelope: transaction.into(), raw };
-    Submission { mail, submitter: who, peer, helo, protocol, bare_newlines, client_gone }
+    Submission { mail, submitter: who, peer, helo, protocol, bare_newlines, client_gone, lease }
 }
 
 /// Owns the mail and its room in memory until the backend has answered.

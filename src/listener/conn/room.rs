@@ -4,6 +4,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::super::capacity::Room;
+use super::super::limit_met;
 use super::super::transport::READ_BYTES;
 use super::Conn;
 use crate::settings::Submitter;
@@ -36,6 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Conn<S> {
         let bytes = declared.min(self.options.session.message_bytes_max) + READ_BYTES;
         let room = self.shared.capacity.room(bytes, self.options.room_wait_max).await;
         if room.is_none() {
+            limit_met("in_flight_bytes");
             tracing::warn!("no room for another message in flight");
         }
         let granted = room.is_some();
@@ -58,6 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Conn<S> {
         match (&mut self.body.room, more) {
             (Some(room), Some(more)) => room.add(more),
             (_, more) => {
+                limit_met("in_flight_bytes");
                 tracing::warn!("no room for the rest of a message in flight");
                 self.body.abandoned = more.is_none();
                 self.body.room = more;
@@ -75,6 +78,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Conn<S> {
             self.body.window_end = Instant::now() + self.options.data_window;
             return Action::Read;
         }
+        limit_met(match (Instant::now() < self.session_end, self.session.wait()) {
+            (false, _) => "session_secs",
+            (_, Wait::Body) => "data_bytes_per_sec",
+            (_, Wait::Line) => "command_secs",
+            (_, Wait::Idle) => "idle_secs",
+        });
         Action::Close(Some(Reply::timed_out()))
     }
 }

@@ -26,8 +26,6 @@ pub struct Author {
     pub via: Via,
     /// The login, for a person.
     pub login: Option<String>,
-    /// The name of the API key.
-    pub key: Option<String>,
     /// The address it came from.
     pub from: Option<IpAddr>,
 }
@@ -37,26 +35,29 @@ pub struct Author {
 pub enum Via {
     /// The dashboard.
     Dashboard,
-    /// The API, with a key.
-    Api,
     /// The admin socket: whoever owns the data folder.
     Socket,
     /// The config file, at start or at a reload.
     Config,
+    /// A link in a mail of the server's own.
+    Mail,
+    /// A first login that the upstream server judged.
+    Upstream,
     /// The server itself.
     Server,
 }
 
 impl Via {
-    const ALL: [Via; 5] = [Via::Dashboard, Via::Api, Via::Socket, Via::Config, Via::Server];
+    const ALL: [Via; 6] = [Via::Dashboard, Via::Socket, Via::Config, Via::Mail, Via::Upstream, Via::Server];
 
     /// As people read it and as it is stored.
     pub fn as_str(self) -> &'static str {
         match self {
             Via::Dashboard => "dashboard",
-            Via::Api => "API key",
             Via::Socket => "admin socket",
             Via::Config => "config.toml",
+            Via::Mail => "link in a mail",
+            Via::Upstream => "login upstream",
             Via::Server => "server",
         }
     }
@@ -70,7 +71,7 @@ impl Via {
 impl Author {
     /// Nobody in person.
     pub fn of(via: Via) -> Author {
-        Author { via, login: None, key: None, from: None }
+        Author { via, login: None, from: None }
     }
 }
 

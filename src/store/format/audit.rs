@@ -11,7 +11,6 @@ pub(in crate::store) fn encode_line(line: &Line) -> Result<Vec<u8>, Unreadable> 
         at_ms: line.at_ms,
         via: line.author.via.as_str().to_owned(),
         login: line.author.login.clone(),
-        key: line.author.key.clone(),
         from: line.author.from.map(|from| from.to_string()),
         org: line.org.as_ref().map(|org| org.as_str().to_owned()),
         subject: line.subject.clone(),
@@ -29,7 +28,7 @@ pub(in crate::store) fn decode_line(sequence: u64, value: &[u8]) -> Result<Line,
     Ok(Line {
         sequence,
         at_ms: stored.at_ms,
-        author: Author { via, login: stored.login, key: stored.key, from },
+        author: Author { via, login: stored.login, from },
         org: stored.org.as_deref().map(org_name).transpose()?,
         subject: stored.subject,
         action: parse(&stored.action, "action", Action::named)?,
@@ -43,7 +42,6 @@ struct LineV1 {
     at_ms: i64,
     via: String,
     login: Option<String>,
-    key: Option<String>,
     from: Option<String>,
     org: Option<String>,
     subject: String,
@@ -62,12 +60,7 @@ mod tests {
         let line = Line {
             sequence: 7,
             at_ms: 5,
-            author: Author {
-                via: Via::Api,
-                login: Some("ann".into()),
-                key: Some("ci".into()),
-                from: Some([192, 0, 2, 1].into()),
-            },
+            author: Author { via: Via::Dashboard, login: Some("ann".into()), from: Some([192, 0, 2, 1].into()) },
             org: Some("acme".parse().unwrap()),
             subject: "organisation acme".into(),
             action: Action::Changed,
@@ -75,7 +68,7 @@ mod tests {
         };
         let stored = encode_line(&line).unwrap();
         assert_eq!(decode_line(7, &stored), Ok(line));
-        let expected = "\u{1}{\"at_ms\":5,\"via\":\"API key\",\"login\":\"ann\",\"key\":\"ci\",\"from\":\"192.0.2.1\",\"org\":\"acme\",\
+        let expected = "\u{1}{\"at_ms\":5,\"via\":\"dashboard\",\"login\":\"ann\",\"from\":\"192.0.2.1\",\"org\":\"acme\",\
             \"subject\":\"organisation acme\",\"action\":\"changed\",\"fields\":[[\"opens\",null,\"off\"]]}";
         assert_eq!(String::from_utf8(stored).unwrap(), expected);
     }

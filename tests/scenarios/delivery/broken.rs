@@ -67,7 +67,7 @@ async fn upstream_says_nothing() {
         let server = ScriptedUpstream::start(Script::new().on(at, [Act::Hang])).await;
         let begun = Clock::now();
         assert_eq!(deliver(&client(&server, options.clone()), mail(&["b@y.test"])).await, [expected]);
-        assert!(begun.elapsed() < 10 * SHORT, "{at:?} took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(20), "{at:?} took {:?}", begun.elapsed());
     }
 }
 

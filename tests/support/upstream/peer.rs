@@ -131,6 +131,21 @@ impl Peer {
                 let text = |b64: &str| String::from_utf8(STANDARD.decode(b64).unwrap_or_default()).unwrap_or_default();
                 (text(&username), text(&password))
             }
+            "XOAUTH2" | "OAUTHBEARER" => {
+                let response = words.get(2).cloned().unwrap_or_default();
+                let decoded = String::from_utf8(STANDARD.decode(response).unwrap()).unwrap();
+                let username = match mechanism.as_str() {
+                    "XOAUTH2" => decoded.strip_prefix("user=").unwrap().split('\u{1}').next().unwrap().to_owned(),
+                    _ => decoded.strip_prefix("n,a=").unwrap().split(",\u{1}").next().unwrap().to_owned(),
+                };
+                let token = decoded.split("\u{1}auth=Bearer ").nth(1).unwrap().strip_suffix("\u{1}\u{1}").unwrap();
+                let pair = Some((username.clone(), token.to_owned()));
+                if self.script.lock().unwrap().login != pair {
+                    let end = self.challenge("{\"status\":\"401\"}").await?;
+                    assert_eq!(end, if mechanism == "XOAUTH2" { "" } else { "AQ==" });
+                }
+                (username, token.to_owned())
+            }
             _ => return self.say(b"504 5.5.4 unknown mechanism\r\n").await,
         };
         let known = self.script.lock().unwrap().login.clone();

@@ -1,9 +1,8 @@
-//! The audit log and what an organisation asks of its people.
+//! The audit log.
 
 use serde::{Deserialize, Serialize};
 
 use super::at;
-use crate::settings::access::Access;
 use crate::store::audit::{Field, Line};
 
 /// `GET /api/v1/audit`
@@ -24,10 +23,8 @@ pub struct AuditLine {
     pub at: String,
     /// The login, for a person.
     pub login: Option<String>,
-    /// `dashboard`, `API key`, `admin socket`, `config.toml` or `server`.
+    /// `dashboard`, `admin socket`, `config.toml`, `link in a mail`, `login upstream` or `server`.
     pub via: String,
-    /// The name of the API key.
-    pub key: Option<String>,
     /// The address it came from.
     pub from: Option<String>,
     /// Whose admins may read it; null: server admins alone.
@@ -58,7 +55,6 @@ impl From<Line> for AuditLine {
             at: at(line.at_ms),
             login: line.author.login,
             via: line.author.via.as_str().to_owned(),
-            key: line.author.key,
             from: line.author.from.map(|from| from.to_string()),
             org: line.org.map(|org| org.as_str().to_owned()),
             subject: line.subject,
@@ -72,31 +68,4 @@ impl From<Field> for AuditValue {
     fn from(Field { name, before, after }: Field) -> AuditValue {
         AuditValue { name, before, after }
     }
-}
-
-/// `GET /api/v1/orgs/{name}/access`
-#[derive(Debug, Serialize, Deserialize)]
-pub struct OrgAccess {
-    /// Its admins see everybody's mail; without it, counts.
-    pub admins_see_messages: bool,
-    /// The dashboard asks everybody for a code besides the password.
-    pub second_factor_required: bool,
-}
-
-impl From<Access> for OrgAccess {
-    fn from(Access { admins_see_messages, second_factor_required }: Access) -> OrgAccess {
-        OrgAccess { admins_see_messages, second_factor_required }
-    }
-}
-
-/// `PATCH /api/v1/orgs/{name}/access`: what is not there stays as it is.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OrgAccessPatch {
-    /// For server admins to switch on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub admins_see_messages: Option<bool>,
-    /// The dashboard asks everybody for a code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub second_factor_required: Option<bool>,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::at;
-use crate::event::EventKind;
+use crate::event::{EventKind, Evidence, words};
 use crate::store::record::TimelineEntry;
 
 /// `GET /api/v1/events`
@@ -42,19 +42,38 @@ pub struct Event {
     pub verdict: String,
     /// The rule that gave the verdict.
     pub rule: String,
+    /// The verdict before a burst showed it wrong.
+    pub former_verdict: Option<String>,
+    /// How often the same came again within a minute; counted once.
+    pub repeats: u32,
     /// ISO 3166 alpha-2.
     pub country: Option<String>,
+    /// In English.
+    pub city: Option<String>,
+    /// `relay` or `hosting` when the place is perhaps not the reader's; null when nothing speaks against it.
+    pub place_unreliable: Option<String>,
     /// Client family.
     pub client: Option<String>,
     /// Operating system family.
     pub os: Option<String>,
     /// Device family.
     pub device: Option<String>,
+    /// Program, place, verdict and reason in words, as far as there is something to say.
+    pub words: Vec<String>,
+    /// Who asked; only where the organisation keeps raw evidence.
+    pub address: Option<String>,
+    /// The whole User-Agent; only where the organisation keeps raw evidence.
+    pub agent: Option<String>,
 }
 
 impl From<TimelineEntry> for Event {
     fn from(entry: TimelineEntry) -> Event {
+        let words = words::details(&entry.event);
         let event = entry.event;
+        let (address, agent) = match event.evidence {
+            Some(Evidence { address, agent }) => (Some(address.to_string()), agent),
+            None => (None, None),
+        };
         let clicked = event.kind == EventKind::Click;
         Event {
             sequence: entry.sequence,
@@ -69,10 +88,17 @@ impl From<TimelineEntry> for Event {
             destination: entry.destination,
             verdict: event.verdict.as_str().to_owned(),
             rule: event.rule,
+            former_verdict: event.former.map(|former| former.as_str().to_owned()),
+            repeats: event.repeats,
             country: event.country,
+            city: event.city,
+            place_unreliable: event.via.map(|via| via.as_str().to_owned()),
             client: event.agent_family,
             os: event.os_family,
             device: event.device_family,
+            words,
+            address,
+            agent,
         }
     }
 }

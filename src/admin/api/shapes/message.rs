@@ -6,7 +6,7 @@ use super::{Event, at};
 use crate::admin::actions::links::LinkView;
 use crate::admin::actions::messages::{MessageRow, MessageView};
 use crate::store::Override;
-use crate::store::record::RecipientRecord;
+use crate::store::record::{self, RecipientRecord};
 
 /// `GET /api/v1/messages`
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,6 +40,10 @@ pub struct MessageLine {
     pub opens: u64,
     /// Clicks recorded, machines aside.
     pub clicks: u64,
+    /// Opens by machines and the sender.
+    pub machine_opens: u64,
+    /// Clicks by machines and the sender.
+    pub machine_clicks: u64,
     /// Whether anything was rewritten.
     pub tracked: bool,
 }
@@ -58,6 +62,8 @@ impl From<MessageRow> for MessageLine {
             accepted: row.accepted,
             opens: row.opens,
             clicks: row.clicks,
+            machine_opens: row.machine_opens,
+            machine_clicks: row.machine_clicks,
             tracked: row.tracked,
         }
     }
@@ -115,11 +121,37 @@ pub struct Recipient {
     pub reply: String,
     /// RFC 3339; when the state last changed.
     pub delivery_at: String,
+    /// `no`, `opened`, or `inferred` from a click without an open; null when nobody can tell for this recipient alone.
+    pub read: Option<String>,
+    /// Two countries or more than three networks: forwarded or shared? A question; null as above.
+    pub perhaps_shared: Option<bool>,
+    /// What was counted of its copy, which it may share with others.
+    pub counts: Counts,
+}
+
+/// What was counted of one copy.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// By people, as far as one can tell.
+    pub opens: i64,
+    /// Likewise.
+    pub clicks: i64,
+    /// By machines and the sender.
+    pub machine_opens: i64,
+    /// Likewise.
+    pub machine_clicks: i64,
+}
+
+impl From<record::Counts> for Counts {
+    fn from(counts: record::Counts) -> Counts {
+        let record::Counts { opens, clicks, machine_opens, machine_clicks } = counts;
+        Counts { opens, clicks, machine_opens, machine_clicks }
+    }
 }
 
 impl From<MessageView> for Message {
     fn from(view: MessageView) -> Message {
-        let MessageView { record, timeline, mut overrides, .. } = view;
+        let MessageView { record, timeline, counts, readings, mut overrides, .. } = view;
         let recipient = |r: RecipientRecord| Recipient {
             index: r.index,
             copy_index: r.copy_index,
@@ -129,6 +161,9 @@ impl From<MessageView> for Message {
             delivery: r.delivery.state.as_str().to_owned(),
             reply: r.delivery.reply,
             delivery_at: at(r.delivery.at_ms),
+            read: readings.get(&r.index).map(|reading| reading.read.as_str().to_owned()),
+            perhaps_shared: readings.get(&r.index).map(|reading| reading.shared),
+            counts: counts.get(&r.copy_index).copied().unwrap_or_default().into(),
         };
         Message {
             id: record.id.to_string(),

@@ -2,25 +2,30 @@
 
 mod audit;
 mod event;
+mod figures;
 mod inbox;
 mod key;
 mod message;
 mod org;
+pub mod people;
 mod queue;
 mod user;
+mod webhook;
 
 use serde::Deserialize;
 
 use crate::settings::{BadOrgName, OrgName};
 
-pub use audit::{AuditLine, AuditLines, AuditValue, OrgAccess, OrgAccessPatch};
+pub use audit::{AuditLine, AuditLines, AuditValue};
 pub use event::{Event, Events};
+pub use figures::{Figures, FiguresOfDay};
 pub use inbox::{InboxLine, TestMailPost, TestMailSent};
 pub use key::Key;
-pub use message::{Link, LinkPut, Message, MessageLine, Messages, Recipient};
+pub use message::{Counts, Link, LinkPut, Message, MessageLine, Messages, Recipient};
 pub use org::{Org, OrgPatch, Switches};
 pub use queue::{Queue, QueuedMail, QueuedRecipient};
-pub use user::{PasswordPut, User, UserPost};
+pub use user::{NoticesPut, PasswordPut, User, UserPost};
+pub use webhook::{Delivery, Replayed, Webhook, WebhookMade, WebhookPatch, WebhookPost};
 
 /// An organisation's name, for handlers.
 pub(super) fn org_name(text: Option<String>) -> Result<Option<OrgName>, BadOrgName> {

@@ -26,6 +26,18 @@ pub struct Org {
     pub quotes: String,
     /// Hosts never tracked.
     pub excluded_hosts: Vec<String>,
+    /// Rules that do not judge its readers' events.
+    pub rules_off: Vec<String>,
+    /// Networks of its own people.
+    pub own_networks: Vec<String>,
+    /// `city` or `country`.
+    pub place: String,
+    /// Address and agent are kept with each event.
+    pub raw_evidence: bool,
+    /// A browser's standing refusal (Sec-GPC, DNT) counts.
+    pub honour_gpc: bool,
+    /// Days its events are kept, when fewer than the server's.
+    pub events_days: Option<u32>,
     /// Its own tracking host.
     pub tracking_url: Option<String>,
     /// How many users it has.
@@ -51,12 +63,7 @@ impl From<OrgView> for Org {
             links: Some(t.links.to_string()),
             text_links: Some(t.text_links),
         };
-        let managed = [
-            (org.managed.org, "domains"),
-            (org.managed.opens, "opens"),
-            (org.managed.links, "links"),
-            (org.managed.text_links, "text_links"),
-        ];
+        let managed = org.managed.names().into_iter().map(|name| if name == "org" { "domains" } else { name });
         Org {
             name: org.name.as_str().to_owned(),
             in_force: full(in_force),
@@ -66,11 +73,17 @@ impl From<OrgView> for Org {
                 links: org.choice.links.map(|mode| mode.to_string()),
                 text_links: org.choice.text_links,
             },
-            managed: managed.into_iter().filter(|(is, _)| *is).map(|(_, name)| name.to_owned()).collect(),
+            managed: managed.map(str::to_owned).collect(),
             visible_urls: visible_urls(org.visible_urls).to_owned(),
             quotes: quotes(org.quotes).to_owned(),
             domains: org.domains,
             excluded_hosts: org.excluded_hosts,
+            rules_off: org.rules_off,
+            own_networks: org.own_networks.iter().map(ToString::to_string).collect(),
+            place: org.keeping.place.to_string(),
+            raw_evidence: org.keeping.raw_evidence,
+            honour_gpc: org.keeping.honour_gpc,
+            events_days: org.keeping.events_days,
             tracking_url: org.tracking_url,
             users,
         }
@@ -116,4 +129,22 @@ pub struct OrgPatch {
     /// The whole list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domains: Option<Vec<String>>,
+    /// The whole list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules_off: Option<Vec<String>>,
+    /// The whole list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_networks: Option<Vec<String>>,
+    /// `city` or `country`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// Keep address and agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_evidence: Option<bool>,
+    /// Take a browser's standing refusal for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub honour_gpc: Option<bool>,
+    /// Days; 0: as long as the server keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_days: Option<u32>,
 }

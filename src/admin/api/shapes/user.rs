@@ -52,3 +52,13 @@ pub struct PasswordPut {
     /// In clear; it is hashed and forgotten.
     pub password: String,
 }
+
+/// `PUT /api/v1/users/{login}/notices`
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoticesPut {
+    /// By mail, to the address the opened mail was sent from.
+    pub mail: bool,
+    /// `first`, `every` or `none`.
+    pub level: String,
+}

@@ -1,0 +1,139 @@
+//! What happened lately to all mail the viewer may know of, as it is shown on one page and in the live feed.
+//!
+//! **Invariant:** of other people's mail an organisation's admin learns that something was opened, when and whose it was; not
+//! by whom, not what it says, not from where.
+
+use super::messages::{Narrow, scope};
+use super::{Actions, Refusal};
+use crate::admin::viewer::{Sight, Viewer};
+use crate::event::{EventKind, Verdict, Via};
+use crate::notify::feed::{self, Listener};
+use crate::settings::OrgName;
+use crate::store::TimelineFilter;
+use crate::store::record::TimelineEntry;
+use crate::token::MessageId;
+
+/// Most rows of one answer: more of the past is on the messages' own pages.
+pub const ACTIVITY_ROWS_MAX: u32 = 200;
+
+/// One event, with what the viewer may not see left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActivityRow {
+    /// Grows with every event.
+    pub sequence: i64,
+    /// Unix milliseconds.
+    pub at_ms: i64,
+    /// Open or click.
+    pub kind: EventKind,
+    /// Who probably did it.
+    pub verdict: Verdict,
+    /// The rule that gave the verdict; empty when none did.
+    pub rule: String,
+    /// Whose mail.
+    pub org: Option<OrgName>,
+    /// The sender's login, if any.
+    pub login: Option<String>,
+    /// `None` when the viewer sees counts only.
+    pub words: Option<ActivityWords>,
+}
+
+/// Who, what and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActivityWords {
+    /// The message.
+    pub message: MessageId,
+    /// Who; `None` for an aggregate or shared copy.
+    pub recipient: Option<String>,
+    /// Subject of the message.
+    pub subject: String,
+    /// Destination of the link clicked.
+    pub destination: Option<String>,
+    /// Country, ISO 3166 alpha-2.
+    pub country: Option<String>,
+    /// City.
+    pub city: Option<String>,
+    /// Why the place is perhaps not the reader's.
+    pub via: Option<Via>,
+    /// Client family.
+    pub client: Option<String>,
+    /// Operating system family.
+    pub os: Option<String>,
+}
+
+impl Actions {
+    /// The newest events, or those after one; oldest first.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for a login without an organisation; [`Refusal::Store`].
+    pub async fn activity(
+        &self,
+        viewer: &Viewer,
+        after_sequence: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<ActivityRow>, Refusal> {
+        let (org, login) = scope(viewer, None, None, Narrow::ToCounts)?;
+        let filter = TimelineFilter {
+            org,
+            login,
+            after_sequence: after_sequence.unwrap_or(0),
+            newest: true,
+            limit: limit.clamp(1, ACTIVITY_ROWS_MAX),
+            ..TimelineFilter::default()
+        };
+        let entries = self.history.timeline(filter).await?;
+        Ok(entries.iter().filter_map(|entry| activity_row(viewer, entry)).collect())
+    }
+
+    /// Begins to listen to events as they come.
+    ///
+    /// # Errors
+    /// [`Refusal::Absent`] when nobody is told anything here; [`Refusal::Conflict`] when as many listen as may.
+    pub fn listen(&self) -> Result<Listener, Refusal> {
+        let notify = self.notify.as_ref().ok_or(Refusal::Absent("this server has no live feed"))?;
+        let full = |feed::Full| {
+            Refusal::Conflict(
+                "as many pages are open as the server allows (feed_streams_max in config.toml)".to_owned(),
+            )
+        };
+        notify.feed().listen().map_err(full)
+    }
+}
+
+/// What the viewer sees of an event as it comes; `None`: nothing. What is counted by the day is not seen as it happens.
+pub fn live_row(viewer: &Viewer, entry: &TimelineEntry) -> Option<ActivityRow> {
+    activity_row(viewer, entry).filter(|_| feed::is_for_listeners(entry))
+}
+
+fn activity_row(viewer: &Viewer, entry: &TimelineEntry) -> Option<ActivityRow> {
+    let sight = match &entry.org {
+        Some(org) => viewer.sight(org, entry.login.as_deref()),
+        None if viewer.rules_all() => Sight::Whole,
+        None => Sight::Nothing,
+    };
+    let event = &entry.event;
+    let words = match sight {
+        Sight::Nothing => return None,
+        Sight::Counts => None,
+        Sight::Whole => Some(ActivityWords {
+            message: event.id.message,
+            recipient: entry.recipient.clone(),
+            subject: entry.subject.clone(),
+            destination: entry.destination.clone(),
+            country: event.country.clone(),
+            city: event.city.clone(),
+            via: event.via,
+            client: event.agent_family.clone(),
+            os: event.os_family.clone(),
+        }),
+    };
+    Some(ActivityRow {
+        sequence: entry.sequence,
+        at_ms: event.at_ms,
+        kind: event.kind,
+        verdict: event.verdict,
+        rule: event.rule.clone(),
+        org: entry.org.clone(),
+        login: entry.login.clone(),
+        words,
+    })
+}

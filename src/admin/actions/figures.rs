@@ -1,0 +1,39 @@
+//! How much was opened and clicked, day by day: counters, never events.
+
+use super::messages::{Narrow, scope};
+use super::{Actions, Refusal};
+use crate::admin::viewer::Viewer;
+use crate::settings::OrgName;
+use crate::store::record::{Counts, DayCountFilter};
+
+/// Most days of one answer: a year.
+pub const DAYS_MAX: u32 = 366;
+
+/// Which days to count.
+#[derive(Debug, Clone, Default)]
+pub struct FiguresQuery {
+    /// Only this org.
+    pub org: Option<OrgName>,
+    /// Only this login's mail.
+    pub login: Option<String>,
+    /// The last of the days, counted from 1970-01-01, UTC.
+    pub last_day: i64,
+    /// How many, 1..=[`DAYS_MAX`].
+    pub days: u32,
+}
+
+impl Actions {
+    /// The counters of each of the days, the first first, as far as the viewer may know: an organisation's admin of all of
+    /// its mail, a sender of their own.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for another organisation or another person's mail; [`Refusal::Store`].
+    pub async fn figures(&self, viewer: &Viewer, query: FiguresQuery) -> Result<Vec<(i64, Counts)>, Refusal> {
+        let (org, login) = scope(viewer, query.org, query.login, Narrow::ToCounts)?;
+        let days = i64::from(query.days.clamp(1, DAYS_MAX));
+        let (first_day, last_day) = (query.last_day.saturating_sub(days - 1), query.last_day);
+        let counted = self.history.days(DayCountFilter { org, login, first_day, last_day, limit: DAYS_MAX }).await?;
+        let of = |day: i64| counted.iter().find(|(counted, _)| *counted == day).map(|(_, counts)| *counts);
+        Ok((first_day..=last_day).map(|day| (day, of(day).unwrap_or_default())).collect())
+    }
+}

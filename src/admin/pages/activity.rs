@@ -1,0 +1,155 @@
+//! `/activity`: what happened lately, people first, machines folded away with their reasons; and the same as it happens, for
+//! the page's script.
+//!
+//! The page is complete without the script, which only adds what comes. What the script gets is text, never markup.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_SECURITY_POLICY;
+use axum::response::Response;
+use serde::Serialize;
+
+use super::words::{self, Moment};
+use super::{Frame, assets, error::PageError, html};
+use crate::admin::Site;
+use crate::admin::actions::activity::{ACTIVITY_ROWS_MAX, ActivityRow};
+use crate::admin::visitor::Visitor;
+use crate::event::{self, EventKind, Rule, Verdict};
+
+/// As everywhere, and our own script, which may ask us alone.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+#[derive(Template)]
+#[template(path = "activity.html")]
+struct Activity {
+    frame: Frame,
+    script: String,
+    items: Vec<Item>,
+    /// Where the live feed begins.
+    after: i64,
+}
+
+enum Item {
+    Person(Line),
+    /// Some in a row.
+    Machines {
+        summary: String,
+        lines: Vec<Line>,
+    },
+}
+
+/// One event in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Line {
+    sequence: i64,
+    /// `open` or `click`: the colour of its dot.
+    kind: &'static str,
+    /// A machine's, or the sender's own.
+    machine: bool,
+    who: String,
+    what: &'static str,
+    subject: String,
+    href: Option<String>,
+    link: String,
+    /// Place, client, verdict with its reason.
+    details: Vec<String>,
+    at: String,
+    friendly: String,
+}
+
+/// `GET /activity`
+pub(super) async fn page(State(site): State<Arc<Site>>, visitor: Visitor) -> Result<Response, PageError> {
+    let mut rows = site.actions.activity(&visitor.viewer, None, ACTIVITY_ROWS_MAX).await?;
+    let after = rows.last().map_or(0, |row| row.sequence);
+    rows.reverse();
+    let page = Activity {
+        frame: Frame::of(&site, &visitor, "Activity", "/activity"),
+        script: assets::script_path(),
+        items: folded(rows.iter().map(line).collect()),
+        after,
+    };
+    let mut answer = html(&page);
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    Ok(answer)
+}
+
+/// Machines in a row become one item.
+fn folded(lines: Vec<Line>) -> Vec<Item> {
+    let mut items: Vec<Item> = Vec::new();
+    for line in lines {
+        match items.last_mut() {
+            _ if !line.machine => items.push(Item::Person(line)),
+            Some(Item::Machines { lines, .. }) => lines.push(line),
+            _ => items.push(Item::Machines { summary: String::new(), lines: vec![line] }),
+        }
+    }
+    for item in &mut items {
+        if let Item::Machines { summary, lines } = item {
+            *summary = words::count(lines.len() as u64, "look") + " by machines or from your own network";
+        }
+    }
+    items
+}
+
+/// An event in words.
+pub(super) fn line(row: &ActivityRow) -> Line {
+    let at = words::moment(row.at_ms);
+    let machine = !row.verdict.counts();
+    let what = match row.kind {
+        EventKind::Open => "opened",
+        EventKind::Click => "followed a link in",
+    };
+    let kind = row.kind.as_str();
+    let (sequence, friendly, at) = (row.sequence, at.friendly, at.iso);
+    let judged = judged(row);
+    let Some(known) = &row.words else {
+        let sender = row.login.clone().unwrap_or_else(|| "a trusted network".to_owned());
+        return Line {
+            sequence,
+            kind,
+            machine,
+            who: "A recipient".to_owned(),
+            what,
+            subject: format!("a mail of {}", words::one_line(&sender)),
+            href: None,
+            link: String::new(),
+            details: judged.into_iter().collect(),
+            at,
+            friendly,
+        };
+    };
+    // Of an image proxy's reader the verdict says that the place is unknown.
+    let place = event::words::place(known.country.as_deref(), known.city.as_deref(), known.via)
+        .filter(|_| row.verdict != Verdict::Proxy);
+    let client = event::words::program(known.client.as_deref(), known.os.as_deref(), None);
+    let subject = words::one_line(&known.subject);
+    Line {
+        sequence,
+        kind,
+        machine,
+        who: known.recipient.as_deref().map_or_else(|| "One of the recipients".to_owned(), words::one_line),
+        what,
+        subject: if subject.trim().is_empty() { "(no subject)".to_owned() } else { subject },
+        href: Some(format!("/messages/{}", known.message)),
+        link: known.destination.as_deref().map(words::one_line).unwrap_or_default(),
+        details: [place, client, judged].into_iter().flatten().map(|detail| words::one_line(&detail)).collect(),
+        at,
+        friendly,
+    }
+}
+
+/// The verdict and why; nothing for a plain person.
+fn judged(row: &ActivityRow) -> Option<String> {
+    Some(event::words::verdict(row.verdict, Rule::parse(&row.rule), None)).filter(|said| !said.is_empty())
+}
+
+impl Line {
+    /// For the template.
+    fn moment(&self) -> Moment {
+        Moment { iso: self.at.clone(), friendly: self.friendly.clone() }
+    }
+}

@@ -1,0 +1,218 @@
+//! The Activity page and the live feed: people first, nothing of others, nothing missed, nobody who holds a place for ever.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::watch;
+
+use super::fixture::{ANNS, EVES, START_MS, World, world};
+use crate::admin;
+use crate::event::{Event, EventKind, Verdict};
+use crate::store::{Change, SettingsStore as _};
+use crate::token::{MessageId, TokenId};
+
+#[tokio::test]
+async fn the_page_tells_people_first_and_folds_machines() {
+    let world = world().await;
+    let page = world.logged_in("ann").get("/activity").await;
+    let text = &page.text;
+    assert!(
+        text.contains("<strong>bob@reader.example</strong> opened <a href=\"/messages/00000000000000a1\">"),
+        "{text}"
+    );
+    assert!(text.contains("followed a link in") && text.contains("https://shop.example/offer?id=42"));
+    assert!(text.contains("1 look by machines") && text.contains("<details>"));
+    assert!(!text.contains("Secret of other"));
+    assert!(text.contains("data-after=\"3\"") && text.contains("Germany") && text.contains("Thunderbird · Linux"));
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("script-src 'self'") && policy.contains("connect-src 'self'"), "{policy}");
+    // The script is ours, kept for ever, and runs nowhere else.
+    let script = text.split("<script src=\"").nth(1).unwrap().split('"').next().unwrap();
+    let served = world.stranger().get(script).await;
+    assert_eq!((served.status, served.header("content-type")), (StatusCode::OK, "text/javascript; charset=utf-8"));
+    assert!(!world.logged_in("ann").get("/").await.header("content-security-policy").contains("script-src"));
+}
+
+#[tokio::test]
+async fn the_page_names_nobody_to_who_may_not_know() {
+    let world = world().await;
+    let page = world.logged_in("boss").get("/activity").await.text;
+    assert!(page.contains("A recipient</strong> opened a mail of ann"), "{page}");
+    for word in
+        ["bob@", "Your offer", "shop.example", "messages/00000000000000a1", "Secret", "of eve", "DE", "Thunderbird"]
+    {
+        assert!(!page.contains(word), "{word}");
+    }
+    let eves = world.logged_in("eve").get("/activity").await.text;
+    assert!(eves.contains("Secret of other") && !eves.contains("offer"));
+}
+
+/// A feed as a browser holds it.
+struct Stream {
+    body: Body,
+    seen: String,
+}
+
+impl Stream {
+    /// Reads until the text is there; what came in all.
+    async fn until(&mut self, text: &str) -> &str {
+        let reading = async {
+            while !self.seen.contains(text) {
+                let frame = self.body.frame().await.expect("the stream ended").unwrap();
+                self.seen.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), reading).await.unwrap_or_else(|_| panic!("no {text}"));
+        &self.seen
+    }
+
+    async fn ends(&mut self) {
+        let reading = async { while self.body.frame().await.is_some() {} };
+        tokio::time::timeout(Duration::from_secs(40), reading).await.expect("the stream goes on");
+    }
+}
+
+async fn listen(world: &World, who: &str, path: &str, last: Option<&str>) -> Stream {
+    let mut request = Request::get(path);
+    if let Some(last) = last {
+        request = request.header("last-event-id", last);
+    }
+    let answer = world.logged_in(who).open(request).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["x-accel-buffering"], "no");
+    assert!(answer.headers()["cache-control"].to_str().unwrap().contains("no-store"));
+    Stream { body: answer.into_body(), seen: String::new() }
+}
+
+/// Begins to tell, until the sender is dropped or says stop.
+fn running(world: &World) -> watch::Sender<bool> {
+    let stop = watch::Sender::new(false);
+    tokio::spawn(crate::notify::run(world.telling.notify.clone(), stop.subscribe()));
+    stop
+}
+
+fn opened(message: MessageId, network_hash: Option<[u8; 8]>) -> Event {
+    Event {
+        at_ms: START_MS,
+        id: TokenId { message, recipient: 7, link: 0 },
+        kind: EventKind::Open,
+        verdict: Verdict::Person,
+        rule: String::new(),
+        former: None,
+        repeats: 0,
+        city: Some("Lisbon".into()),
+        via: None,
+        country: Some("PT".into()),
+        agent_family: Some("Apple Mail".into()),
+        os_family: None,
+        device_family: None,
+        network_hash,
+        evidence: None,
+    }
+}
+
+async fn happens(world: &World, events: Vec<Event>) {
+    world.actions.history.record(events).await.unwrap();
+    world.telling.news.send_replace(());
+}
+
+#[tokio::test]
+async fn each_hears_what_is_theirs_as_it_happens() {
+    let world = world().await;
+    let _stop = running(&world);
+    let mut ann = listen(&world, "ann", "/api/v1/feed", None).await;
+    let mut chief = listen(&world, "chief", "/api/v1/feed", None).await;
+    ann.until("retry: ").await;
+    ann.until(": still here").await;
+    chief.until(": still here").await;
+    happens(&world, vec![opened(EVES, Some([1; 8])), opened(ANNS, None), opened(ANNS, Some([1; 8]))]).await;
+    let heard = ann.until("id: 7").await;
+    assert!(
+        heard.contains("\"who\":\"bob@reader.example\"")
+            && heard.contains("Lisbon, Portugal")
+            && heard.contains("event: activity")
+    );
+    // what is counted by the day is not seen as it happens, and others' never
+    assert!(!heard.contains("id: 6") && !heard.contains("id: 5") && !heard.contains("Secret"), "{heard}");
+    let heard = chief.until("id: 5").await;
+    assert!(heard.contains("a mail of eve") && !heard.contains("bob@") && !heard.contains("Lisbon"), "{heard}");
+}
+
+#[tokio::test]
+async fn who_comes_back_gets_what_was_missed() {
+    let world = world().await;
+    let _stop = running(&world);
+    // By the browser's header, which counts more than the page's address.
+    let mut ann = listen(&world, "ann", "/api/v1/feed?after=0", Some("1")).await;
+    let heard = ann.until("id: 3").await;
+    assert!(!heard.contains("id: 1\n") && heard.contains("id: 2\n"), "{heard}");
+    let mut page = listen(&world, "ann", "/api/v1/feed?after=2", None).await;
+    assert!(!page.until("id: 3").await.contains("id: 2\n"));
+    // Too much: the page is to be loaded again.
+    drop((ann, page));
+    happens(&world, vec![opened(ANNS, Some([1; 8])); 300]).await;
+    let mut late = loop {
+        // A place is free once the dropped streams are noticed.
+        let answer = world.logged_in("ann").open(Request::get("/api/v1/feed?after=1")).await;
+        if answer.status() == StatusCode::OK {
+            break Stream { body: answer.into_body(), seen: String::new() };
+        }
+        happens(&world, vec![opened(ANNS, Some([1; 8]))]).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    late.until("event: reload").await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_login_and_with_us_and_there_are_so_many() {
+    let world = world().await;
+    let stop = running(&world);
+    let mut ann = listen(&world, "ann", "/api/v1/feed", None).await;
+    let mut boss = listen(&world, "boss", "/api/v1/feed", None).await;
+    ann.until(": still here").await;
+    boss.until(": still here").await;
+    assert_eq!(world.logged_in("root").begins_stream("/api/v1/feed").await, "409");
+    world.settings.change(vec![Change::RemoveUser("ann".to_owned())]).await.unwrap();
+    ann.ends().await;
+    assert_eq!(world.logged_in("root").begins_stream("/api/v1/feed").await, "stream");
+    stop.send_replace(true);
+    boss.ends().await;
+}
+
+/// A reader that takes nothing is cut off, whatever its connection still holds: neither its place nor its events are kept.
+#[tokio::test]
+#[ignore = "takes ten seconds and more"]
+async fn a_reader_that_does_not_read_is_hung_up_on() {
+    let world = world().await;
+    let _stop = running(&world);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(admin::serve(listener, world.site.clone(), std::future::pending()));
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stuck = socket.connect(addr).await.unwrap();
+    let cookie = world.logged_in("ann").cookie;
+    let request = format!("GET /api/v1/feed HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n");
+    stuck.write_all(request.as_bytes()).await.unwrap();
+    let listeners = || world.telling.notify.feed().listeners();
+    let mut rounds = 0;
+    while listeners() == 0 || rounds < 60 {
+        happens(&world, vec![opened(ANNS, Some([1; 8])); 200]).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        rounds += 1;
+    }
+    // Nobody listens any more, and what is still to be read has no proper end.
+    let gone = async {
+        while listeners() > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), gone).await.expect("it still listens");
+    let mut rest = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(60), stuck.read_to_end(&mut rest)).await;
+    assert!(read.is_ok(), "the connection is still open");
+    assert!(!rest.ends_with(b"0\r\n\r\n") && rest.starts_with(b"HTTP/1.1 200 OK"), "{} bytes", rest.len());
+}

@@ -1,0 +1,272 @@
+//! The outbox to webhooks: what is due is tried, each webhook by itself, those that do not answer with less and less zeal.
+//!
+//! **Invariant:** a try is noted after it was made, so a crash between the two makes it again and never not at all. One webhook
+//! that hangs holds up no other beyond the bound of all tries at once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use metrics::{counter, histogram};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::post::Signed;
+use super::target::Target;
+use super::{Notify, stopped};
+use crate::deliver::backoff::{self, Last};
+use crate::settings::notices::{Webhook, WebhookId};
+use crate::store::outbox::{DeliveryStage, Tried, WebhookDelivery};
+use crate::store::{Change, StoreError};
+
+/// How often the outbox is looked at when nobody says that something is due.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After a failure of the store.
+const STORE_REST: Duration = Duration::from_secs(10);
+/// How often what is kept no longer is forgotten.
+const PURGE_EVERY: Duration = Duration::from_secs(600);
+/// Tries at one time for one webhook: it may be slow, and others must not wait for it.
+const PER_WEBHOOK_MAX: usize = 2;
+/// Failures in a row after which a webhook rests.
+const FAILURES_MAX: u32 = 5;
+/// Its first rest; each further failure doubles it, up to the last.
+const REST_MIN: Duration = Duration::from_secs(30);
+const REST_MAX: Duration = Duration::from_secs(600);
+/// At a stop, for tries under way; what is cut off is made again.
+const STOP_MAX: Duration = Duration::from_secs(3);
+
+/// What is remembered of one webhook.
+#[derive(Debug, Default)]
+struct Line {
+    under_way: HashSet<i64>,
+    failures: u32,
+    rests_until: Option<Instant>,
+}
+
+/// What a try left behind.
+struct Ended {
+    webhook: WebhookId,
+    id: i64,
+    good: bool,
+}
+
+/// Hands over until it is time to stop.
+pub(super) async fn run(notify: Arc<Notify>, mut stop: watch::Receiver<bool>) {
+    let mut lines: HashMap<WebhookId, Line> = HashMap::new();
+    let mut tries: JoinSet<Ended> = JoinSet::new();
+    let mut purged: Option<Instant> = None;
+    loop {
+        let mut rest = LOOK_EVERY;
+        if let Err(error) = begin(&notify, &mut lines, &mut tries).await {
+            tracing::error!(%error, "webhooks cannot be told for now; what is due waits");
+            rest = STORE_REST;
+        }
+        if purged.is_none_or(|at| at.elapsed() >= PURGE_EVERY) {
+            purged = Some(Instant::now());
+            purge(&notify).await;
+        }
+        tokio::select! {
+            () = stopped(&mut stop) => break,
+            () = notify.due.notified() => {}
+            Some(ended) = tries.join_next() => match ended {
+                Ok(ended) => settle(&mut lines, &ended),
+                Err(died) => tracing::error!(%died, "a try of a webhook ended in a panic"),
+            },
+            () = tokio::time::sleep(rest) => {}
+        }
+    }
+    let finished = async { while tries.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_MAX, finished).await.is_err() {
+        tracing::info!("webhooks that had not answered are told again after the next start");
+    }
+}
+
+/// Begins every try that is due and may be made now.
+async fn begin(
+    notify: &Arc<Notify>,
+    lines: &mut HashMap<WebhookId, Line>,
+    tries: &mut JoinSet<Ended>,
+) -> Result<(), StoreError> {
+    let now_ms = (notify.parts.clock)();
+    let snapshot = notify.parts.settings.snapshot();
+    for id in notify.parts.outbox.due_webhooks(now_ms).await? {
+        let Some(webhook) = snapshot.webhooks.get(&id) else {
+            notify.parts.outbox.forget(id).await?;
+            lines.remove(&id);
+            continue;
+        };
+        let line = lines.entry(id).or_default();
+        let free = notify.options.concurrency_max.saturating_sub(tries.len()).min(line.room());
+        if webhook.paused || free == 0 {
+            continue;
+        }
+        let looked_at = u32::try_from(line.under_way.len() + free).unwrap_or(u32::MAX);
+        let due = notify.parts.outbox.due(id, now_ms, looked_at).await?;
+        let new: Vec<WebhookDelivery> =
+            due.into_iter().filter(|delivery| !line.under_way.contains(&delivery.id)).take(free).collect();
+        for delivery in new {
+            line.under_way.insert(delivery.id);
+            tries.spawn(attempt(Arc::clone(notify), webhook.clone(), delivery));
+        }
+    }
+    Ok(())
+}
+
+impl Line {
+    /// How many tries may begin now. One that has failed too often gets one at a time, and none while it rests.
+    fn room(&self) -> usize {
+        if self.rests_until.is_some_and(|until| Instant::now() < until) {
+            return 0;
+        }
+        let most = if self.failures >= FAILURES_MAX { 1 } else { PER_WEBHOOK_MAX };
+        most.saturating_sub(self.under_way.len())
+    }
+
+    fn ended(&mut self, id: i64, good: bool) {
+        self.under_way.remove(&id);
+        self.failures = if good { 0 } else { self.failures.saturating_add(1) };
+        let doublings = self.failures.checked_sub(FAILURES_MAX);
+        self.rests_until = doublings.map(|doublings| {
+            let rest = REST_MIN.saturating_mul(1_u32.checked_shl(doublings.min(16)).unwrap_or(u32::MAX));
+            Instant::now() + rest.min(REST_MAX)
+        });
+    }
+}
+
+fn settle(lines: &mut HashMap<WebhookId, Line>, ended: &Ended) {
+    if let Some(line) = lines.get_mut(&ended.webhook) {
+        line.ended(ended.id, ended.good);
+        if line.failures == FAILURES_MAX {
+            tracing::warn!(webhook.id = %ended.webhook, "webhook {} does not answer as it should: it is tried less often", ended.webhook);
+        }
+    }
+}
+
+/// One try, and its note.
+async fn attempt(notify: Arc<Notify>, webhook: Webhook, delivery: WebhookDelivery) -> Ended {
+    let begun = Instant::now();
+    let at_ms = (notify.parts.clock)();
+    let answered = send(&notify, &webhook, &delivery, at_ms).await;
+    histogram!("waxseal_webhook_try_seconds").record(begun.elapsed().as_secs_f64());
+    let gone = matches!(answered, Ok(StatusCode::GONE));
+    let (good, answer) = match answered {
+        Ok(status) => (status.is_success(), said(status)),
+        Err(why) => (false, why),
+    };
+    let mut tried = outcome(&notify, &delivery, good, answer, at_ms);
+    if gone {
+        tried.stage = DeliveryStage::Failed;
+        pause(&notify, webhook.id).await;
+    }
+    match tried.stage {
+        DeliveryStage::Delivered => counter!("waxseal_webhook_tries_total", "outcome" => "delivered"),
+        DeliveryStage::Waiting => counter!("waxseal_webhook_tries_total", "outcome" => "failed"),
+        DeliveryStage::Failed => counter!("waxseal_webhook_tries_total", "outcome" => "given_up"),
+    }
+    .increment(1);
+    if tried.stage == DeliveryStage::Failed {
+        tracing::warn!(webhook.id = %webhook.id, delivery.id = delivery.id, "webhook {} was not told of {}: {}", webhook.id, delivery.message_id, tried.answer);
+    }
+    if let Err(error) = notify.parts.outbox.tried(tried).await {
+        tracing::error!(%error, "a try of a webhook could not be noted: it will be made again");
+    }
+    Ended { webhook: webhook.id, id: delivery.id, good }
+}
+
+/// Its receiver says that it is gone for good (410): Standard Webhooks asks senders to stop.
+async fn pause(notify: &Notify, id: WebhookId) {
+    let Some(webhook) = notify.parts.settings.snapshot().webhooks.get(&id).cloned() else { return };
+    tracing::warn!(webhook.id = %id, "webhook {id} says that it is gone (410): it is paused");
+    if let Err(error) =
+        notify.parts.settings.change(vec![Change::PutWebhook(Webhook { paused: true, ..webhook })]).await
+    {
+        tracing::error!(%error, "a webhook that is gone could not be paused");
+    }
+}
+
+async fn send(
+    notify: &Notify,
+    webhook: &Webhook,
+    delivery: &WebhookDelivery,
+    at_ms: i64,
+) -> Result<StatusCode, String> {
+    let target = Target::parse(&webhook.url, notify.options.allow_private).map_err(|wrong| wrong.to_string())?;
+    let secret = notify.secret(webhook).ok_or("its secret cannot be opened: the key file is another one")?;
+    let timestamp = at_ms.div_euclid(1_000);
+    let signature = secret.sign(&delivery.message_id, timestamp, delivery.body.as_bytes());
+    let signed = Signed { id: delivery.message_id.clone(), timestamp, signature };
+    notify.poster.post(&target, signed, delivery.body.clone()).await.map_err(|wrong| wrong.to_string())
+}
+
+fn said(status: StatusCode) -> String {
+    let words = status.canonical_reason().unwrap_or_default();
+    let hint = if status.is_redirection() { " (redirects are not followed)" } else { "" };
+    format!("{} {words}{hint}", status.as_u16()).trim().to_owned()
+}
+
+fn outcome(notify: &Notify, delivery: &WebhookDelivery, good: bool, answer: String, at_ms: i64) -> Tried {
+    let tried = |stage, next_try_ms| Tried { id: delivery.id, stage, at_ms, next_try_ms, answer };
+    if good {
+        return tried(DeliveryStage::Delivered, at_ms);
+    }
+    let now_ms = (notify.parts.clock)();
+    let age = Duration::from_millis(u64::try_from(now_ms.saturating_sub(delivery.since_ms)).unwrap_or(0));
+    // Without randomness there is no jitter; that is no reason not to try again.
+    let jitter = getrandom::u32().map_or(0, |random| (random & 0xffff) as u16);
+    match backoff::wait(delivery.attempts.saturating_add(1), age, Last::Deferred, jitter, &notify.options.schedule) {
+        Some(wait) => {
+            let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+            tried(DeliveryStage::Waiting, now_ms.saturating_add(wait_ms))
+        }
+        None => tried(DeliveryStage::Failed, at_ms),
+    }
+}
+
+async fn purge(notify: &Notify) {
+    let kept_ms = i64::try_from(notify.options.kept.as_millis()).unwrap_or(i64::MAX);
+    if let Err(error) = notify.parts.outbox.purge((notify.parts.clock)().saturating_sub(kept_ms)).await {
+        tracing::warn!(%error, "old deliveries to webhooks could not be forgotten yet");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_answer_is_tried_less_often() {
+        let mut line = Line::default();
+        assert_eq!(line.room(), PER_WEBHOOK_MAX);
+        for failure in 1..FAILURES_MAX {
+            line.ended(0, false);
+            assert_eq!(line.room(), PER_WEBHOOK_MAX, "failure {failure}");
+        }
+        // It rests for longer and longer, and then gets one try at a time.
+        for rest in [30, 60, 120, 240, 480, 600, 600] {
+            line.ended(0, false);
+            assert_eq!(line.room(), 0);
+            tokio::time::advance(Duration::from_secs(rest - 1)).await;
+            assert_eq!(line.room(), 0, "{rest} s");
+            tokio::time::advance(Duration::from_secs(2)).await;
+            assert_eq!(line.room(), 1, "{rest} s");
+        }
+        line.under_way.insert(7);
+        assert_eq!(line.room(), 0);
+        line.ended(7, true);
+        assert_eq!(line.room(), PER_WEBHOOK_MAX, "one answer, and it is as before");
+    }
+
+    #[test]
+    fn answers_in_words() {
+        for (code, words) in [
+            (204, "204 No Content"),
+            (302, "302 Found (redirects are not followed)"),
+            (500, "500 Internal Server Error"),
+            (599, "599"),
+        ] {
+            assert_eq!(said(StatusCode::from_u16(code).unwrap()), words);
+        }
+    }
+}

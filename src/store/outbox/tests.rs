@@ -1,0 +1,225 @@
+//! The outbox over a real database.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::event::{EventKind, Verdict};
+use crate::store::contract_tests::{event, record};
+use crate::store::history::Options;
+use crate::store::record::{Delivery, DeliveryState, Expiry, Mended, Recording};
+use crate::store::{HistoryStore as _, Inserted};
+
+const HOOK: WebhookId = WebhookId(u64::MAX);
+const FUTURE: i64 = i64::MAX;
+
+struct World {
+    history: Arc<SqliteHistory>,
+    outbox: Outbox,
+    _folder: tempfile::TempDir,
+}
+
+/// With message 1 of ann's on record.
+async fn world() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let history = Arc::new(SqliteHistory::open(&folder.path().join("h"), &Options::default()).unwrap());
+    assert_eq!(history.insert(record(1)).await.unwrap(), Inserted::Durable);
+    World { outbox: Outbox::new(Arc::clone(&history)), history, _folder: folder }
+}
+
+fn refused(at_ms: i64) -> Delivery {
+    Delivery { state: DeliveryState::Refused, reply: "550 5.1.1 nobody".to_owned(), at_ms }
+}
+
+fn delivery(number: i64) -> NewDelivery {
+    NewDelivery {
+        webhook: HOOK,
+        message_id: format!("msg_{number}"),
+        topic: "message.opened".to_owned(),
+        message: Some(MessageId(1)),
+        body: "{}".to_owned(),
+        at_ms: number,
+    }
+}
+
+fn line(login: &str, at_ms: i64) -> NewLine {
+    NewLine {
+        login: login.to_owned(),
+        org: "acme".parse().unwrap(),
+        message: MessageId(1),
+        at_ms,
+        sender: "ann@example.com".to_owned(),
+        line: "{}".to_owned(),
+    }
+}
+
+fn told(batch: &Batch) -> Telling {
+    Telling {
+        events_to: batch.events_to,
+        refusals_to: batch.refusals_to,
+        waiting_max: 10,
+        lines_max: 10,
+        ..Telling::default()
+    }
+}
+
+/// (sequence, first) of events; refusals as their recipient.
+fn seen(batch: &Batch) -> Vec<String> {
+    let one = |news: &News| match news {
+        News::Event { entry, first, .. } => format!("{} {} {first}", entry.sequence, entry.event.kind.as_str()),
+        News::Refused { recipient, .. } => recipient.clone(),
+    };
+    batch.news.iter().map(one).collect()
+}
+
+/// People's events in order, each once; machines' and the sender's own, day counts and mail nobody knows are no news.
+#[tokio::test]
+async fn news_are_what_people_did_and_come_once() {
+    let world = world().await;
+    let (open, click) = (EventKind::Open, EventKind::Click);
+    let events = vec![
+        event(1, 9, open, Verdict::Machine),
+        event(1, 9, open, Verdict::Proxy),
+        event(1, 9, open, Verdict::Person),
+        event(1, 9, open, Verdict::Own),
+        event(1, 20, open, Verdict::Unknown),
+        event(1, 7, open, Verdict::Person),
+        event(404, 9, open, Verdict::Person),
+        event(1, 9, click, Verdict::Person),
+    ];
+    world.history.record(events).await.unwrap();
+    let batch = world.outbox.news(FUTURE).await.unwrap();
+    assert_eq!(seen(&batch), ["2 open true", "3 open false", "5 open true", "8 click false"]);
+    assert_eq!((batch.events_to, batch.more), (8, false));
+    let News::Event { entry, reverse_path, .. } = &batch.news[0] else { panic!() };
+    assert_eq!((entry.recipient.as_deref(), reverse_path.as_str()), (Some("r9@example.com"), "ann@example.com"));
+    assert_eq!(world.outbox.news(FUTURE).await.unwrap(), batch, "reading tells nobody");
+    world.outbox.tell(told(&batch)).await.unwrap();
+    assert_eq!(seen(&world.outbox.news(FUTURE).await.unwrap()), Vec::<String>::new());
+    assert_eq!(world.outbox.last().await.unwrap(), (8, 0));
+}
+
+/// A click waits for what comes after it; judged a machine's meanwhile, it is no news.
+#[tokio::test]
+async fn a_click_waits_for_the_burst() {
+    let world = world().await;
+    let clicked = event(1, 9, EventKind::Click, Verdict::Person);
+    let at_ms = clicked.at_ms;
+    world.history.record(vec![clicked, event(1, 9, EventKind::Open, Verdict::Person)]).await.unwrap();
+    let early = world.outbox.news(at_ms - 1).await.unwrap();
+    assert_eq!((seen(&early), early.events_to), (vec![], 0));
+    let verdict = Some((Verdict::Machine, crate::event::Rule::Burst));
+    let mended = vec![Mended { sequence: 1, repeats: 0, verdict }];
+    world.history.put_on_record(Arc::new(Recording { events: Vec::new(), mended })).await.unwrap();
+    assert_eq!(seen(&world.outbox.news(at_ms).await.unwrap()), ["2 open true"]);
+    // A clock that was set back by an hour holds nothing up.
+    assert_eq!(seen(&world.outbox.news(at_ms - 3_600_000).await.unwrap()), ["2 open true"]);
+}
+
+#[tokio::test]
+async fn a_refusal_is_news_once() {
+    let world = world().await;
+    world.history.settle(MessageId(1), vec![(9, refused(50)), (404, refused(50))]).await.unwrap();
+    world.history.settle(MessageId(1), vec![(9, refused(60))]).await.unwrap();
+    world.history.settle(MessageId(404), vec![(9, refused(60))]).await.unwrap();
+    let batch = world.outbox.news(FUTURE).await.unwrap();
+    assert_eq!(seen(&batch), ["r9@example.com"]);
+    assert!(matches!(&batch.news[0], News::Refused { at_ms: 50, reply, .. } if reply == "550 5.1.1 nobody"));
+    world.outbox.tell(told(&batch)).await.unwrap();
+    assert_eq!(world.outbox.news(FUTURE).await.unwrap().news, []);
+}
+
+#[tokio::test]
+async fn a_delivery_from_due_to_its_end_and_again() {
+    let world = world().await;
+    let deliveries = vec![delivery(10), delivery(11), delivery(12)];
+    let telling = Telling { deliveries, waiting_max: 2, ..Telling::default() };
+    assert_eq!(world.outbox.tell(telling).await.unwrap(), 1, "no room for the third");
+    assert_eq!(world.outbox.due_webhooks(9).await.unwrap(), []);
+    assert_eq!(world.outbox.due_webhooks(10).await.unwrap(), [HOOK]);
+    let due = world.outbox.due(HOOK, 11, 9).await.unwrap();
+    assert_eq!(due.iter().map(|d| d.message_id.as_str()).collect::<Vec<_>>(), ["msg_10", "msg_11"]);
+    let tried = |id, stage, next_try_ms| Tried { id, stage, at_ms: 100, next_try_ms, answer: "500".to_owned() };
+    world.outbox.tried(tried(due[0].id, DeliveryStage::Waiting, 500)).await.unwrap();
+    world.outbox.tried(tried(due[1].id, DeliveryStage::Failed, 0)).await.unwrap();
+    assert_eq!(world.outbox.due(HOOK, 499, 9).await.unwrap(), []);
+    assert_eq!(world.outbox.due(HOOK, 500, 9).await.unwrap()[0].attempts, 1);
+    let failed = world.outbox.deliveries(HOOK, Some(DeliveryStage::Failed), None, 9).await.unwrap();
+    assert_eq!((failed.len(), failed[0].answer.as_str(), failed[0].last_try_ms), (1, "500", Some(100)));
+    assert_eq!(world.outbox.depth().await.unwrap(), Depth { waiting: 1, failed: 1, lines: 0 });
+    // Replayed under the same name, as new.
+    assert_eq!(world.outbox.replay(HOOK, None, 700).await.unwrap(), 1);
+    let again = world.outbox.deliveries(HOOK, None, None, 1).await.unwrap().remove(0);
+    let found = (again.message_id.as_str(), again.stage, again.attempts, again.since_ms, again.created_at_ms);
+    assert_eq!(found, ("msg_11", DeliveryStage::Waiting, 0, 700, 11));
+    // What waits is never purged, what has ended is.
+    world.outbox.tried(tried(again.id, DeliveryStage::Delivered, 0)).await.unwrap();
+    assert_eq!(world.outbox.purge(100).await.unwrap(), 0);
+    assert_eq!(world.outbox.purge(101).await.unwrap(), 1);
+    assert_eq!(world.outbox.deliveries(HOOK, None, None, 9).await.unwrap().len(), 1);
+    assert_eq!(world.outbox.forget(HOOK).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn lines_wait_by_login_and_are_bounded() {
+    let world = world().await;
+    let lines = vec![line("ann", 1), line("bob", 2), line("ann", 3), line("ann", 4)];
+    assert_eq!(world.outbox.tell(Telling { lines, lines_max: 2, ..Telling::default() }).await.unwrap(), 1);
+    let waiting = world.outbox.notices(0, 1).await.unwrap();
+    assert_eq!(
+        waiting.iter().map(|w| (w.login.as_str(), w.total, w.lines.len())).collect::<Vec<_>>(),
+        [("ann", 2, 1), ("bob", 1, 1)]
+    );
+    world.outbox.noticed(waiting[0].clone(), Some(1_000)).await.unwrap();
+    world.outbox.noticed(waiting[1].clone(), None).await.unwrap();
+    assert_eq!(world.outbox.notices(0, 9).await.unwrap(), []);
+    let lines = vec![line("ann", 5), line("bob", 5)];
+    world.outbox.tell(Telling { lines, lines_max: 2, ..Telling::default() }).await.unwrap();
+    let sent = |since_ms| async move {
+        let waiting = world.outbox.notices(since_ms, 9).await.unwrap();
+        waiting.iter().map(|notice| notice.sent_lately).collect::<Vec<_>>()
+    };
+    assert_eq!(sent(999).await, [1, 0]);
+}
+
+/// A message that is forgotten takes with it what was to be told of it.
+#[tokio::test]
+async fn what_is_forgotten_is_not_told() {
+    let world = world().await;
+    world.history.settle(MessageId(1), vec![(9, refused(50))]).await.unwrap();
+    let telling = Telling {
+        deliveries: vec![delivery(1)],
+        lines: vec![line("ann", 1)],
+        waiting_max: 9,
+        lines_max: 9,
+        ..Telling::default()
+    };
+    world.outbox.tell(telling).await.unwrap();
+    let expiry = Expiry::of(i64::MAX, 0);
+    world.history.expire(expiry).await.unwrap();
+    assert_eq!(world.outbox.depth().await.unwrap(), Depth::default());
+    assert_eq!(world.outbox.news(FUTURE).await.unwrap().news, []);
+}
+
+/// Nor is a person told of who was erased; of the others it is.
+#[tokio::test]
+async fn who_is_erased_is_not_told_of() {
+    let world = world().await;
+    world.history.settle(MessageId(1), vec![(9, refused(50))]).await.unwrap();
+    let naming = |number, address: &str| {
+        let body = serde_json::json!({ "recipient": address }).to_string();
+        (NewDelivery { body: body.clone(), ..delivery(number) }, NewLine { line: body, ..line("ann", number) })
+    };
+    let (of_nine, of_other) = (naming(1, "r9@example.com"), naming(2, "other@example.com"));
+    let telling = Telling {
+        deliveries: vec![of_nine.0, of_other.0],
+        lines: vec![of_nine.1, of_other.1],
+        waiting_max: 9,
+        lines_max: 9,
+        ..Telling::default()
+    };
+    world.outbox.tell(telling).await.unwrap();
+    world.history.erase(vec![(MessageId(1), 9)]).await.unwrap();
+    let depth = world.outbox.depth().await.unwrap();
+    assert_eq!((depth.waiting, depth.lines), (1, 1));
+    assert_eq!(world.outbox.news(FUTURE).await.unwrap().news, [], "the refusal names them");
+}

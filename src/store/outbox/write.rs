@@ -1,0 +1,141 @@
+//! Write: what news come to, what a try came to, and what is kept no longer. The caller commits.
+
+use rusqlite::{Connection, params};
+
+use super::super::column::Column;
+use super::{NewDelivery, NewLine, Telling, Tried, WaitingNotice, Write};
+use crate::settings::notices::WebhookId;
+use crate::token::MessageId;
+
+/// Does one write; what it counts.
+pub(in crate::store) fn write(connection: &Connection, write: &Write) -> rusqlite::Result<u64> {
+    match write {
+        Write::Tell(telling) => tell(connection, telling),
+        Write::Tried(tried) => note(connection, tried),
+        Write::Replay { webhook, id, now_ms } => replay(connection, *webhook, *id, *now_ms),
+        Write::Forget(webhook) => connection
+            .prepare_cached("DELETE FROM webhook_delivery WHERE webhook = ?1")?
+            .execute(params![Column(*webhook)])
+            .map(count),
+        Write::Noticed { notice, sent_at_ms } => noticed(connection, notice, *sent_at_ms),
+        Write::Purge { before_ms } => purge(connection, *before_ms),
+    }
+}
+
+/// A recipient is refused for good: news, unless it was so before. Called before the state is set.
+pub(in crate::store) fn note_refusal(
+    connection: &Connection,
+    message: MessageId,
+    recipient: u16,
+    at_ms: i64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO refusal (message, recipient, at_ms)
+             SELECT message, idx, ?3 FROM recipient WHERE message = ?1 AND idx = ?2 AND state <> 'refused'",
+        )?
+        .execute(params![Column(message), recipient, at_ms])
+        .map(drop)
+}
+
+fn tell(connection: &Connection, telling: &Telling) -> rusqlite::Result<u64> {
+    let mut dropped = 0;
+    for delivery in &telling.deliveries {
+        dropped += u64::from(!add_delivery(connection, delivery, telling.waiting_max)?);
+    }
+    for line in &telling.lines {
+        dropped += u64::from(!add_line(connection, line, telling.lines_max)?);
+    }
+    connection
+        .prepare_cached("UPDATE told SET sequence = ?1 WHERE what = 'event' AND sequence < ?1")?
+        .execute(params![telling.events_to])?;
+    connection.prepare_cached("DELETE FROM refusal WHERE sequence <= ?1")?.execute(params![telling.refusals_to])?;
+    Ok(dropped)
+}
+
+/// Whether there was room.
+fn add_delivery(connection: &Connection, delivery: &NewDelivery, waiting_max: u32) -> rusqlite::Result<bool> {
+    let added = connection
+        .prepare_cached(
+            "INSERT INTO webhook_delivery (webhook, message_id, topic, message, body, created_at_ms, since_ms, state,
+                                           attempts, next_try_ms, answer)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?6, 'waiting', 0, ?6, ''
+             WHERE (SELECT count(*) FROM webhook_delivery WHERE webhook = ?1 AND state = 'waiting') < ?7",
+        )?
+        .execute(params![
+            Column(delivery.webhook),
+            delivery.message_id,
+            delivery.topic,
+            delivery.message.map(Column),
+            delivery.body,
+            delivery.at_ms,
+            waiting_max,
+        ])?;
+    Ok(added == 1)
+}
+
+/// Whether there was room.
+fn add_line(connection: &Connection, line: &NewLine, lines_max: u32) -> rusqlite::Result<bool> {
+    let added = connection
+        .prepare_cached(
+            "INSERT INTO mail_notice (login, org, message, at_ms, sender, line)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE (SELECT count(*) FROM mail_notice WHERE login = ?1) < ?7",
+        )?
+        .execute(params![
+            line.login,
+            line.org.as_str(),
+            Column(line.message),
+            line.at_ms,
+            line.sender,
+            line.line,
+            lines_max
+        ])?;
+    Ok(added == 1)
+}
+
+fn note(connection: &Connection, tried: &Tried) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached(
+            "UPDATE webhook_delivery
+             SET state = ?2, attempts = attempts + 1, last_try_ms = ?3, next_try_ms = ?4, answer = ?5
+             WHERE id = ?1",
+        )?
+        .execute(params![tried.id, tried.stage.as_str(), tried.at_ms, tried.next_try_ms, tried.answer])
+        .map(count)
+}
+
+fn replay(connection: &Connection, webhook: WebhookId, id: Option<i64>, now_ms: i64) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached(
+            "UPDATE webhook_delivery SET state = 'waiting', attempts = 0, since_ms = ?3, next_try_ms = ?3
+             WHERE webhook = ?1 AND CASE WHEN ?2 IS NULL THEN state = 'failed' ELSE id = ?2 END",
+        )?
+        .execute(params![Column(webhook), id, now_ms])
+        .map(count)
+}
+
+fn noticed(connection: &Connection, notice: &WaitingNotice, sent_at_ms: Option<i64>) -> rusqlite::Result<u64> {
+    if let Some(at_ms) = sent_at_ms {
+        connection
+            .prepare_cached("INSERT INTO mail_notice_sent (login, at_ms) VALUES (?1, ?2)")?
+            .execute(params![notice.login, at_ms])?;
+    }
+    connection
+        .prepare_cached("DELETE FROM mail_notice WHERE login = ?1 AND sender = ?2 AND id <= ?3")?
+        .execute(params![notice.login, notice.sender, notice.last_id])
+        .map(count)
+}
+
+fn purge(connection: &Connection, before_ms: i64) -> rusqlite::Result<u64> {
+    connection.prepare_cached("DELETE FROM mail_notice_sent WHERE at_ms < ?1")?.execute(params![before_ms])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM webhook_delivery WHERE state <> 'waiting' AND coalesce(last_try_ms, created_at_ms) < ?1",
+        )?
+        .execute(params![before_ms])
+        .map(count)
+}
+
+fn count(rows: usize) -> u64 {
+    rows as u64
+}

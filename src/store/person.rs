@@ -1,0 +1,143 @@
+//! Question and write: what is kept of one address as a recipient, and making it nobody's.
+//!
+//! **Invariant:** erasing leaves every link working, every counter as it was and every other recipient untouched; what
+//! is recorded later of a copy that was theirs alone names nobody, for its mode is aggregate from then on.
+
+use rusqlite::{Connection, Row, params};
+
+use super::column::Column;
+use super::events::WITHOUT_PERSON;
+use super::message::recipient;
+use super::record::{Held, RecipientRecord};
+use super::{TimelineFilter, timeline};
+use crate::event::Event;
+use crate::settings::OrgName;
+use crate::token::MessageId;
+use crate::token::person::folded;
+
+/// The largest answer of [`held`].
+pub(super) const LIMIT_MAX: u32 = 10_000;
+
+/// An address to compare others with.
+#[derive(Debug)]
+pub(super) struct Wanted(Vec<u8>);
+
+impl Wanted {
+    pub(super) fn new(address: &str) -> Wanted {
+        Wanted(folded(address.as_bytes()))
+    }
+
+    /// Whether this is another spelling of it. Cheap for what is plain.
+    pub(super) fn is(&self, address: &str) -> bool {
+        let plain = address.is_ascii() && !address.starts_with('"') && !address.ends_with('.');
+        match plain {
+            true => self.0.eq_ignore_ascii_case(address.as_bytes()),
+            false => self.0 == folded(address.as_bytes()),
+        }
+    }
+}
+
+/// The mails to this address, newest first, with its own events. Reads every recipient once.
+pub(super) fn held(
+    connection: &Connection,
+    address: &str,
+    org: Option<&OrgName>,
+    limit: u32,
+) -> rusqlite::Result<Vec<Held>> {
+    let wanted = Wanted::new(address);
+    let limit = limit.clamp(1, LIMIT_MAX) as usize;
+    let mut found = Vec::new();
+    let mut all = connection.prepare_cached("SELECT message, idx, address FROM recipient")?;
+    let mut rows = all.query([])?;
+    while let Some(row) = rows.next()? {
+        if row.get_ref(2)?.as_str().is_ok_and(|address| wanted.is(address)) {
+            found.push((row.get::<_, Column<MessageId>>(0)?.0, row.get::<_, u16>(1)?));
+        }
+    }
+    let mut held = Vec::new();
+    for (message, index) in found {
+        held.extend(one(connection, message, index)?.filter(|held| org.is_none_or(|org| *org == held.org)));
+    }
+    held.sort_by_key(|held| std::cmp::Reverse((held.accepted_at_ms, held.message)));
+    held.truncate(limit);
+    for held in &mut held {
+        held.events = events(connection, held.message, held.recipient.index)?;
+    }
+    Ok(held)
+}
+
+fn one(connection: &Connection, message: MessageId, index: u16) -> rusqlite::Result<Option<Held>> {
+    let mut select = connection.prepare_cached(
+        "SELECT r.idx, r.copy_index, r.address, r.opens, r.links, r.state, r.reply, r.at_ms,
+                m.accepted_at_ms, m.org, m.header_from, m.subject
+         FROM recipient r JOIN message m ON m.id = r.message WHERE r.message = ?1 AND r.idx = ?2",
+    )?;
+    let read = |row: &Row<'_>| {
+        Ok(Held {
+            message,
+            accepted_at_ms: row.get(8)?,
+            org: row.get::<_, Column<_>>(9)?.0,
+            header_from: row.get(10)?,
+            subject: row.get(11)?,
+            recipient: recipient(row)?,
+            events: Vec::new(),
+        })
+    };
+    select.query_map(params![Column(message), index], read)?.next().transpose()
+}
+
+/// The events of a mail that can be nobody else's.
+fn events(connection: &Connection, message: MessageId, index: u16) -> rusqlite::Result<Vec<Event>> {
+    let filter = TimelineFilter {
+        message: Some(message),
+        limit: timeline::LIMIT_MAX,
+        newest: true,
+        ..TimelineFilter::default()
+    };
+    let entries = timeline::timeline(connection, &filter)?;
+    let theirs = entries.into_iter().filter(|entry| entry.recipient.is_some() && entry.event.id.recipient == index);
+    Ok(theirs.map(|entry| entry.event).collect())
+}
+
+/// Makes these recipients nobody. The caller commits.
+pub(super) fn erase(connection: &Connection, recipients: &[(MessageId, u16)]) -> rusqlite::Result<()> {
+    for (message, index) in recipients {
+        let key = params![Column(*message), index];
+        let alone: bool = connection
+            .prepare_cached("SELECT count(*) = 1 FROM recipient WHERE message = ?1 AND copy_index = ?2")?
+            .query_row(key, |row| row.get(0))?;
+        // What waits to be told of this mail, or was, may name them; it is JSON.
+        for sql in [
+            "DELETE FROM webhook_delivery WHERE message = ?1 AND EXISTS (SELECT 1 FROM recipient r
+              WHERE r.message = ?1 AND r.idx = ?2 AND r.address != '' AND instr(body, trim(json_quote(r.address), '\"')) > 0)",
+            "DELETE FROM mail_notice WHERE message = ?1 AND EXISTS (SELECT 1 FROM recipient r
+              WHERE r.message = ?1 AND r.idx = ?2 AND r.address != '' AND instr(line, trim(json_quote(r.address), '\"')) > 0)",
+            "DELETE FROM refusal WHERE message = ?1 AND recipient = ?2",
+            "UPDATE recipient SET address = '', reply = '' WHERE message = ?1 AND idx = ?2",
+        ] {
+            connection.prepare_cached(sql)?.execute(key)?;
+        }
+        if !alone {
+            continue;
+        }
+        for sql in [
+            &format!("UPDATE event SET {WITHOUT_PERSON} WHERE message = ?1 AND recipient = ?2"),
+            "UPDATE recipient SET opens = replace(opens, 'individual', 'aggregate'),
+                                  links = replace(links, 'individual', 'aggregate')
+             WHERE message = ?1 AND idx = ?2",
+        ] {
+            connection.prepare_cached(sql)?.execute(key)?;
+        }
+    }
+    Ok(())
+}
+
+/// [`erase`] on one recipient's record.
+pub(super) fn nobody(recipient: &mut RecipientRecord, alone: bool) {
+    recipient.address.clear();
+    recipient.delivery.reply.clear();
+    if alone {
+        recipient.opens = recipient.opens.min(crate::settings::Mode::Aggregate);
+        recipient.links = recipient.links.min(crate::settings::Mode::Aggregate);
+    }
+}
