@@ -266,6 +266,9 @@ mod tests {
     use crate::store::settings::apply;
     use crate::token::MessageId;
 
+    /// Makes one value another.
+    type Turn<T> = Box<dyn Fn(&mut T)>;
+
     fn names(told: &Told) -> Vec<&str> {
         told.fields.iter().map(|field| field.name.as_str()).collect()
     }
@@ -276,7 +279,7 @@ mod tests {
         let mut snapshot = Snapshot::default();
         let before = org("acme");
         apply(&mut snapshot, &Change::PutOrg(before.clone()));
-        let rows: Vec<(&str, Box<dyn Fn(&mut Org)>)> = vec![
+        let rows: Vec<(&str, Turn<Org>)> = vec![
             ("opens", Box::new(|org| org.choice.opens = None)),
             ("links", Box::new(|org| org.choice.links = Some(Mode::Individual))),
             ("text_links", Box::new(|org| org.choice.text_links = Some(true))),
@@ -315,7 +318,7 @@ mod tests {
         let mut snapshot = Snapshot::default();
         let before = user("ann");
         apply(&mut snapshot, &Change::PutUser(before.clone()));
-        let rows: Vec<(&str, Box<dyn Fn(&mut User)>)> = vec![
+        let rows: Vec<(&str, Turn<User>)> = vec![
             ("org", Box::new(|user| user.org = None)),
             ("role", Box::new(|user| user.role = Role::Sender)),
             ("password", Box::new(|user| user.password_hash = "another".into())),
@@ -345,7 +348,7 @@ mod tests {
         assert_eq!((added.subject.as_str(), added.action), ("webhook 0000000000000007", Action::Added));
         assert_eq!(added.fields[1].after.as_deref(), Some("hooks.example:8443"));
         apply(&mut snapshot, &Change::PutWebhook(before.clone()));
-        let rows: Vec<(&str, Box<dyn Fn(&mut Webhook)>)> = vec![
+        let rows: Vec<(&str, Turn<Webhook>)> = vec![
             ("only mail of", Box::new(|webhook| webhook.login = None)),
             ("host, url", Box::new(|webhook| webhook.url = "https://hooks.example/T0KEN".into())),
             ("url", Box::new(|webhook| webhook.url.push('2'))),

@@ -10,7 +10,7 @@ mod facts;
 use std::net::IpAddr;
 
 use super::{Change, Snapshot, settings};
-use crate::settings::OrgName;
+use crate::settings::{OrgName, Role};
 
 /// Lines that are kept: at a hundred changes a day, nearly three years. The oldest make room.
 pub const LINES_MAX: u64 = 100_000;
@@ -178,7 +178,9 @@ pub(super) fn apply(
     at_ms: i64,
     mut next: u64,
 ) -> Vec<Line> {
-    let of_author = author.login.as_ref().and_then(|login| snapshot.users.get(login)?.org.clone());
+    // What a server admin does, of whichever organisation, is not for that organisation's admins to read.
+    let user = author.login.as_ref().and_then(|login| snapshot.users.get(login));
+    let of_author = user.filter(|user| user.role != Role::ServerAdmin).and_then(|user| user.org.clone());
     let mut lines = Vec::new();
     for change in changes {
         if let Some(told) = facts::told(snapshot, change) {
