@@ -5,6 +5,7 @@
 
 pub mod actions;
 pub mod api;
+mod csv;
 pub mod first_run;
 mod http;
 mod limiter;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use super::audit::{self, AuditQuery, Author, Line};
 use super::counters::DAYS_MAX;
 use super::details::own_place;
 use super::events::{day, without_person};
@@ -17,8 +18,7 @@ use super::record::{
     PlaceCount, RankedLink, Reader, RecipientRecord, Recording, TimelineEntry,
 };
 use super::{
-    BoxFuture, Change, HistoryStore, Inserted, SettingsStore, Snapshot, StoreError, TimelineFilter, messages, settings,
-    timeline,
+    BoxFuture, Change, HistoryStore, Inserted, SettingsStore, Snapshot, StoreError, TimelineFilter, messages, timeline,
 };
 use crate::event::{Event, EventKind, Rule};
 use crate::settings::{Mode, OrgName};
@@ -29,6 +29,8 @@ use crate::token::{MessageId, PersonId};
 pub struct MemorySettings {
     snapshot: ArcSwap<Snapshot>,
     ledger: Mutex<Vec<(OrgName, PersonId, LedgerEntry)>>,
+    /// The audit log; held while a change is made.
+    lines: Mutex<Vec<Line>>,
 }
 
 impl SettingsStore for MemorySettings {
@@ -36,20 +38,25 @@ impl SettingsStore for MemorySettings {
         self.snapshot.load_full()
     }
 
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.snapshot.rcu(|snapshot| {
-            let mut next = Snapshot::clone(snapshot);
-            for change in &changes {
-                settings::apply(&mut next, change);
-            }
-            next
-        });
+    fn change_by(&self, author: Author, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Snapshot::clone(&self.snapshot.load());
+        let number = lines.last().map_or(1, |line| line.sequence.saturating_add(1));
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        lines.extend(audit::apply(&mut next, &changes, &author, now_ms, number));
+        self.snapshot.store(Arc::new(next));
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         ledger.extend(changes.into_iter().filter_map(|change| match change {
             Change::AddEntry(org, person, _, entry) => Some((org, person, entry)),
             _ => None,
         }));
         Box::pin(async { Ok(()) })
+    }
+
+    fn audit(&self, query: AuditQuery) -> BoxFuture<'_, Result<Vec<Line>, StoreError>> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = lines.iter().rev().filter(|line| query.fits(line)).take(query.limit()).cloned().collect();
+        Box::pin(async { Ok(found) })
     }
 
     fn ledger(&self, org: &OrgName, person: PersonId) -> BoxFuture<'_, Result<Vec<LedgerEntry>, StoreError>> {

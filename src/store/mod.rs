@@ -3,6 +3,7 @@
 //! Settings are small and read whole into a [`Snapshot`] that is swapped on change, so the mail path and the tracking
 //! site never wait for a disk to know their policy. History has one writer thread that commits in groups.
 
+pub mod audit;
 mod column;
 pub mod consents;
 mod copies;
@@ -40,6 +41,7 @@ use crate::settings::notices::{NoticeCeiling, NoticeChoice, Webhook, WebhookId};
 use crate::settings::privacy::Standing;
 use crate::settings::{Org, OrgName, User};
 use crate::token::{MessageId, PersonId};
+use audit::{AuditQuery, Author, Line, Note, Via};
 use people::{LedgerEntry, People};
 use record::{
     CopyCount, CopyFacts, CopyId, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter, Delivery,
@@ -122,6 +124,8 @@ pub enum Change {
     RemoveNotices(String),
     /// What an organisation allows its people to be told.
     PutNoticeCeiling(OrgName, NoticeCeiling),
+    /// Changes nothing; a line of the audit log.
+    Note(Note),
 }
 
 /// The settings: read from memory, changed durably.
@@ -129,11 +133,25 @@ pub trait SettingsStore: Send + Sync {
     /// What is in force now. No I/O, no lock held.
     fn snapshot(&self) -> Arc<Snapshot>;
 
-    /// Makes all changes durable, all or none, then swaps the snapshot, then answers.
+    /// Makes all changes durable, all or none, with their lines in the audit log, then swaps the snapshot, then answers.
     ///
     /// # Errors
     /// [`StoreError`]: nothing was acknowledged; the snapshot is as before.
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn change_by(&self, author: Author, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// [`SettingsStore::change_by`] the server itself.
+    ///
+    /// # Errors
+    /// The same.
+    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.change_by(Author::of(Via::Server), changes)
+    }
+
+    /// Lines of the audit log, newest first. Read from the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn audit(&self, query: AuditQuery) -> BoxFuture<'_, Result<Vec<Line>, StoreError>>;
 
     /// A person's ledger, oldest first. Read from the disk.
     ///

@@ -77,7 +77,7 @@ impl Actions {
     /// [`Refusal::NotFound`], [`Refusal::Forbidden`] for a sender, [`Refusal::Managed`] for a value of config.toml,
     /// [`Refusal::Invalid`] for one above the ceiling, [`Refusal::Conflict`] for another org's domain.
     pub async fn set_org(&self, viewer: &Viewer, name: &OrgName, patch: OrgPatch) -> Result<OrgView, Refusal> {
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         let view = self.org(viewer, name)?;
         if !view.may_change {
             return Err(Refusal::Forbidden("only an admin of the organisation may change its settings"));

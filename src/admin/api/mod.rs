@@ -3,6 +3,7 @@
 //!
 //! Answers are JSON; errors are problem details (RFC 9457) whose `detail` says what to do.
 
+mod audit;
 mod figures;
 mod inbox;
 mod keys;
@@ -58,6 +59,7 @@ pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
         .route("/api/v1/users/{login}/notices", put(users::notices))
         .route("/api/v1/orgs", get(orgs::list))
         .route("/api/v1/orgs/{name}", get(orgs::show).patch(orgs::set))
+        .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/orgs/{name}/privacy", get(people::privacy).patch(people::set_privacy))
         .route("/api/v1/orgs/{name}/people", get(people::people).post(people::note))
         .route("/api/v1/privacy/export", post(people::export))

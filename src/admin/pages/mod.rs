@@ -7,6 +7,7 @@
 mod account;
 mod activity;
 mod assets;
+mod audit;
 pub(super) mod error;
 mod export;
 mod feed;
@@ -58,6 +59,8 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/messages/{id}/events", post(message::say_own))
         .route("/orgs", get(orgs::list))
         .route("/orgs/{name}", get(orgs::page).post(orgs::save))
+        .route("/audit", get(audit::page))
+        .route("/audit/{file}", get(audit::export))
         .route("/orgs/{name}/privacy", get(privacy::page).post(privacy::save))
         .route("/orgs/{name}/privacy/note", post(privacy::note))
         .route("/users", get(users::page).post(users::add))
@@ -149,6 +152,7 @@ impl Frame {
             (site.actions.has_inbox(&visitor.viewer), "/inbox", "Inbox"),
             (true, "/orgs", "Settings"),
             (ruling, "/users", "Users"),
+            (ruling, "/audit", "Audit"),
             (site.actions.notify.is_some(), "/notices", "Notifications"),
         ];
         let seen = all.into_iter().filter(|(seen, ..)| *seen);

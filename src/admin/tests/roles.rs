@@ -74,6 +74,14 @@ const TABLE: &[Row] = &[
     ("/orgs/acme/privacy/note", Some(GRANT), ["login", "done", "done", "403", "404", "404"]),
     ("/orgs/acme/privacy/note", Some(GRANT_WITHOUT_PROOF), ["login", "422", "422", "403", "404", "404"]),
     ("/orgs/acme/privacy/note", Some(STOP), ["login", "422", "422", "403", "404", "404"]),
+    // the audit log: admins, of their own
+    ("/audit", None, ["login", "200", "200", "403", "200", "403"]),
+    ("/audit?org=acme", None, ["login", "200", "200", "403", "404", "403"]),
+    ("/audit?org=other", None, ["login", "200", "404", "403", "200", "403"]),
+    ("/audit/log.csv", None, ["login", "200", "200", "403", "200", "403"]),
+    ("/audit/log.csv?org=acme", None, ["login", "200", "200", "403", "404", "403"]),
+    ("/audit/log.json?org=other", None, ["login", "200", "404", "403", "200", "403"]),
+    ("/audit/log.exe", None, ["login", "404", "404", "404", "404", "404"]),
     // users: admins, of their own
     ("/users", None, ["login", "200", "200", "403", "200", "403"]),
     ("/users/edit?login=ann", None, ["login", "200", "200", "403", "404", "403"]),

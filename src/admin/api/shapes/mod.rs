@@ -1,5 +1,6 @@
 //! The JSON of the API, as sent and as read back by the command line. Core types stay free of serde; these are the edge.
 
+mod audit;
 mod event;
 mod figures;
 mod inbox;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 use crate::settings::{BadOrgName, OrgName};
 
+pub use audit::{AuditLine, AuditLines, AuditValue};
 pub use event::{Event, Events};
 pub use figures::{Figures, FiguresOfDay};
 pub use inbox::{InboxLine, TestMailPost, TestMailSent};
