@@ -10,6 +10,9 @@ use super::telling::ACMES;
 use crate::store::SettingsStore as _;
 use crate::store::audit::{AuditQuery, Author, Line, Via};
 
+/// Names and values.
+type Form = &'static [(&'static str, &'static str)];
+
 async fn lines(world: &World) -> Vec<Line> {
     world.settings.audit(AuditQuery { limit: 1_000, ..AuditQuery::default() }).await.unwrap()
 }
@@ -25,7 +28,7 @@ fn said(line: &Line) -> String {
 async fn every_form_leaves_its_line() {
     const NEW_PASSWORD: &str = "an entirely new one";
     // Who, where, with what, and how the line begins. Forms that are not here (try again, send a test) change nothing.
-    let rows: &[(&str, &str, &[(&str, &str)], &str)] = &[
+    let rows: &[(&str, &str, Form, &str)] = &[
         (
             "ann",
             "/messages/00000000000000a1/links/0",
