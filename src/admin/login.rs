@@ -10,12 +10,13 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::Site;
-use super::http::Peer;
 use super::pages::error::PageError;
 use super::pages::login::LoginPage;
 use super::session::SessionId;
 use super::visitor::{self, Fields, Posted, Visitor};
 
+/// Requests that come over no socket share it.
+const NO_ADDRESS: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 /// Longest `next` that is followed, in bytes.
 const NEXT_BYTES_MAX: usize = 512;
 
@@ -40,7 +41,7 @@ pub(super) async fn log_in(State(site): State<Arc<Site>>, request: Request) -> R
     if !visitor::is_from_our_pages(&headers) {
         return Err(PageError::ForeignForm);
     }
-    let address = client(&site, &request, &headers);
+    let address = visitor::client(&site, request.extensions(), &headers).unwrap_or(NO_ADDRESS);
     let fields = Fields::read(request).await?;
     let (login, next) = (fields.text("login").trim().to_owned(), safe_next(fields.optional("next")));
     let again = |status: StatusCode, words: &str| (status, LoginPage::new(next, &login, Some(words))).into_response();
@@ -75,12 +76,6 @@ pub(super) async fn log_out(State(site): State<Arc<Site>>, headers: HeaderMap, p
 fn too_often(mut response: Response, wait: Duration) -> Response {
     response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
     response
-}
-
-/// The person's address; requests that come over no socket (tests) share one.
-fn client(site: &Site, request: &Request, headers: &HeaderMap) -> IpAddr {
-    let peer = request.extensions().get::<Peer>().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0);
-    (site.client_address)(peer, headers)
 }
 
 /// A path of ours, or the first page: never another site (an address bar that begins with us must end with us).

@@ -5,6 +5,7 @@
 
 pub mod actions;
 pub mod api;
+mod csv;
 pub mod first_run;
 mod http;
 mod limiter;
@@ -12,6 +13,7 @@ mod login;
 mod mail_view;
 mod pages;
 pub mod ports;
+mod search;
 mod secret;
 mod session;
 pub mod socket;

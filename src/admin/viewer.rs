@@ -4,6 +4,7 @@
 //! not there get the same answer.
 
 use crate::settings::{OrgName, Role, User};
+use crate::store::audit::{Author, Via};
 
 /// On whose behalf something is read or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Person {
     pub org: Option<OrgName>,
     /// What it may do.
     pub role: Role,
+    /// How the audit log names it.
+    pub author: Author,
 }
 
 /// How much of one mail a viewer sees.
@@ -36,13 +39,25 @@ pub enum Sight {
     Nothing,
 }
 
-impl From<&User> for Viewer {
-    fn from(user: &User) -> Viewer {
-        Viewer::Person(Person { login: user.login.clone(), org: user.org.clone(), role: user.role })
-    }
-}
-
 impl Viewer {
+    /// A user who came this way. The author's login is the user's.
+    pub fn of(user: &User, author: Author) -> Viewer {
+        Viewer::Person(Person {
+            login: user.login.clone(),
+            org: user.org.clone(),
+            role: user.role,
+            author: Author { login: Some(user.login.clone()), ..author },
+        })
+    }
+
+    /// How the audit log names this viewer.
+    pub fn author(&self) -> Author {
+        match self {
+            Viewer::Operator => Author::of(Via::Socket),
+            Viewer::Person(person) => person.author.clone(),
+        }
+    }
+
     /// The login, for a person.
     pub fn login(&self) -> Option<&str> {
         match self {
@@ -104,7 +119,8 @@ mod tests {
     }
 
     fn person(role: Role, login: &str, at: Option<&str>) -> Viewer {
-        Viewer::Person(Person { login: login.into(), org: at.map(org), role })
+        let author = Author::of(Via::Dashboard);
+        Viewer::Person(Person { login: login.into(), org: at.map(org), role, author })
     }
 
     #[test]

@@ -3,19 +3,22 @@
 //! **Invariant:** a handler that changes something takes a [`Posted`], and there is none without a living session, the
 //! session's own form token and a request from our own pages (RFC 6265bis cookies alone do not prove that).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Request};
-use axum::http::{HeaderMap, Method, header, request};
+use axum::http::{Extensions, HeaderMap, Method, header, request};
 use axum::response::{IntoResponse, Redirect, Response};
 
+use super::http::Peer;
 use super::login;
 use super::pages::error::PageError;
 use super::session::SessionId;
 use super::viewer::Viewer;
 use super::{Refusal, Site};
 use crate::settings::User;
+use crate::store::audit::{Author, Via};
 
 /// The cookie over https: the prefix makes browsers insist on Secure, Path=/ and no Domain.
 const COOKIE_HTTPS: &str = "__Host-waxseal";
@@ -75,7 +78,7 @@ impl FromRequestParts<Arc<Site>> for Visitor {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut request::Parts, site: &Arc<Site>) -> Result<Visitor, Response> {
-        match visitor(site, &parts.headers) {
+        match visitor(site, &parts.extensions, &parts.headers) {
             Some(visitor) => Ok(visitor),
             None => Err(to_login(parts)),
         }
@@ -86,7 +89,7 @@ impl FromRequest<Arc<Site>> for Posted {
     type Rejection = Response;
 
     async fn from_request(request: Request, site: &Arc<Site>) -> Result<Posted, Response> {
-        let Some(visitor) = visitor(site, request.headers()) else {
+        let Some(visitor) = visitor(site, request.extensions(), request.headers()) else {
             return Err(Redirect::to("/login").into_response());
         };
         if !is_from_our_pages(request.headers()) {
@@ -136,14 +139,21 @@ pub(super) fn no_cookie(headers: &HeaderMap) -> String {
     format!("{name}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0{secure}")
 }
 
-fn visitor(site: &Site, headers: &HeaderMap) -> Option<Visitor> {
+fn visitor(site: &Site, extensions: &Extensions, headers: &HeaderMap) -> Option<Visitor> {
     let session = session_id(headers)?;
     let login = site.sessions().login(&session, Instant::now())?;
     let Some(user) = site.actions.settings.snapshot().users.get(&login).cloned() else {
         site.sessions().end(&session);
         return None;
     };
-    site.sessions().still_belongs_to(&session, &user).then(|| Visitor { viewer: Viewer::from(&user), user, session })
+    let author = Author { from: client(site, extensions, headers), ..Author::of(Via::Dashboard) };
+    let viewer = Viewer::of(&user, author);
+    site.sessions().still_belongs_to(&session, &user).then_some(Visitor { viewer, user, session })
+}
+
+/// The person's address; requests that come over no socket have none.
+pub(super) fn client(site: &Site, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+    extensions.get::<Peer>().map(|peer| (site.client_address)(peer.0, headers))
 }
 
 fn session_id(headers: &HeaderMap) -> Option<SessionId> {

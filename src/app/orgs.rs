@@ -4,6 +4,7 @@ use anyhow::Context;
 
 use crate::config::OrgConfig;
 use crate::config::org::released;
+use crate::store::audit::{Author, Via};
 use crate::store::{Change, SettingsStore};
 
 /// Makes the organisations in force durable: those of the file overlaid, those it no longer names released.
@@ -25,7 +26,10 @@ pub(super) async fn overlay(store: &dyn SettingsStore, named: &[OrgConfig]) -> a
     if changes.is_empty() {
         return Ok(());
     }
-    store.change(changes).await.context("the organisations of config.toml could not be stored")
+    store
+        .change_by(Author::of(Via::Config), changes)
+        .await
+        .context("the organisations of config.toml could not be stored")
 }
 
 /// A domain with two owners lets one send as the other. The file cannot see what the dashboard made.

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{consent, events, figures, inbox, keys, link, message, org, privacy, queue, user, webhook};
+use commands::{audit, consent, events, figures, inbox, keys, link, message, org, privacy, queue, user, webhook};
 
 /// An SMTP relay you host yourself that tells you what happened to the mail you sent.
 #[derive(Debug, Parser)]
@@ -89,6 +89,8 @@ enum Command {
     /// The keys all links are sealed with
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Who changed what, when and from where
+    Audit(audit::Command),
     /// Programs that are told of opens, clicks and bounces
     #[command(subcommand)]
     Webhook(webhook::Command),
@@ -162,6 +164,7 @@ fn dispatch(Line { place, command }: Line) -> anyhow::Result<ExitCode> {
         Some(Command::Org(command)) => commands::ask(&place, async |client| org::run(client, command).await),
         Some(Command::Inbox(command)) => commands::ask(&place, async |client| inbox::run(client, command).await),
         Some(Command::Link(command)) => commands::ask(&place, async |client| link::run(client, command).await),
+        Some(Command::Audit(command)) => commands::ask(&place, async |client| audit::run(client, command).await),
         Some(Command::Consent(command)) => commands::ask(&place, async |client| consent::run(client, command).await),
         Some(Command::Privacy(command)) => commands::ask(&place, async |client| privacy::run(client, command).await),
         Some(Command::Keys(command)) => commands::ask(&place, async |client| keys::run(client, command).await),
@@ -253,6 +256,10 @@ mod tests {
             ("privacy erase a@b.example", false),
             ("privacy erase a@b.example --org acme --yes", true),
             ("keys rotate", true),
+            // the audit log
+            ("audit --org acme --before 7 --limit 5 --json", true),
+            ("audit --limit 0", false),
+            ("audit --limit 1001", false),
             // webhooks
             ("webhook add https://hooks.example/ --org acme", true),
             (

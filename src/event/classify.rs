@@ -93,7 +93,7 @@ fn matches(rule: Rule, facts: &Facts) -> bool {
         Rule::Declared => facts.agent.names_machine(facts.kind),
         Rule::Network => facts.listed,
         Rule::Instant => !facts.inbox_mode && is_instant(facts),
-        Rule::Burst | Rule::Repeat => false,
+        Rule::Burst | Rule::Repeat | Rule::SaidSo => false,
     }
 }
 

@@ -29,10 +29,12 @@ pub enum Rule {
     Burst,
     /// The same again within a minute.
     Repeat,
+    /// The sender said so. Not of the table: nothing arrives that it matches, and it cannot be switched off.
+    SaidSo,
 }
 
 impl Rule {
-    /// Every rule, in the order of the table.
+    /// Every rule of the table, in its order.
     pub const ALL: [Rule; 11] = [
         Rule::Prefetch,
         Rule::Own,
@@ -61,18 +63,19 @@ impl Rule {
             Rule::Instant => "instant",
             Rule::Burst => "burst",
             Rule::Repeat => "repeat",
+            Rule::SaidSo => "said-so",
         }
     }
 
     /// Reads [`Rule::as_str`] back.
     pub fn parse(text: &str) -> Option<Rule> {
-        Rule::ALL.into_iter().find(|rule| rule.as_str() == text)
+        Rule::ALL.into_iter().chain([Rule::SaidSo]).find(|rule| rule.as_str() == text)
     }
 
     /// What it says of an event it matches; `None` for `repeat`, which folds and judges nothing.
     pub fn verdict(self) -> Option<Verdict> {
         match self {
-            Rule::Own => Some(Verdict::Own),
+            Rule::Own | Rule::SaidSo => Some(Verdict::Own),
             Rule::ImageProxy => Some(Verdict::Proxy),
             Rule::Repeat => None,
             Rule::Prefetch
@@ -92,6 +95,7 @@ impl Rule {
         match self {
             Rule::Prefetch | Rule::GmailArrival | Rule::ApplePrivacy | Rule::NoAgent | Rule::Declared => true,
             Rule::Own | Rule::ImageProxy | Rule::Network | Rule::Instant | Rule::Burst | Rule::Repeat => false,
+            Rule::SaidSo => false,
         }
     }
 

@@ -22,6 +22,7 @@ pub fn rule(rule: Rule) -> &'static str {
         Rule::Instant => "too soon after delivery for a person",
         Rule::Burst => "several links at once",
         Rule::Repeat => "the same again within a minute",
+        Rule::SaidSo => "the sender said so",
     }
 }
 

@@ -23,6 +23,7 @@ use crate::settings::{Choice, OrgName, Role, Submitter, User};
 use crate::smtp::Reply;
 use crate::smtp::reply::Enhanced;
 use crate::smtp::sasl::{Credentials, Kind};
+use crate::store::audit::{Author, Via};
 use crate::store::{Change, SettingsStore, Snapshot};
 use crate::telemetry::maillog;
 
@@ -204,7 +205,8 @@ async fn welcome(settings: &dyn SettingsStore, who: Who, courier: Arc<Courier>) 
     let Who { user, org, is_new } = who;
     let login = user.login.clone();
     if is_new {
-        if let Err(error) = settings.change(vec![Change::PutUser(user)]).await {
+        let author = Author { login: Some(login.clone()), ..Author::of(Via::Upstream) };
+        if let Err(error) = settings.change_by(author, vec![Change::PutUser(user)]).await {
             tracing::error!(%error, "a user who has logged in upstream could not be stored");
             return LoginOutcome::Unavailable;
         }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use memchr::{memchr, memrchr};
 
-use super::edit::{Edit, Piece, Slot, Variant, pieces_len};
+use super::edit::{Edit, Piece, Slot, Variant, When, pieces_len};
 use super::segment::Segments;
 use crate::message::splice::{Step, walk};
 
@@ -24,10 +24,15 @@ pub(super) fn fit(content: &[u8], edits: Vec<Edit>, slots: &[Slot], eol: &[u8]) 
     let mut line = Line { content, at: 0, bytes: 0 };
     for (edit, measured) in edits.into_iter().zip(measured) {
         line.go_to(edit.range.start);
-        let plain = line.bytes + measured.put + measured.tail <= LINE_BYTES_MAX;
+        let plain = line.bytes + measured.put + measured.tail <= LINE_BYTES_MAX && measured.alone;
         match measured.can {
             Can::Shrink => {}
             Can::Break | Can::Plain if plain => {}
+            // Copies without the pixel have no break there: the line goes on.
+            Can::Break if is_pixel(&edit) => {
+                fitted.push(with_break(content, edit, eol));
+                continue;
+            }
             Can::Break => {
                 line.bytes = edit.white_space.as_ref().map_or(0, |space| edit.range.start - space.end);
                 line.put(edit.range.end, measured.put);
@@ -67,6 +72,13 @@ struct Measured {
     put: usize,
     /// Octets after it that must stay on its line; 0 where the sender's line was too long already.
     tail: usize,
+    /// It fits into the line as the sender wrote it, as it stands in copies that leave the links.
+    alone: bool,
+}
+
+/// The pixel: the one edit that copies have or have not whatever they have of the others.
+fn is_pixel(edit: &Edit) -> bool {
+    edit.when == When::Opens
 }
 
 /// Measures the edits from the last to the first: how long a line gets depends on where a later edit can break it.
@@ -90,7 +102,12 @@ fn measure(content: &[u8], edits: &[Edit], slots: &[Slot]) -> Vec<Measured> {
         let longest = inside.map_or(line_end - line_start, |at| (at - line_start).max(line_end - at));
         let tail = if longest > LINE_BYTES_MAX { 0 } else { rest };
         let can = can(edit, put, tail);
+        let may_break = is_pixel(edit) && can == Can::Break;
+        let alone = !may_break || longest > LINE_BYTES_MAX || longest + put <= LINE_BYTES_MAX;
         next = match (can, &edit.white_space) {
+            (Can::Break, None) if may_break => {
+                Next { breaks_at: edit.range.start, more: rest, range: edit.range.clone(), line_end }
+            }
             (Can::Break, Some(space)) => Next { breaks_at: space.start, more: 0, range: edit.range.clone(), line_end },
             (Can::Break, None) => Next { breaks_at: edit.range.start, more: 0, range: edit.range.clone(), line_end },
             // It stays on the line whatever becomes of it, at its longest.
@@ -101,7 +118,7 @@ fn measure(content: &[u8], edits: &[Edit], slots: &[Slot]) -> Vec<Measured> {
                 line_end,
             },
         };
-        measured.push(Measured { can, put, tail });
+        measured.push(Measured { can, put, tail, alone });
     }
     measured.reverse();
     measured
@@ -198,7 +215,6 @@ pub(super) fn encode(body: &Range<usize>, edits: &[Edit], variant: Variant, slot
 
 #[cfg(test)]
 mod tests {
-    use super::super::edit::When;
     use super::*;
 
     /// Fits one link edit that replaces `[…]` in the text by `put` octets; white space before `href` may break.

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::audit::{Author, Note, Via};
 use super::people::{LedgerEntry, PEOPLE_MAX};
 use super::{Change, SettingsStore, StoreError};
 use crate::settings::OrgName;
@@ -51,18 +52,33 @@ impl Consents {
         Consents { settings, deciding: Arc::default() }
     }
 
-    /// Notes all of it, in order: for each the new standing, or why it changes nothing. What changes something is durable
-    /// when this answers, all or none.
+    /// Notes all of it, in order, as the recipients' own word: for each the new standing, or why it changes nothing. What
+    /// changes something is durable when this answers, all or none. Their ledger is the record of it.
     ///
     /// # Errors
     /// [`StoreError`]: nothing was noted.
-    pub async fn note(&self, org: &OrgName, said: Vec<Said>) -> Result<Vec<Result<Standing, NotDone>>, StoreError> {
+    pub async fn note(&self, org: &OrgName, said: Vec<Said>) -> Result<Answers, StoreError> {
+        self.note_all(None, org, said).await
+    }
+
+    /// [`Consents::note`] for somebody who notes it in the recipients' place: one line of the audit log tells of it.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn note_by(&self, author: Author, org: &OrgName, said: Vec<Said>) -> Result<Answers, StoreError> {
+        self.note_all(Some(author), org, said).await
+    }
+
+    async fn note_all(&self, author: Option<Author>, org: &OrgName, said: Vec<Said>) -> Result<Answers, StoreError> {
         let (settings, deciding, org) = (Arc::clone(&self.settings), Arc::clone(&self.deciding), org.clone());
         let noting = tokio::spawn(async move {
             let _one_at_a_time = deciding.lock().await;
-            let (answers, changes) = decide(settings.as_ref(), &org, said);
+            let acts: Vec<(PersonId, Act)> = said.iter().map(|one| (one.person, one.act)).collect();
+            let (answers, mut changes) = decide(settings.as_ref(), &org, said);
             if !changes.is_empty() {
-                settings.change(changes).await?;
+                let done = acts.into_iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(act, _)| act);
+                changes.extend(author.is_some().then(|| told(org, &done.collect::<Vec<_>>())));
+                settings.change_by(author.unwrap_or(Author::of(Via::Server)), changes).await?;
             }
             Ok(answers)
         });
@@ -70,7 +86,22 @@ impl Consents {
     }
 }
 
-type Answers = Vec<Result<Standing, NotDone>>;
+/// For each that was said how the person stands now, or why it changes nothing.
+pub type Answers = Vec<Result<Standing, NotDone>>;
+
+/// Who is told of is a keyed hash; what they said and in which words stands in their ledger.
+fn told(org: OrgName, done: &[(PersonId, Act)]) -> Change {
+    let subject = match done {
+        [(person, _)] => format!("recipient {person}"),
+        many => format!("{} recipients", many.len()),
+    };
+    let counted = [Act::Grant, Act::Refuse, Act::Withdraw, Act::Stop, Act::Allow].map(|act| {
+        let count = done.iter().filter(|(_, one)| *one == act).count();
+        (count > 0).then(|| format!("{count} {}", act.as_str()))
+    });
+    let words = format!("noted: {}", counted.into_iter().flatten().collect::<Vec<_>>().join(", "));
+    Change::Note(Note { org: Some(org), subject, words })
+}
 
 /// What each of them comes to, and what that changes.
 fn decide(settings: &dyn SettingsStore, org: &OrgName, said: Vec<Said>) -> (Answers, Vec<Change>) {

@@ -151,8 +151,8 @@ async fn the_list_is_newest_first_and_pages() {
         let filter = |org: Option<&str>, login: Option<&str>| MessageFilter {
             org: org.map(|org| org.parse().unwrap()),
             login: login.map(str::to_owned),
-            before: None,
             limit: 500,
+            ..MessageFilter::default()
         };
         for (filter, expected) in [
             (filter(None, None), vec![5, 3, 2, 1 << 63, 1]),

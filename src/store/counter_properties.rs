@@ -110,6 +110,13 @@ async fn compare(store: &dyn HistoryStore, recount: &Recount) {
             let counted = recount.sum(|e| e.id.message == summary.id && e.id.recipient == copy.copy_index);
             assert_eq!(copy.counts, counted, "{} {}", summary.id, copy.copy_index);
         }
+        for link in store.link_counts(summary.id).await.unwrap() {
+            let of_link = |id: crate::token::TokenId| {
+                (id.message, id.recipient, id.link) == (summary.id, link.copy_index, link.link)
+            };
+            let Counts { clicks, machine_clicks, .. } = recount.sum(|e| e.kind == EventKind::Click && of_link(e.id));
+            assert_eq!((link.clicks, link.machine_clicks), (clicks, machine_clicks), "{link:?}");
+        }
     }
     assert!(store.copy_counts(MessageId(4)).await.unwrap().is_empty());
     let owners: HashMap<u64, (String, Option<String>)> =

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
 use super::column::Column;
+use super::details::{Detail, Details};
 use super::record::{CopyCount, Counts, DayCount, DayCountFilter};
 use crate::token::MessageId;
 
@@ -19,15 +20,23 @@ pub(super) const DAYS_MAX: u32 = 4000;
 pub(super) struct Added {
     copies: HashMap<(MessageId, u16), Counts>,
     days: HashMap<(MessageId, i64), Counts>,
+    details: Details,
 }
 
 impl Added {
-    /// Adds to a copy, its message and that day.
-    pub(super) fn count(&mut self, message: MessageId, copy: u16, day: i64, counts: Counts) {
+    /// Adds to a copy, its message and that day; to its link and its place.
+    pub(super) fn count(&mut self, detail: Detail<'_>) {
+        let Detail { message, copy, day, counts, .. } = detail;
+        self.details.count(detail);
         let of_copy = self.copies.entry((message, copy)).or_default();
         *of_copy = of_copy.and(counts);
         let of_day = self.days.entry((message, day)).or_default();
         *of_day = of_day.and(counts);
+    }
+
+    /// Adds to its place only.
+    pub(super) fn place(&mut self, detail: Detail<'_>) {
+        self.details.place(detail);
     }
 
     /// Writes every counter. The caller commits.
@@ -53,15 +62,16 @@ impl Added {
                 *of_day = of_day.and(counts);
             }
         }
+        self.details.write(connection, &owners)?;
         days.into_iter().try_for_each(|((owner, day), counts)| count_day(connection, &owner, day, counts))
     }
 }
 
-/// Whose mail it is.
+/// Whose mail it is. The login is empty for a trusted network.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Owner {
-    org: String,
-    login: String,
+pub(super) struct Owner {
+    pub(super) org: String,
+    pub(super) login: String,
 }
 
 /// Counts for the message; whose it is, or `None` when it is not known.

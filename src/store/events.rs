@@ -10,8 +10,9 @@ use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 
 use super::column::Column;
 use super::counters::Added;
+use super::details::{Detail, is_placed, own_place};
 use super::record::{Counts, Mended, Recording};
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, Verdict};
 use crate::settings::Mode;
 use crate::token::{MessageId, TokenId};
 
@@ -73,12 +74,20 @@ fn insert_all(connection: &Connection, events: &[Event], added: &mut Added) -> r
             Some(modes) => *modes,
             None => *modes.entry(copy).or_insert(modes_of(connection, event.id)?),
         };
-        match modes.of(event.kind) {
-            Mode::Individual => insert(&mut into, event)?,
-            Mode::Off | Mode::Aggregate => insert(&mut into, &without_person(event))?,
-        }
+        let country = match modes.of(event.kind) {
+            Mode::Individual => {
+                insert(&mut into, event)?;
+                own_place(event)
+            }
+            Mode::Off | Mode::Aggregate => {
+                insert(&mut into, &without_person(event))?;
+                None
+            }
+        };
         sequences.push(connection.last_insert_rowid());
-        added.count(event.id.message, event.id.recipient, day(event.at_ms), Counts::of(event.kind, event.verdict));
+        let TokenId { message, recipient: copy, link } = event.id;
+        let (kind, counts) = (event.kind, Counts::of(event.kind, event.verdict));
+        added.count(Detail { message, copy, link, day: day(event.at_ms), kind, counts, country });
     }
     Ok(sequences)
 }
@@ -143,20 +152,28 @@ fn mend(connection: &Connection, mended: &Mended, added: &mut Added) -> rusqlite
     }
     let Some((verdict, rule)) = mended.verdict else { return Ok(()) };
     let before = connection
-        .prepare_cached("SELECT message, recipient, at_ms, kind, verdict FROM event WHERE sequence = ?1")?
+        .prepare_cached(
+            "SELECT message, recipient, link, at_ms, kind, verdict, iif(via IS NULL, country, NULL)
+             FROM event WHERE sequence = ?1",
+        )?
         .query_row(params![mended.sequence], |row| {
-            let copy = (row.get::<_, Column<MessageId>>(0)?.0, row.get::<_, u16>(1)?, row.get::<_, i64>(2)?);
-            Ok((copy, row.get::<_, Column<EventKind>>(3)?.0, row.get::<_, Column<_>>(4)?.0))
+            let id = TokenId { message: row.get::<_, Column<_>>(0)?.0, recipient: row.get(1)?, link: row.get(2)? };
+            let (kind, former) = (row.get::<_, Column<EventKind>>(4)?.0, row.get::<_, Column<Verdict>>(5)?.0);
+            Ok((id, row.get::<_, i64>(3)?, kind, former, row.get::<_, Option<String>>(6)?))
         })
         .optional()?;
-    let Some(((message, copy, at_ms), kind, former)) = before else { return Ok(()) };
+    let Some((id, at_ms, kind, former, country)) = before else { return Ok(()) };
     connection
         .prepare_cached(
             "UPDATE event SET verdict = ?2, rule = ?3, former = coalesce(former, verdict) WHERE sequence = ?1",
         )?
         .execute(params![mended.sequence, verdict.as_str(), rule.as_str()])?;
-    let change = Counts::of(kind, verdict).less(Counts::of(kind, former));
-    added.count(message, copy, day(at_ms), change);
+    let TokenId { message, recipient: copy, link } = id;
+    let detail = |counts, country| Detail { message, copy, link, day: day(at_ms), kind, counts, country };
+    added.count(detail(Counts::of(kind, verdict).less(Counts::of(kind, former)), None));
+    // A place counts while a person's event stands there.
+    let placed = |verdict| if is_placed(verdict) { Counts::of(kind, verdict) } else { Counts::default() };
+    added.place(detail(placed(verdict).less(placed(former)), country.as_deref()));
     Ok(())
 }
 

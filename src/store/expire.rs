@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 use super::column::Column;
 use super::events::WITHOUT_PERSON;
 use super::record::{Expired, Expiry};
+use super::{correspondents, events};
 use crate::settings::OrgName;
 use crate::token::MessageId;
 
@@ -22,6 +23,10 @@ pub(super) fn expire(connection: &Connection, expiry: Expiry) -> rusqlite::Resul
     if expired.next.is_some() {
         return Ok(expired);
     }
+    // A destination can name somebody, so it goes with the events that were counted for it.
+    connection
+        .prepare_cached("DELETE FROM link_day WHERE day < ?1")?
+        .execute(params![events::day(expiry.events_before_ms)])?;
     let (messages, messages_max) = (expire_messages(connection, &expiry)?, expiry.messages_max);
     let next = (messages == messages_max).then_some(Expiry { after_sequence: i64::MAX, young: 0, ..expiry });
     Ok(Expired { messages, next, ..expired })
@@ -61,10 +66,12 @@ fn expire_messages(connection: &Connection, expiry: &Expiry) -> rusqlite::Result
         })?
         .collect::<rusqlite::Result<_>>()?;
     for id in &old {
+        correspondents::forget(connection, *id, None)?;
         for sql in [
             "DELETE FROM recipient WHERE message = ?1",
             "DELETE FROM link WHERE message = ?1",
             "DELETE FROM copy_count WHERE message = ?1",
+            "DELETE FROM link_count WHERE message = ?1",
             "DELETE FROM refusal WHERE message = ?1",
             "DELETE FROM webhook_delivery WHERE message = ?1",
             "DELETE FROM mail_notice WHERE message = ?1",

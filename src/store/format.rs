@@ -3,6 +3,7 @@
 //! **Invariant:** a value written by any released version can be read for ever. A changed shape is a new version byte
 //! and a new struct; the old struct stays, with a conversion, until no store can hold it.
 
+pub(super) mod audit;
 pub(super) mod notices;
 
 use serde::{Deserialize, Serialize};

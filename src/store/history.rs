@@ -19,13 +19,14 @@ use super::column::{STORE, store_error};
 use super::disk::sync_folder;
 use super::readers::Readers;
 use super::record::{
-    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, Expired, Expiry, Held, MessageFilter,
-    MessageRecord, MessageSummary, Recording, TimelineEntry,
+    CopyCount, CopyFacts, CopyId, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter, Delivery,
+    Expired, Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink, Recording,
+    TimelineEntry,
 };
 use super::writer::{Answer, Work};
 use super::{
-    BoxFuture, HistoryStore, Inserted, StoreError, TimelineFilter, copies, counters, message, messages, person, schema,
-    timeline, writer,
+    BoxFuture, HistoryStore, Inserted, StoreError, TimelineFilter, copies, correspondents, counters, details, message,
+    messages, person, schema, timeline, writer,
 };
 use crate::settings::OrgName;
 use crate::token::MessageId;
@@ -143,6 +144,26 @@ impl HistoryStore for SqliteHistory {
 
     fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>> {
         Box::pin(self.readers.ask("counters", move |connection| counters::of_days(connection, &filter)))
+    }
+
+    fn link_counts(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<LinkCount>, StoreError>> {
+        Box::pin(self.readers.ask("counters", move |connection| details::of_links(connection, id)))
+    }
+
+    fn ranked_links(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<RankedLink>, StoreError>> {
+        Box::pin(self.readers.ask("counters", move |connection| details::ranked_links(connection, &filter)))
+    }
+
+    fn places(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<PlaceCount>, StoreError>> {
+        Box::pin(self.readers.ask("counters", move |connection| details::places(connection, &filter)))
+    }
+
+    fn correspondents(&self, filter: CorrespondentFilter) -> BoxFuture<'_, Result<Vec<Correspondent>, StoreError>> {
+        Box::pin(self.readers.ask("correspondents", move |c| correspondents::correspondents(c, &filter)))
+    }
+
+    fn correspondence(&self, filter: CorrespondentFilter) -> BoxFuture<'_, Result<Vec<Held>, StoreError>> {
+        Box::pin(self.readers.ask("correspondents", move |c| correspondents::correspondence(c, &filter)))
     }
 
     fn days(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<(i64, Counts)>, StoreError>> {

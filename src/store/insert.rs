@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, params};
 
-use super::Inserted;
 use super::column::Column;
 use super::record::{DeliveryState, LinkRecord, MessageRecord, RecipientRecord};
+use super::{Inserted, correspondents};
 use crate::token::MessageId;
 
 /// Adds the record, or says that its id is taken. The caller commits.
@@ -18,6 +18,7 @@ pub(super) fn insert(connection: &Connection, record: &MessageRecord) -> rusqlit
     for link in &record.links {
         insert_link(connection, record.id, link)?;
     }
+    correspondents::note(connection, record)?;
     Ok(Inserted::Durable)
 }
 

@@ -6,17 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use super::audit::{self, AuditQuery, Author, Line};
 use super::counters::DAYS_MAX;
+use super::details::own_place;
 use super::events::{day, without_person};
 use super::people::LedgerEntry;
 use super::person::{Wanted, nobody};
 use super::record::{
-    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, DeliveryState, Expired, Expiry, Held,
-    Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, Reader, RecipientRecord, Recording, TimelineEntry,
+    CopyCount, CopyFacts, CopyId, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter, Delivery,
+    DeliveryState, Expired, Expiry, Held, LinkCount, Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent,
+    PlaceCount, RankedLink, Reader, RecipientRecord, Recording, TimelineEntry,
 };
 use super::{
-    BoxFuture, Change, HistoryStore, Inserted, SettingsStore, Snapshot, StoreError, TimelineFilter, messages, settings,
-    timeline,
+    BoxFuture, Change, HistoryStore, Inserted, SettingsStore, Snapshot, StoreError, TimelineFilter, messages, timeline,
 };
 use crate::event::{Event, EventKind, Rule};
 use crate::settings::{Mode, OrgName};
@@ -27,6 +29,8 @@ use crate::token::{MessageId, PersonId};
 pub struct MemorySettings {
     snapshot: ArcSwap<Snapshot>,
     ledger: Mutex<Vec<(OrgName, PersonId, LedgerEntry)>>,
+    /// The audit log; held while a change is made.
+    lines: Mutex<Vec<Line>>,
 }
 
 impl SettingsStore for MemorySettings {
@@ -34,20 +38,25 @@ impl SettingsStore for MemorySettings {
         self.snapshot.load_full()
     }
 
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.snapshot.rcu(|snapshot| {
-            let mut next = Snapshot::clone(snapshot);
-            for change in &changes {
-                settings::apply(&mut next, change);
-            }
-            next
-        });
+    fn change_by(&self, author: Author, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Snapshot::clone(&self.snapshot.load());
+        let number = lines.last().map_or(1, |line| line.sequence.saturating_add(1));
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        lines.extend(audit::apply(&mut next, &changes, &author, now_ms, number));
+        self.snapshot.store(Arc::new(next));
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         ledger.extend(changes.into_iter().filter_map(|change| match change {
             Change::AddEntry(org, person, _, entry) => Some((org, person, entry)),
             _ => None,
         }));
         Box::pin(async { Ok(()) })
+    }
+
+    fn audit(&self, query: AuditQuery) -> BoxFuture<'_, Result<Vec<Line>, StoreError>> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = lines.iter().rev().filter(|line| query.fits(line)).take(query.limit()).cloned().collect();
+        Box::pin(async { Ok(found) })
     }
 
     fn ledger(&self, org: &OrgName, person: PersonId) -> BoxFuture<'_, Result<Vec<LedgerEntry>, StoreError>> {
@@ -112,6 +121,27 @@ impl Kept {
         for event in self.events.iter_mut().filter(of_copy).filter(|_| alone) {
             *event = without_person(event);
         }
+    }
+
+    /// The recipients of the mails a filter speaks of.
+    fn sent(&self, filter: &CorrespondentFilter) -> impl Iterator<Item = (&MessageRecord, &RecipientRecord)> {
+        let fits = |r: &&MessageRecord| {
+            let login = r.login.as_deref().unwrap_or_default();
+            filter.org.as_ref().is_none_or(|org| *org == r.org) && filter.login.as_ref().is_none_or(|l| l == login)
+        };
+        self.messages.values().filter(fits).flat_map(|r| r.recipients.iter().map(move |recipient| (r, recipient)))
+    }
+
+    /// The events of some days, with their mails.
+    fn of_days(&self, filter: &DayCountFilter) -> impl Iterator<Item = (&MessageRecord, &Event)> {
+        let with_record = |event: &'_ Event| self.messages.get(&event.id.message);
+        let known = self.events.iter().filter_map(move |event| Some((with_record(event)?, event)));
+        known.filter(|(record, event)| {
+            let login = record.login.as_deref().unwrap_or_default();
+            filter.org.as_ref().is_none_or(|org| *org == record.org)
+                && filter.login.as_ref().is_none_or(|wanted| wanted == login)
+                && (filter.first_day..=filter.last_day).contains(&day(event.at_ms))
+        })
     }
 
     fn known_events(&self) -> impl Iterator<Item = &Event> {
@@ -223,15 +253,7 @@ impl HistoryStore for MemoryHistory {
             let mut held: Vec<Held> = of_org
                 .flat_map(|r| r.recipients.iter().map(move |recipient| (r, recipient)))
                 .filter(|(_, recipient)| wanted.is(&recipient.address))
-                .map(|(r, recipient)| Held {
-                    message: r.id,
-                    accepted_at_ms: r.accepted_at_ms,
-                    org: r.org.clone(),
-                    header_from: r.header_from.clone(),
-                    subject: r.subject.clone(),
-                    recipient: recipient.clone(),
-                    events: kept.events_of(r, recipient),
-                })
+                .map(|(r, recipient)| self::held(&kept, r, recipient))
                 .collect();
             held.sort_by_key(|held| std::cmp::Reverse((held.accepted_at_ms, held.message)));
             held.truncate(limit as usize);
@@ -294,6 +316,106 @@ impl HistoryStore for MemoryHistory {
         })
     }
 
+    fn link_counts(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<LinkCount>, StoreError>> {
+        Box::pin(async move {
+            let kept = self.kept();
+            let mut counted: BTreeMap<(u16, u16), Counts> = BTreeMap::new();
+            for event in kept.known_events().filter(|e| e.id.message == id && e.kind == EventKind::Click) {
+                let counts = counted.entry((event.id.link, event.id.recipient)).or_default();
+                *counts = counts.and(Counts::of(event.kind, event.verdict));
+            }
+            let count = |((link, copy_index), Counts { clicks, machine_clicks, .. })| LinkCount {
+                link,
+                copy_index,
+                clicks,
+                machine_clicks,
+            };
+            Ok(counted.into_iter().map(count).collect())
+        })
+    }
+
+    fn ranked_links(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<RankedLink>, StoreError>> {
+        Box::pin(async move {
+            let kept = self.kept();
+            let mut counted: BTreeMap<String, Counts> = BTreeMap::new();
+            for (record, event) in kept.of_days(&filter).filter(|(_, event)| event.kind == EventKind::Click) {
+                let Some(link) = record.links.iter().find(|link| link.index == event.id.link) else { continue };
+                let counts = counted.entry(link.destination.clone()).or_default();
+                *counts = counts.and(Counts::of(event.kind, event.verdict));
+            }
+            let rank = |(destination, Counts { clicks, machine_clicks, .. })| RankedLink {
+                destination,
+                clicks,
+                machine_clicks,
+            };
+            let mut ranked: Vec<RankedLink> = counted.into_iter().map(rank).collect();
+            ranked.sort_by_key(|link| std::cmp::Reverse((link.clicks, link.machine_clicks)));
+            ranked.truncate(filter.limit as usize);
+            Ok(ranked)
+        })
+    }
+
+    fn places(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<PlaceCount>, StoreError>> {
+        Box::pin(async move {
+            let kept = self.kept();
+            let mut counted: BTreeMap<String, Counts> = BTreeMap::new();
+            for (_, event) in kept.of_days(&filter) {
+                let Some(country) = own_place(event) else { continue };
+                let counts = counted.entry(country.to_owned()).or_default();
+                *counts = counts.and(Counts::of(event.kind, event.verdict));
+            }
+            let place = |(country, Counts { opens, clicks, .. })| PlaceCount { country, opens, clicks };
+            let mut places: Vec<PlaceCount> = counted.into_iter().map(place).collect();
+            places.sort_by_key(|place| std::cmp::Reverse(place.opens + place.clicks));
+            places.truncate(filter.limit as usize);
+            Ok(places)
+        })
+    }
+
+    fn correspondents(&self, filter: CorrespondentFilter) -> BoxFuture<'_, Result<Vec<Correspondent>, StoreError>> {
+        Box::pin(async move {
+            let kept = self.kept();
+            let wanted = filter.holding.as_ref().map(|text| text.to_ascii_lowercase());
+            let mut found: BTreeMap<String, Correspondent> = BTreeMap::new();
+            for (record, recipient) in kept.sent(&filter) {
+                let folded = recipient.address.to_ascii_lowercase();
+                let fits = wanted.as_ref().is_none_or(|wanted| folded.contains(wanted));
+                let later = filter.after.as_ref().is_none_or(|after| folded > after.to_ascii_lowercase());
+                if fits && later && !folded.is_empty() {
+                    let one = found.entry(folded).or_insert_with(|| Correspondent {
+                        address: recipient.address.clone(),
+                        mails: 0,
+                        last_ms: 0,
+                        opens_known: 0,
+                        counts: Counts::default(),
+                    });
+                    one.mails += 1;
+                    one.last_ms = one.last_ms.max(record.accepted_at_ms);
+                    let alone = record.recipients.iter().filter(|r| r.copy_index == recipient.index).count() == 1;
+                    one.opens_known += u64::from(alone && recipient.opens == Mode::Individual);
+                    for event in kept.events_of(record, recipient) {
+                        one.counts = one.counts.and(Counts::of(event.kind, event.verdict));
+                    }
+                }
+            }
+            Ok(found.into_values().take(filter.limit as usize).collect())
+        })
+    }
+
+    fn correspondence(&self, filter: CorrespondentFilter) -> BoxFuture<'_, Result<Vec<Held>, StoreError>> {
+        Box::pin(async move {
+            let (kept, wanted) = (self.kept(), filter.holding.clone().unwrap_or_default());
+            let mut held: Vec<Held> = kept
+                .sent(&filter)
+                .filter(|(_, recipient)| recipient.address.eq_ignore_ascii_case(&wanted))
+                .map(|(record, recipient)| held(&kept, record, recipient))
+                .collect();
+            held.sort_by_key(|held| std::cmp::Reverse((held.accepted_at_ms, held.message)));
+            held.truncate(filter.limit as usize);
+            Ok(held)
+        })
+    }
+
     fn messages(&self, filter: MessageFilter) -> BoxFuture<'_, Result<Vec<MessageSummary>, StoreError>> {
         Box::pin(async move {
             let kept = self.kept();
@@ -303,10 +425,17 @@ impl HistoryStore for MemoryHistory {
                 .filter(|r| filter.org.as_ref().is_none_or(|org| *org == r.org))
                 .filter(|r| filter.login.is_none() || filter.login == r.login)
                 .filter(|r| filter.before.is_none_or(|(at_ms, id)| place(r.accepted_at_ms, r.id) < place(at_ms, id)))
+                .filter(|r| filter.after.is_none_or(|(at_ms, id)| place(r.accepted_at_ms, r.id) > place(at_ms, id)))
+                .filter(|r| filter.wanted.fits(r))
                 .map(|r| summary(r, &kept.events))
+                .filter(|s| filter.wanted.readers.is_none_or(|did| did.fits(s.opens, s.clicks)))
                 .collect();
             found.sort_by_key(|s| std::cmp::Reverse(place(s.accepted_at_ms, s.id)));
-            found.truncate(filter.limit.clamp(1, messages::LIMIT_MAX) as usize);
+            let limit = filter.limit.clamp(1, messages::LIMIT_MAX) as usize;
+            if filter.after.is_some() {
+                drop(found.drain(..found.len().saturating_sub(limit)));
+            }
+            found.truncate(limit);
             Ok(found)
         })
     }
@@ -333,6 +462,18 @@ impl HistoryStore for MemoryHistory {
             found.truncate(limit);
             Ok(found)
         })
+    }
+}
+
+fn held(kept: &Kept, record: &MessageRecord, recipient: &RecipientRecord) -> Held {
+    Held {
+        message: record.id,
+        accepted_at_ms: record.accepted_at_ms,
+        org: record.org.clone(),
+        header_from: record.header_from.clone(),
+        subject: record.subject.clone(),
+        recipient: recipient.clone(),
+        events: kept.events_of(record, recipient),
     }
 }
 

@@ -3,10 +3,13 @@
 //! Settings are small and read whole into a [`Snapshot`] that is swapped on change, so the mail path and the tracking
 //! site never wait for a disk to know their policy. History has one writer thread that commits in groups.
 
+pub mod audit;
 mod column;
 pub mod consents;
 mod copies;
+mod correspondents;
 mod counters;
+mod details;
 pub mod disk;
 mod events;
 mod expire;
@@ -38,10 +41,12 @@ use crate::settings::notices::{NoticeCeiling, NoticeChoice, Webhook, WebhookId};
 use crate::settings::privacy::Standing;
 use crate::settings::{Org, OrgName, User};
 use crate::token::{MessageId, PersonId};
+use audit::{AuditQuery, Author, Line, Note, Via};
 use people::{LedgerEntry, People};
 use record::{
-    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, Expired, Expiry, Held, MessageFilter,
-    MessageRecord, MessageSummary, Recording, TimelineEntry,
+    CopyCount, CopyFacts, CopyId, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter, Delivery,
+    Expired, Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink, Recording,
+    TimelineEntry,
 };
 
 /// The key file in the data folder: what must be backed up.
@@ -119,6 +124,8 @@ pub enum Change {
     RemoveNotices(String),
     /// What an organisation allows its people to be told.
     PutNoticeCeiling(OrgName, NoticeCeiling),
+    /// Changes nothing; a line of the audit log.
+    Note(Note),
 }
 
 /// The settings: read from memory, changed durably.
@@ -126,11 +133,25 @@ pub trait SettingsStore: Send + Sync {
     /// What is in force now. No I/O, no lock held.
     fn snapshot(&self) -> Arc<Snapshot>;
 
-    /// Makes all changes durable, all or none, then swaps the snapshot, then answers.
+    /// Makes all changes durable, all or none, with their lines in the audit log, then swaps the snapshot, then answers.
     ///
     /// # Errors
     /// [`StoreError`]: nothing was acknowledged; the snapshot is as before.
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn change_by(&self, author: Author, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// [`SettingsStore::change_by`] the server itself.
+    ///
+    /// # Errors
+    /// The same.
+    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.change_by(Author::of(Via::Server), changes)
+    }
+
+    /// Lines of the audit log, newest first. Read from the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn audit(&self, query: AuditQuery) -> BoxFuture<'_, Result<Vec<Line>, StoreError>>;
 
     /// A person's ledger, oldest first. Read from the disk.
     ///
@@ -212,6 +233,21 @@ pub trait HistoryStore: Send + Sync {
     /// The counters of days. Days without an event are left out.
     fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>>;
 
+    /// The clicks of a message's links, by link and copy.
+    fn link_counts(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<LinkCount>, StoreError>>;
+
+    /// The destinations people followed most on these days.
+    fn ranked_links(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<RankedLink>, StoreError>>;
+
+    /// Where people read on these days, most first.
+    fn places(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<PlaceCount>, StoreError>>;
+
+    /// Whom mail was sent to, by address.
+    fn correspondents(&self, filter: CorrespondentFilter) -> BoxFuture<'_, Result<Vec<Correspondent>, StoreError>>;
+
+    /// The newest mails to the address a filter holds, with the events known to be its reader's; at most `limit` mails.
+    fn correspondence(&self, filter: CorrespondentFilter) -> BoxFuture<'_, Result<Vec<Held>, StoreError>>;
+
     /// The sum of each day that has events, the first first; the filter's limit is about senders, not about days.
     fn days(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<(i64, Counts)>, StoreError>> {
         let counted = self.day_counts(DayCountFilter { limit: u32::MAX, ..filter });
@@ -282,3 +318,5 @@ pub enum StoreError {
 mod contract_tests;
 #[cfg(test)]
 mod counter_properties;
+#[cfg(test)]
+mod pages_tests;

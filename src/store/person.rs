@@ -9,7 +9,7 @@ use super::column::Column;
 use super::events::WITHOUT_PERSON;
 use super::message::recipient;
 use super::record::{Held, RecipientRecord};
-use super::{TimelineFilter, timeline};
+use super::{TimelineFilter, correspondents, timeline};
 use crate::event::Event;
 use crate::settings::OrgName;
 use crate::token::MessageId;
@@ -87,7 +87,7 @@ fn one(connection: &Connection, message: MessageId, index: u16) -> rusqlite::Res
 }
 
 /// The events of a mail that can be nobody else's.
-fn events(connection: &Connection, message: MessageId, index: u16) -> rusqlite::Result<Vec<Event>> {
+pub(super) fn events(connection: &Connection, message: MessageId, index: u16) -> rusqlite::Result<Vec<Event>> {
     let filter = TimelineFilter {
         message: Some(message),
         limit: timeline::LIMIT_MAX,
@@ -106,6 +106,7 @@ pub(super) fn erase(connection: &Connection, recipients: &[(MessageId, u16)]) ->
         let alone: bool = connection
             .prepare_cached("SELECT count(*) = 1 FROM recipient WHERE message = ?1 AND copy_index = ?2")?
             .query_row(key, |row| row.get(0))?;
+        correspondents::forget(connection, *message, Some(*index))?;
         // What waits to be told of this mail, or was, may name them; it is JSON.
         for sql in [
             "DELETE FROM webhook_delivery WHERE message = ?1 AND EXISTS (SELECT 1 FROM recipient r

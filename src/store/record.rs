@@ -155,8 +155,154 @@ pub struct MessageFilter {
     pub login: Option<String>,
     /// Only older than this (the last row of the page before: `accepted_at_ms`, `id`).
     pub before: Option<(i64, MessageId)>,
+    /// Only newer than this, and of those the oldest. Newest first all the same.
+    pub after: Option<(i64, MessageId)>,
+    /// Only what fits.
+    pub wanted: Wanted,
     /// At most this many, 1..=500.
     pub limit: u32,
+}
+
+/// What the list is searched for. A text is looked for anywhere in the value; ASCII letters fit in either case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// In an address of a recipient.
+    pub recipient: Option<String>,
+    /// In the Subject.
+    pub subject: Option<String>,
+    /// In the From header's mailbox or the login.
+    pub sender: Option<String>,
+    /// Accepted then or later, in Unix milliseconds.
+    pub from_ms: Option<i64>,
+    /// Accepted earlier than that, in Unix milliseconds.
+    pub until_ms: Option<i64>,
+    /// Somebody's delivery stands so.
+    pub delivery: Option<DeliveryState>,
+    /// What readers did.
+    pub readers: Option<ReadersDid>,
+}
+
+/// What people did with a mail, or did not; machines aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadersDid {
+    /// Somebody opened it.
+    Opened,
+    /// Nobody opened it.
+    NotOpened,
+    /// Somebody followed a link.
+    Clicked,
+    /// Nobody followed a link.
+    NotClicked,
+}
+
+impl ReadersDid {
+    /// As in addresses and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReadersDid::Opened => "opened",
+            ReadersDid::NotOpened => "not-opened",
+            ReadersDid::Clicked => "clicked",
+            ReadersDid::NotClicked => "not-clicked",
+        }
+    }
+
+    /// Reads [`ReadersDid::as_str`] back.
+    pub fn parse(text: &str) -> Option<ReadersDid> {
+        use ReadersDid::{Clicked, NotClicked, NotOpened, Opened};
+        [Opened, NotOpened, Clicked, NotClicked].into_iter().find(|did| did.as_str() == text)
+    }
+
+    /// Whether these counters fit.
+    pub fn fits(self, opens: u64, clicks: u64) -> bool {
+        match self {
+            ReadersDid::Opened => opens > 0,
+            ReadersDid::NotOpened => opens == 0,
+            ReadersDid::Clicked => clicks > 0,
+            ReadersDid::NotClicked => clicks == 0,
+        }
+    }
+}
+
+impl Wanted {
+    /// Whether a mail fits, what its readers did aside: what the SQL says, in Rust.
+    pub(super) fn fits(&self, record: &MessageRecord) -> bool {
+        let within = |wanted: &Option<String>, texts: &[&str]| {
+            let wanted = wanted.as_ref().map(|text| text.to_ascii_lowercase());
+            wanted.is_none_or(|wanted| texts.iter().any(|text| text.to_ascii_lowercase().contains(&wanted)))
+        };
+        let addresses: Vec<&str> = record.recipients.iter().map(|r| r.address.as_str()).collect();
+        within(&self.recipient, &addresses)
+            && within(&self.subject, &[&record.subject])
+            && within(&self.sender, &[&record.header_from, record.login.as_deref().unwrap_or_default()])
+            && self.from_ms.is_none_or(|from| record.accepted_at_ms >= from)
+            && self.until_ms.is_none_or(|until| record.accepted_at_ms < until)
+            && self.delivery.is_none_or(|state| record.recipients.iter().any(|r| r.delivery.state == state))
+    }
+}
+
+/// The clicks of one link by one copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkCount {
+    /// The link's index.
+    pub link: u16,
+    /// The index in the copy's tokens.
+    pub copy_index: u16,
+    /// By people.
+    pub clicks: i64,
+    /// By machines and the sender.
+    pub machine_clicks: i64,
+}
+
+/// The clicks of one destination over some days.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RankedLink {
+    /// Where it leads.
+    pub destination: String,
+    /// By people.
+    pub clicks: i64,
+    /// By machines and the sender.
+    pub machine_clicks: i64,
+}
+
+/// What people of one country did over some days.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceCount {
+    /// ISO 3166 two letters.
+    pub country: String,
+    /// Opens.
+    pub opens: i64,
+    /// Clicks.
+    pub clicks: i64,
+}
+
+/// Whom to list, by address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CorrespondentFilter {
+    /// Only of this org's mail.
+    pub org: Option<OrgName>,
+    /// Only of this login's.
+    pub login: Option<String>,
+    /// In the address, anywhere; ASCII letters in either case.
+    pub holding: Option<String>,
+    /// Only addresses after this one.
+    pub after: Option<String>,
+    /// At most this many, 1..=500.
+    pub limit: u32,
+}
+
+/// Somebody mail was sent to. Counts are those of copies that were theirs alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correspondent {
+    /// The address for people.
+    pub address: String,
+    /// Mails to them.
+    pub mails: u64,
+    /// Unix milliseconds of the last.
+    pub last_ms: i64,
+    /// Mails whose opens are recorded for them.
+    pub opens_known: u64,
+    /// Of the newest 200 mails.
+    pub counts: Counts,
 }
 
 /// One event with what a person needs to read it.

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_verdicts.sql"),
     include_str!("migrations/0003_evidence.sql"),
     include_str!("migrations/0004_outbox.sql"),
+    include_str!("migrations/0005_pages.sql"),
 ];
 
 /// Brings the database to the newest schema, each step whole or not at all.

@@ -13,6 +13,7 @@
 //! | `webhook/` its id, 16 hex digits | version byte, JSON |
 //! | `notices/` login | version byte, JSON |
 //! | `notice-ceiling/` org name | version byte, JSON |
+//! | `audit/` number, 16 hex digits | version byte, JSON (`format/audit.rs`): a line of the audit log, not in the snapshot |
 //!
 //! **Invariant:** a change is acknowledged only when it is on the medium. sled's own flush is no fsync, so after every
 //! flush the `db` file is fdatasynced; one thread owns all commits. After the first I/O error nothing is acknowledged
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
+use super::audit::{self, AuditQuery, Author, LINES_MAX, Line};
 use super::disk::{Disk, RealDisk};
 use super::format::notices;
 use super::people::LedgerEntry;
@@ -97,7 +99,8 @@ impl SledSettings {
         let snapshot = Arc::new(ArcSwap::from_pointee(read_all(&db)?));
         let (queue, requests) = mpsc::channel(options.queue_max);
         let reader = db.clone();
-        let writer = Writer { db, disk: Box::new(disk), snapshot: Arc::clone(&snapshot), broken: None };
+        let next_line = next_line(&db)?;
+        let writer = Writer { db, disk: Box::new(disk), snapshot: Arc::clone(&snapshot), next_line, broken: None };
         let writer = std::thread::Builder::new()
             .name("settings-writer".to_owned())
             .spawn(move || writer.run(requests))
@@ -111,15 +114,23 @@ impl SettingsStore for SledSettings {
         self.snapshot.load_full()
     }
 
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn change_by(&self, author: Author, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let (answer, done) = oneshot::channel();
             let queue = self.queue.as_ref().ok_or(StoreError::Closed { store: STORE })?;
-            queue.try_send(Request { changes, answer }).map_err(|e| match e {
+            queue.try_send(Request { author, changes, answer }).map_err(|e| match e {
                 mpsc::error::TrySendError::Full(_) => StoreError::Busy { store: STORE },
                 mpsc::error::TrySendError::Closed(_) => StoreError::Closed { store: STORE },
             })?;
             done.await.unwrap_or(Err(StoreError::Closed { store: STORE }))
+        })
+    }
+
+    fn audit(&self, query: AuditQuery) -> BoxFuture<'_, Result<Vec<Line>, StoreError>> {
+        let db = self.db.clone();
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || read_lines(&db, &query));
+            read.await.unwrap_or(Err(StoreError::Closed { store: STORE }))
         })
     }
 
@@ -135,13 +146,50 @@ impl SettingsStore for SledSettings {
 fn read_ledger(db: &sled::Db, prefix: &str) -> Result<Vec<LedgerEntry>, StoreError> {
     let read = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
         let (key, value) = entry.map_err(sled_error)?;
-        format::decode_entry(&value).map_err(|detail| StoreError::Corrupt {
-            store: STORE,
-            at: String::from_utf8_lossy(&key).into_owned(),
-            detail,
-        })
+        format::decode_entry(&value).map_err(|detail| unreadable(&key, detail))
     };
     db.scan_prefix(prefix).map(read).collect()
+}
+
+/// Newest first.
+fn read_lines(db: &sled::Db, query: &AuditQuery) -> Result<Vec<Line>, StoreError> {
+    let end = query.before.map_or_else(|| "audit0".to_owned(), line_key);
+    let mut found = Vec::new();
+    for entry in db.range("audit/".to_owned()..end).rev() {
+        let (key, value) = entry.map_err(sled_error)?;
+        let line = line_number(&key).ok_or("the key names no line".to_owned());
+        let line = line.and_then(|number| format::audit::decode_line(number, &value));
+        let line = line.map_err(|detail| unreadable(&key, detail))?;
+        if query.fits(&line) {
+            found.push(line);
+        }
+        if found.len() >= query.limit() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn line_key(number: u64) -> String {
+    format!("audit/{number:016x}")
+}
+
+fn line_number(key: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(key).ok()?.strip_prefix("audit/")?, 16).ok()
+}
+
+fn next_line(db: &sled::Db) -> Result<u64, StoreError> {
+    match db.scan_prefix("audit/").next_back().transpose().map_err(sled_error)? {
+        None => Ok(1),
+        Some((key, _)) => {
+            let last = line_number(&key).ok_or_else(|| unreadable(&key, "the key names no line".to_owned()))?;
+            Ok(last.saturating_add(1))
+        }
+    }
+}
+
+fn unreadable(key: &[u8], detail: String) -> StoreError {
+    StoreError::Corrupt { store: STORE, at: String::from_utf8_lossy(key).into_owned(), detail }
 }
 
 impl Drop for SledSettings {
@@ -158,6 +206,7 @@ impl Drop for SledSettings {
 /// Changes that wait, with whom to tell.
 #[derive(Debug)]
 struct Request {
+    author: Author,
     changes: Vec<Change>,
     answer: oneshot::Sender<Result<(), StoreError>>,
 }
@@ -167,6 +216,8 @@ struct Writer {
     db: sled::Db,
     disk: Box<dyn Disk>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The number of the next line of the audit log.
+    next_line: u64,
     /// The first I/O error: no change is acknowledged after it.
     broken: Option<StoreError>,
 }
@@ -174,27 +225,28 @@ struct Writer {
 impl Writer {
     fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         while let Some(request) = requests.blocking_recv() {
-            let outcome = self.commit(&request.changes);
+            let outcome = self.commit(&request.author, &request.changes);
             if request.answer.send(outcome).is_err() {
                 tracing::debug!("a settings change was decided after its caller had left");
             }
         }
     }
 
-    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+    fn commit(&mut self, author: &Author, changes: &[Change]) -> Result<(), StoreError> {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
-        let batch = batch_of(changes)?;
+        let mut batch = batch_of(changes)?;
+        let mut next = Snapshot::clone(&self.snapshot.load());
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let lines = audit::apply(&mut next, changes, author, now_ms, self.next_line);
+        add_lines(&mut batch, &lines)?;
         if let Err(error) = self.make_durable(batch) {
             tracing::error!(%error, "the settings store fails: no change is possible until the disk is mended and waxseal restarted");
             self.broken = Some(error.clone());
             return Err(error);
         }
-        let mut next = Snapshot::clone(&self.snapshot.load());
-        for change in changes {
-            apply(&mut next, change);
-        }
+        self.next_line = lines.last().map_or(self.next_line, |line| line.sequence.saturating_add(1));
         self.snapshot.store(Arc::new(next));
         Ok(())
     }
@@ -265,15 +317,11 @@ fn read_all(db: &sled::Db) -> Result<Snapshot, StoreError> {
         if &*key == FORMAT_KEY {
             continue;
         }
-        if key.starts_with(b"ledger/") {
-            // Read when asked for: it proves what was said, how everybody stands is told apart from it.
+        if key.starts_with(b"ledger/") || key.starts_with(b"audit/") {
+            // Read when asked for: they prove what was said and done, how things stand is told apart from them.
             continue;
         }
-        let change = read_entry(&key, &value).map_err(|detail| StoreError::Corrupt {
-            store: STORE,
-            at: String::from_utf8_lossy(&key).into_owned(),
-            detail,
-        })?;
+        let change = read_entry(&key, &value).map_err(|detail| unreadable(&key, detail))?;
         apply(&mut snapshot, &change);
     }
     Ok(snapshot)
@@ -326,7 +374,26 @@ fn key_of(change: &Change) -> String {
         Change::RemoveWebhook(id) => format!("webhook/{id}"),
         Change::PutNotices(login, _) | Change::RemoveNotices(login) => format!("notices/{login}"),
         Change::PutNoticeCeiling(org, _) => format!("notice-ceiling/{org}"),
+        // Its line in the audit log is all there is of it.
+        Change::Note(_) => String::new(),
     }
+}
+
+/// The lines, and one line less at the other end for each, once there are as many as are kept.
+fn add_lines(batch: &mut sled::Batch, lines: &[Line]) -> Result<(), StoreError> {
+    let refused = |detail| StoreError::Refused { store: STORE, detail };
+    for line in lines {
+        let mut value = format::audit::encode_line(line).map_err(refused)?;
+        if value.len() > VALUE_BYTES_MAX {
+            // So much in one change is no work of a person's; that it happened is told all the same.
+            value = format::audit::encode_line(&Line { fields: Vec::new(), ..line.clone() }).map_err(refused)?;
+        }
+        batch.insert(line_key(line.sequence).as_bytes(), value);
+        if let Some(oldest) = line.sequence.checked_sub(LINES_MAX) {
+            batch.remove(line_key(oldest).as_bytes());
+        }
+    }
+    Ok(())
 }
 
 fn batch_of(changes: &[Change]) -> Result<sled::Batch, StoreError> {
@@ -347,6 +414,7 @@ fn batch_of(changes: &[Change]) -> Result<sled::Batch, StoreError> {
             | Change::RemoveOverride(..)
             | Change::RemoveWebhook(_)
             | Change::RemoveNotices(_) => None,
+            Change::Note(_) => continue,
         };
         match value.transpose().map_err(|detail| StoreError::Refused { store: STORE, detail })? {
             Some(value) if key.len() + value.len() > VALUE_BYTES_MAX => {
@@ -382,7 +450,7 @@ pub(crate) fn apply(snapshot: &mut Snapshot, change: &Change) {
             snapshot.overrides.remove(&(*message, *link));
         }
         Change::PutStanding(org, person, standing) => snapshot.people.put(org, *person, *standing),
-        Change::AddEntry(..) => {}
+        Change::AddEntry(..) | Change::Note(_) => {}
         Change::PutWebhook(webhook) => {
             snapshot.webhooks.insert(webhook.id, webhook.clone());
         }
@@ -425,9 +493,11 @@ mod tests {
     use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use super::super::audit::{Field, Note, Via};
     use super::super::format::notices::tests::webhook;
     use super::super::format::tests::{org, user};
     use super::*;
+    use crate::settings::Org;
     use crate::settings::notices::{Level, NoticeCeiling, NoticeChoice, WebhookId};
 
     /// A disk with so much space, whose sync fails from the n-th change on.
@@ -477,6 +547,55 @@ mod tests {
             Change::PutNotices("bob".to_owned(), NoticeChoice { level: Level::None, mail: false }),
             Change::PutNoticeCeiling("acme".parse().unwrap(), NoticeCeiling { level: Level::First, mail: false }),
         ]
+    }
+
+    #[tokio::test]
+    async fn the_audit_log_goes_on_where_it_was_and_is_read_in_pages() {
+        let folder = tempfile::tempdir().unwrap();
+        let author = Author { login: Some("root".to_owned()), ..Author::of(Via::Dashboard) };
+        for round in ["one", "two"] {
+            let store = open(folder.path()).unwrap();
+            for name in ["acme", "beta"] {
+                let org = Org { excluded_hosts: vec![format!("{round}.example")], ..org(name) };
+                store.change_by(author.clone(), vec![Change::PutOrg(org)]).await.unwrap();
+            }
+        }
+        let store = open(folder.path()).unwrap();
+        let ask = |org: Option<&str>, before, limit| {
+            store.audit(AuditQuery { org: org.map(|name| name.parse().unwrap()), before, limit })
+        };
+        let numbers = |lines: Vec<Line>| lines.iter().map(|line| line.sequence).collect::<Vec<_>>();
+        let first = ask(None, None, 3).await.unwrap();
+        assert_eq!((first[0].author.clone(), first[0].subject.as_str()), (author, "organisation beta"));
+        let field = Field {
+            name: "excluded_hosts".into(),
+            before: Some("one.example".into()),
+            after: Some("two.example".into()),
+        };
+        assert_eq!(first[0].fields, [field]);
+        assert_eq!(numbers(first), [4, 3, 2]);
+        assert_eq!(numbers(ask(None, Some(2), 3).await.unwrap()), [1]);
+        assert_eq!(numbers(ask(Some("acme"), None, 9).await.unwrap()), [3, 1]);
+        assert_eq!(numbers(ask(Some("acme"), Some(3), 9).await.unwrap()), [1]);
+    }
+
+    /// The log is bounded: the oldest line makes room.
+    #[test]
+    fn the_oldest_line_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = open_sled(folder.path(), LOCK_WAIT).unwrap();
+        let line = |sequence| {
+            let note = Change::Note(Note { org: None, subject: "s".into(), words: "w".into() });
+            audit::apply(&mut Snapshot::default(), &[note], &Author::of(Via::Socket), 0, sequence)
+        };
+        for sequence in [1, 2, LINES_MAX, LINES_MAX + 1] {
+            let mut batch = sled::Batch::default();
+            add_lines(&mut batch, &line(sequence)).unwrap();
+            db.apply_batch(batch).unwrap();
+        }
+        assert_eq!(next_line(&db).unwrap(), LINES_MAX + 2);
+        let kept = read_lines(&db, &AuditQuery { limit: 9, ..AuditQuery::default() }).unwrap();
+        assert_eq!(kept.iter().map(|line| line.sequence).collect::<Vec<_>>(), [LINES_MAX + 1, LINES_MAX, 2]);
     }
 
     #[tokio::test]

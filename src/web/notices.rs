@@ -12,6 +12,7 @@ use super::router::Answer;
 use super::{Site, page};
 use crate::settings::notices::NoticeChoice;
 use crate::store::Change;
+use crate::store::audit::{Author, Via};
 use crate::token::STOP_PATH;
 
 /// Our own button, and nothing else.
@@ -46,8 +47,9 @@ pub(super) async fn answer(site: &Site, method: Method, path: &str) -> Answer {
     let snapshot = site.settings.snapshot();
     if snapshot.users.contains_key(&login) {
         let present = snapshot.notices.get(&login).copied().unwrap_or_default();
+        let author = Author { login: Some(login.clone()), ..Author::of(Via::Mail) };
         let change = Change::PutNotices(login, NoticeChoice { mail: false, ..present });
-        if let Err(error) = site.settings.change(vec![change]).await {
+        if let Err(error) = site.settings.change_by(author, vec![change]).await {
             tracing::error!(%error, "somebody asked to get no more notices, and that could not be kept");
             let mut busy =
                 page::plain(StatusCode::SERVICE_UNAVAILABLE, "That could not be done. Try again in a minute.\n");

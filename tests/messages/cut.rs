@@ -27,6 +27,21 @@ fn golden_messages_keep_the_promises() {
     messages.iter().for_each(|(_, raw)| keep(raw));
 }
 
+/// A line that is short enough only where the pixel breaks it, or only where a link does: copies have the one without the
+/// other.
+#[test]
+fn long_lines_stay_short_enough_in_every_copy() {
+    let links = "<a href=\"https://b\u{fc}cher.example/\">y</a> ".repeat(4);
+    for (before, after) in [(10, 700), (300, 400), (600, 10), (640, 60), (10, 760), (720, 0)] {
+        let mail = format!(
+            "Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n<body>{}{links}</body>{}\r\n",
+            "x".repeat(before),
+            "y".repeat(after)
+        );
+        keep(&Bytes::from(mail));
+    }
+}
+
 /// What happens to a message on a bad day.
 #[derive(Debug, Clone)]
 enum Harm {

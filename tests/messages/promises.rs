@@ -40,8 +40,8 @@ pub(super) fn keep(raw: &Bytes) {
     let outcome = tracked.outcome();
     told(outcome);
     assert_eq!(copy(&tracked, Variant::NONE), raw, "off is the identity");
-    for opens in [true, false] {
-        let variant = Variant { opens, ..ALL };
+    for (opens, links) in [(true, true), (false, true), (true, false)] {
+        let variant = Variant { opens, links, ..ALL };
         let copy = copy(&tracked, variant);
         bounded(raw, &copy, &tracked);
         if outcome.untouched.is_some() {

@@ -4,10 +4,13 @@ use super::messages::{Narrow, scope};
 use super::{Actions, Refusal};
 use crate::admin::viewer::Viewer;
 use crate::settings::OrgName;
-use crate::store::record::{Counts, DayCountFilter};
+use crate::store::record::{Counts, DayCountFilter, PlaceCount, RankedLink};
 
 /// Most days of one answer: a year.
 pub const DAYS_MAX: u32 = 366;
+
+/// Destinations and places of one answer.
+pub const RANKED_MAX: u32 = 20;
 
 /// Which days to count.
 #[derive(Debug, Clone, Default)]
@@ -36,4 +39,28 @@ impl Actions {
         let of = |day: i64| counted.iter().find(|(counted, _)| *counted == day).map(|(_, counts)| *counts);
         Ok((first_day..=last_day).map(|day| (day, of(day).unwrap_or_default())).collect())
     }
+
+    /// The destinations people followed most on these days, of mail the viewer may read: links are words of a mail.
+    ///
+    /// # Errors
+    /// As [`Actions::figures`].
+    pub async fn ranked_links(&self, viewer: &Viewer, query: FiguresQuery) -> Result<Vec<RankedLink>, Refusal> {
+        let (org, login) = scope(viewer, query.org.clone(), query.login.clone(), Narrow::ToOwn)?;
+        Ok(self.history.ranked_links(ranking(&query, org, login)).await?)
+    }
+
+    /// Where people read on these days, most first.
+    ///
+    /// # Errors
+    /// As [`Actions::figures`].
+    pub async fn places(&self, viewer: &Viewer, query: FiguresQuery) -> Result<Vec<PlaceCount>, Refusal> {
+        let (org, login) = scope(viewer, query.org.clone(), query.login.clone(), Narrow::ToCounts)?;
+        Ok(self.history.places(ranking(&query, org, login)).await?)
+    }
+}
+
+fn ranking(query: &FiguresQuery, org: Option<OrgName>, login: Option<String>) -> DayCountFilter {
+    let days = i64::from(query.days.clamp(1, DAYS_MAX));
+    let (first_day, last_day) = (query.last_day.saturating_sub(days - 1), query.last_day);
+    DayCountFilter { org, login, first_day, last_day, limit: RANKED_MAX }
 }

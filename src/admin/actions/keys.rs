@@ -19,8 +19,12 @@ impl Actions {
     /// As [`Actions::list_keys`].
     pub async fn rotate_keys(&self, viewer: &Viewer) -> Result<KeyEntry, Refusal> {
         let keys = self.key_file(viewer)?;
-        let _held = self.changing.lock().await;
-        Ok(keys.rotate().await?)
+        let held = self.changing(viewer).await;
+        let made = keys.rotate().await?;
+        drop(held);
+        let words = format!("rotated: new links are sealed with key {}", made.id);
+        self.tell(viewer, None, "keys".to_owned(), words).await?;
+        Ok(made)
     }
 
     fn key_file(&self, viewer: &Viewer) -> Result<&dyn Keys, Refusal> {

@@ -62,7 +62,7 @@ impl Actions {
             LinkChange::Withdraw => Some(Override::Withdrawn),
             LinkChange::Restore => None,
         };
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         let change = match replaced_by.clone() {
             Some(replacement) => Change::PutOverride(id, index, replacement),
             None => Change::RemoveOverride(id, index),

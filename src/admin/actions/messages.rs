@@ -7,7 +7,9 @@ use super::{Actions, Refusal};
 use crate::admin::viewer::{Sight, Viewer};
 use crate::event::reading::{Reading, reading};
 use crate::settings::{Mode, OrgName};
-use crate::store::record::{Counts, MessageFilter, MessageRecord, MessageSummary, RecipientRecord, TimelineEntry};
+use crate::store::record::{
+    Counts, LinkCount, MessageFilter, MessageRecord, MessageSummary, RecipientRecord, TimelineEntry, Wanted,
+};
 use crate::store::{Override, TimelineFilter};
 use crate::token::MessageId;
 
@@ -28,6 +30,10 @@ pub struct MessageQuery {
     pub login: Option<String>,
     /// The page after this row.
     pub before: Option<(i64, MessageId)>,
+    /// The page before this row.
+    pub after: Option<(i64, MessageId)>,
+    /// Only what fits.
+    pub wanted: Wanted,
     /// At most this many; [`MESSAGES_PER_PAGE_MAX`] is the most.
     pub limit: u32,
 }
@@ -75,8 +81,10 @@ pub struct Words {
 pub struct MessagePage {
     /// Newest first.
     pub rows: Vec<MessageRow>,
-    /// `before` of the next page; `None` on the last one.
+    /// `before` of the next page, with older ones; `None` on the last one.
     pub next: Option<(i64, MessageId)>,
+    /// `after` of the page before, with newer ones; `None` on the first one.
+    pub previous: Option<(i64, MessageId)>,
 }
 
 /// One mail with everything known of it.
@@ -92,6 +100,8 @@ pub struct MessageView {
     pub counts: BTreeMap<u16, Counts>,
     /// What the events come to for each recipient with a copy of their own; by the recipient's index.
     pub readings: BTreeMap<u16, Reading>,
+    /// The clicks of its links, by link and copy.
+    pub link_counts: Vec<LinkCount>,
     /// What was done to its links after sending.
     pub overrides: BTreeMap<u16, Override>,
 }
@@ -117,16 +127,22 @@ impl Actions {
     /// # Errors
     /// [`Refusal::NotFound`] for another organisation or another person's mail; [`Refusal::Store`].
     pub async fn messages(&self, viewer: &Viewer, query: MessageQuery) -> Result<MessagePage, Refusal> {
-        let (org, login) = scope(viewer, query.org, query.login, Narrow::ToCounts)?;
-        let limit = query.limit.clamp(1, MESSAGES_PER_PAGE_MAX);
-        let filter = MessageFilter { org, login, before: query.before, limit };
-        let found = self.history.messages(filter).await?;
-        let next = match found.last() {
-            Some(last) if found.len() >= limit as usize => Some((last.accepted_at_ms, last.id)),
-            _ => None,
+        // Whoever sees only the counts of a mail does not learn its words by searching for them.
+        let Wanted { recipient, subject, sender, .. } = &query.wanted;
+        let narrow = match (recipient, subject, sender) {
+            (None, None, None) => Narrow::ToCounts,
+            _ => Narrow::ToOwn,
         };
+        let (org, login) = scope(viewer, query.org, query.login, narrow)?;
+        let limit = query.limit.clamp(1, MESSAGES_PER_PAGE_MAX);
+        let MessageQuery { before, after, wanted, .. } = query;
+        let found = self.history.messages(MessageFilter { org, login, before, after, wanted, limit }).await?;
+        let place = |summary: &MessageSummary| (summary.accepted_at_ms, summary.id);
+        let full = found.len() >= limit as usize;
+        let next = found.last().map(place).filter(|_| full || after.is_some());
+        let previous = found.first().map(place).filter(|_| before.is_some() || (after.is_some() && full));
         let rows = found.into_iter().filter_map(|summary| row(viewer, summary)).collect();
-        Ok(MessagePage { rows, next })
+        Ok(MessagePage { rows, next, previous })
     }
 
     /// One message, whole.
@@ -141,6 +157,7 @@ impl Actions {
         let timeline_cut = timeline.len() >= EVENTS_PER_ANSWER_MAX as usize;
         let counted = self.history.copy_counts(id).await?;
         let counts = counted.into_iter().map(|count| (count.copy_index, count.counts)).collect();
+        let link_counts = self.history.link_counts(id).await?;
         let readings = readings(&record, &timeline);
         let snapshot = self.settings.snapshot();
         let overrides = record
@@ -148,7 +165,7 @@ impl Actions {
             .iter()
             .filter_map(|link| Some((link.index, snapshot.overrides.get(&(id, link.index))?.clone())))
             .collect();
-        Ok(MessageView { record, timeline, timeline_cut, counts, readings, overrides })
+        Ok(MessageView { record, timeline, timeline_cut, counts, readings, link_counts, overrides })
     }
 
     /// The record of a message the viewer may see whole.

@@ -4,6 +4,7 @@
 //! forgets to ask cannot leak. A setting above the ceiling is refused, a value of `config.toml` is read-only.
 
 pub mod activity;
+pub mod audit;
 pub mod figures;
 pub mod inbox;
 pub mod keys;
@@ -14,6 +15,8 @@ mod org_events;
 pub mod orgs;
 pub mod people;
 pub mod queue;
+pub mod readers;
+mod said_so;
 pub mod test_mail;
 pub mod users;
 pub mod webhooks;
@@ -23,8 +26,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::ports::{InboxReader, Keys, MetricsText, PortError, QueueKeeper, TestMail};
+use super::viewer::Viewer;
 use crate::notify::{Notify, NotifyError};
-use crate::settings::Tracking;
+use crate::settings::{OrgName, Tracking};
+use crate::store::audit::{Author, Note};
 use crate::store::logins::{Busy, Logins};
 use crate::store::{Change, HistoryStore, SettingsStore, StoreError};
 
@@ -110,15 +115,32 @@ impl Actions {
         }
     }
 
-    /// Makes one change durable. The caller holds `changing` since it read what it decided on.
-    async fn write(&self, held: &tokio::sync::MutexGuard<'_, ()>, change: Change) -> Result<(), Refusal> {
+    /// Begins to change something: reading, deciding and writing happen under what this gives.
+    async fn changing(&self, viewer: &Viewer) -> Changing<'_> {
+        Changing { _held: self.changing.lock().await, author: viewer.author() }
+    }
+
+    /// Makes one change durable, with its line in the audit log.
+    async fn write(&self, held: &Changing<'_>, change: Change) -> Result<(), Refusal> {
         self.write_all(held, vec![change]).await
     }
 
     /// Makes all of them durable, or none.
-    async fn write_all(&self, _held: &tokio::sync::MutexGuard<'_, ()>, changes: Vec<Change>) -> Result<(), Refusal> {
-        self.settings.change(changes).await.map_err(Refusal::Store)
+    async fn write_all(&self, held: &Changing<'_>, changes: Vec<Change>) -> Result<(), Refusal> {
+        self.settings.change_by(held.author.clone(), changes).await.map_err(Refusal::Store)
     }
+
+    /// Puts something that was done and is no setting into the audit log.
+    async fn tell(&self, viewer: &Viewer, org: Option<OrgName>, subject: String, words: String) -> Result<(), Refusal> {
+        let note = Change::Note(Note { org, subject, words });
+        self.settings.change_by(viewer.author(), vec![note]).await.map_err(Refusal::Store)
+    }
+}
+
+/// Held from reading what a change is decided on until it is written; knows for whom.
+struct Changing<'a> {
+    _held: tokio::sync::MutexGuard<'a, ()>,
+    author: Author,
 }
 
 /// Why an action was not done, in words for whoever asked for it.
@@ -182,7 +204,7 @@ impl Refusal {
         Refusal::NotFound { what: format!("{kind} {name}") }
     }
 
-    fn invalid(field: &'static str, detail: impl Into<String>) -> Refusal {
+    pub(super) fn invalid(field: &'static str, detail: impl Into<String>) -> Refusal {
         Refusal::Invalid { field, detail: detail.into() }
     }
 }

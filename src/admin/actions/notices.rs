@@ -22,7 +22,7 @@ impl Actions {
     /// [`Refusal::Forbidden`] for the operator, who is no login; [`Refusal::Store`].
     pub async fn set_own_notices(&self, viewer: &Viewer, choice: NoticeChoice) -> Result<(), Refusal> {
         let login = viewer.login().ok_or(Refusal::Forbidden("the operator has no login; log in to the dashboard"))?;
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         self.write(&held, Change::PutNotices(login.to_owned(), choice)).await
     }
 
@@ -34,7 +34,7 @@ impl Actions {
         if !viewer.rules_all() {
             return Err(Refusal::Forbidden("each person chooses for themselves; a server admin may help"));
         }
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         if !self.settings.snapshot().users.contains_key(login) {
             return Err(Refusal::not_found("user", login));
         }
@@ -58,7 +58,7 @@ impl Actions {
         org: &OrgName,
         ceiling: NoticeCeiling,
     ) -> Result<(), Refusal> {
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         if !self.settings.snapshot().orgs.contains_key(org) || !viewer.belongs_to(org) {
             return Err(Refusal::not_found("organisation", org.as_str()));
         }

@@ -91,7 +91,7 @@ impl Actions {
         patch: OrgPatch,
         seen: impl FnOnce(&OrgView) -> bool + Send,
     ) -> Result<OrgView, Refusal> {
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         let view = self.org(viewer, name)?;
         if !view.may_change {
             return Err(Refusal::Forbidden("only an admin of the organisation may change its settings"));

@@ -141,7 +141,7 @@ impl Actions {
         patch: PrivacyPatch,
         seen: impl FnOnce(&PrivacyView) -> bool + Send,
     ) -> Result<PrivacyView, Refusal> {
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         let (privacy, mut org) = self.ruled(viewer, name)?;
         if !seen(&self.org_privacy(viewer, name)?) {
             return Err(Refusal::Changed);
@@ -195,7 +195,7 @@ impl Actions {
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let said = notes.into_iter().map(|note| said(privacy, name, note, now_ms)).collect::<Result<Vec<_>, _>>()?;
         let told: Vec<(Act, PersonId)> = said.iter().map(|said| (said.act, said.person)).collect();
-        let answers = privacy.consents.note(name, said).await?;
+        let answers = privacy.consents.note_by(viewer.author(), name, said).await?;
         for ((act, person), _) in told.into_iter().zip(&answers).filter(|(_, answer)| answer.is_ok()) {
             audit(viewer, name, act.as_str(), Some(person));
         }
@@ -233,6 +233,8 @@ impl Actions {
                 break;
             }
         }
+        let whose = self.erased_person(address, org.as_ref());
+        self.tell(viewer, org.clone(), whose, format!("erased from the history of {erased} mails")).await?;
         if let Ok(privacy) = self.privacy() {
             for name in self.settings.snapshot().orgs.keys().filter(|name| org.as_ref().is_none_or(|org| org == *name))
             {
@@ -240,6 +242,12 @@ impl Actions {
             }
         }
         Ok(erased)
+    }
+
+    /// Who was erased, as the audit log may go on knowing: a keyed hash, or no name at all.
+    fn erased_person(&self, address: &str, org: Option<&OrgName>) -> String {
+        let person = self.privacy().ok().zip(org).and_then(|(privacy, org)| person_of(privacy, org, address).ok());
+        person.map_or("a recipient, in every organisation".to_owned(), |person| format!("recipient {person}"))
     }
 
     fn privacy(&self) -> Result<&Privacy, Refusal> {
@@ -271,7 +279,7 @@ fn check(address: &str) -> Result<(), Refusal> {
     }
 }
 
-fn person_of(privacy: &Privacy, org: &OrgName, address: &str) -> Result<PersonId, Refusal> {
+pub(super) fn person_of(privacy: &Privacy, org: &OrgName, address: &str) -> Result<PersonId, Refusal> {
     check(address)?;
     let keyring = privacy.keyring.load();
     Ok(PersonId::of(keyring.instance_key(), org.as_str(), address.trim().as_bytes()))

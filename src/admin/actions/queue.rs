@@ -98,7 +98,10 @@ impl Actions {
         let dropped = self.keeper()?.discard(id).await?;
         let by = viewer.login().unwrap_or("the operator");
         tracing::warn!(spool.id = %id, login = by, "{by} dropped {id} from the queue");
-        if dropped { Ok(()) } else { Err(not_queued(view.entry.id)) }
+        if !dropped {
+            return Err(not_queued(view.entry.id));
+        }
+        self.tell(viewer, view.entry.org, format!("mail {id}"), "dropped from the queue".to_owned()).await
     }
 
     /// A mail the viewer may drop.

@@ -74,7 +74,7 @@ impl Actions {
         password_fit(&new.password, &new.login)?;
         login_fit(&new.login)?;
         let password_hash = self.logins.hash(&new.password).await?;
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         let snapshot = self.settings.snapshot();
         if snapshot.users.contains_key(&new.login) {
             return Err(Refusal::Conflict(format!("the login {} is taken", new.login)));
@@ -117,7 +117,7 @@ impl Actions {
     /// [`Refusal::NotFound`] when the user is not the viewer's to manage; [`Refusal::Invalid`] for a weak password.
     pub async fn reset_password(&self, viewer: &Viewer, login: &str, password: &str) -> Result<(), Refusal> {
         self.managed_user(viewer, login)?;
-        self.put_password(login, password).await
+        self.put_password(viewer, login, password).await
     }
 
     /// Sets the viewer's own password, the present one being right.
@@ -129,13 +129,13 @@ impl Actions {
         if self.logins.check(login, present.as_bytes()).await?.is_none() {
             return Err(Refusal::invalid("present password", "that is not the present password"));
         }
-        self.put_password(login, new).await
+        self.put_password(viewer, login, new).await
     }
 
-    async fn put_password(&self, login: &str, password: &str) -> Result<(), Refusal> {
+    async fn put_password(&self, viewer: &Viewer, login: &str, password: &str) -> Result<(), Refusal> {
         password_fit(password, login)?;
         let password_hash = self.logins.hash(password).await?;
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         let present = self.settings.snapshot().users.get(login).cloned();
         let user = present.ok_or_else(|| Refusal::not_found("user", login))?;
         self.write(&held, Change::PutUser(User { password_hash, ..user })).await
@@ -151,7 +151,7 @@ impl Actions {
         if viewer.login() == Some(login) {
             return Err(Refusal::Conflict("nobody removes themselves; ask another admin".to_owned()));
         }
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         let snapshot = self.settings.snapshot();
         let admins = || snapshot.users.values().filter(|user| user.role == Role::ServerAdmin);
         if admins().count() == 1 && admins().any(|user| user.login == login) {

@@ -88,7 +88,7 @@ impl Actions {
         let id = getrandom::u64().map(WebhookId);
         let id = id.map_err(|_| Refusal::Port(super::PortError("the system gives no random numbers".to_owned())))?;
         let (secret, sealed_secret) = notify.new_secret()?;
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         let snapshot = self.settings.snapshot();
         may_add(viewer, &snapshot, &org, login.as_deref(), words)?;
         let there = snapshot.webhooks.values().filter(|webhook| webhook.org == org).count();
@@ -114,7 +114,7 @@ impl Actions {
         change: WebhookChange,
     ) -> Result<Webhook, Refusal> {
         let notify = self.telling()?;
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         let mut webhook = self.webhook(viewer, id)?;
         let WebhookChange { url, topics, level, paused } = change;
         if let Some(url) = url {
@@ -136,7 +136,7 @@ impl Actions {
     /// As [`Actions::webhook`].
     pub async fn remove_webhook(&self, viewer: &Viewer, id: WebhookId) -> Result<(), Refusal> {
         let notify = self.telling()?;
-        let held = self.changing.lock().await;
+        let held = self.changing(viewer).await;
         self.webhook(viewer, id)?;
         self.write(&held, Change::RemoveWebhook(id)).await?;
         Ok(notify.forget(id).await?)

@@ -3,6 +3,7 @@
 //! `door` finds out who calls; a handler that takes an [`Api`] has been let in. Answers are JSON; errors are problem details
 //! (RFC 9457) whose `detail` says what to do. `openapi` is the document of it all.
 
+mod audit;
 mod door;
 mod etag;
 mod figures;
@@ -60,6 +61,8 @@ fn routes(door: Door) -> Router {
         .route("/api/v1/session", get(session::show))
         .route("/api/v1/messages", get(messages::list))
         .route("/api/v1/messages/{id}", get(messages::show))
+        .route("/api/v1/messages/{id}/events/{sequence}", put(messages::say_own))
+        .route("/api/v1/readers", get(messages::readers))
         .route("/api/v1/messages/{id}/links", get(links::list))
         .route("/api/v1/messages/{id}/links/{index}", put(links::change).delete(links::restore))
         .route("/api/v1/events", get(messages::events))
@@ -70,6 +73,7 @@ fn routes(door: Door) -> Router {
         .route("/api/v1/users/{login}/notices", put(users::notices))
         .route("/api/v1/orgs", get(orgs::list))
         .route("/api/v1/orgs/{name}", get(orgs::show).patch(orgs::set))
+        .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/orgs/{name}/privacy", get(people::privacy).patch(people::set_privacy))
         .route("/api/v1/orgs/{name}/people", get(people::people).post(people::note))
         .route("/api/v1/privacy/export", post(people::export))

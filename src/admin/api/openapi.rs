@@ -8,7 +8,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi as _};
 
 use super::problem::Problem;
-use super::{figures, inbox, keys, links, messages, orgs, people, queue, session, users, webhooks};
+use super::{audit, figures, inbox, keys, links, messages, orgs, people, queue, session, users, webhooks};
 use crate::admin::pages::feed;
 
 /// Name of the answer every operation may give.
@@ -31,6 +31,9 @@ const PROBLEM_JSON: &str = "application/problem+json";
         messages::list,
         messages::show,
         messages::events,
+        messages::say_own,
+        messages::readers,
+        audit::list,
         feed::stream,
         figures::show,
         links::list,

@@ -187,7 +187,7 @@ fn json(row: &ActivityRow) -> String {
 }
 
 /// Pieces as they come, as a body.
-struct Pieces(mpsc::Receiver<Bytes>);
+pub(super) struct Pieces(pub(super) mpsc::Receiver<Bytes>);
 
 impl hyper::body::Body for Pieces {
     type Data = Bytes;

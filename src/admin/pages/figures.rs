@@ -12,8 +12,9 @@ use super::{Frame, error::PageError, html};
 use crate::admin::actions::figures::FiguresQuery;
 use crate::admin::visitor::Visitor;
 use crate::admin::{Refusal, Site};
+use crate::event::country::country_name;
 use crate::settings::OrgName;
-use crate::store::record::Counts;
+use crate::store::record::{Counts, PlaceCount, RankedLink};
 
 /// A month.
 const DAYS: u32 = 30;
@@ -27,6 +28,7 @@ const HEIGHT: i64 = 120;
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
     org: Option<String>,
+    login: Option<String>,
 }
 
 #[derive(Template)]
@@ -41,6 +43,13 @@ struct Figures {
     bar_width: i64,
     /// The chart in a sentence.
     summary: String,
+    /// Of the events of these days, by people and by others, Monday first.
+    weekdays: Vec<Weekday>,
+    /// Hundredths of all events; `None` without any.
+    machine_share: Option<i64>,
+    only_login: String,
+    links: Vec<RankedLink>,
+    places: Vec<Place>,
     /// Newest first; days without an event are left out.
     days: Vec<Day>,
 }
@@ -62,6 +71,53 @@ struct Day {
     machines: i64,
 }
 
+struct Weekday {
+    name: &'static str,
+    opens: i64,
+    clicks: i64,
+    machines: i64,
+    /// Of [`WEEKDAY_WIDTH`], the busiest day being all of it.
+    people_width: i64,
+}
+
+struct Place {
+    country: String,
+    opens: i64,
+    clicks: i64,
+}
+
+fn place(count: &PlaceCount) -> Place {
+    let country = words::one_line(country_name(&count.country));
+    Place { country, opens: count.opens, clicks: count.clicks }
+}
+
+/// Units of the longest bar.
+const WEEKDAY_WIDTH: i64 = 100;
+
+/// The first of January 1970 was a Thursday.
+fn weekdays(counted: &[(i64, Counts)]) -> Vec<Weekday> {
+    let names = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+    let sum = |weekday: i64| {
+        let of_day = counted.iter().filter(|(day, _)| (day + 3).rem_euclid(7) == weekday);
+        of_day.fold(Counts::default(), |sum, (_, counts)| sum.and(*counts))
+    };
+    let sums: Vec<Counts> = (0..7).map(sum).collect();
+    let most = sums.iter().map(people).max().unwrap_or_default().max(1);
+    let row = |(name, counts): (&'static str, &Counts)| Weekday {
+        name,
+        opens: counts.opens,
+        clicks: counts.clicks,
+        machines: machines(counts),
+        people_width: people(counts).max(0).saturating_mul(WEEKDAY_WIDTH) / most,
+    };
+    names.into_iter().zip(&sums).map(row).collect()
+}
+
+fn machine_share(counted: &[(i64, Counts)]) -> Option<i64> {
+    let sum = counted.iter().fold(Counts::default(), |sum, (_, counts)| sum.and(*counts));
+    (total(&sum) > 0).then(|| machines(&sum).max(0).saturating_mul(100) / total(&sum))
+}
+
 /// `GET /figures`
 pub(super) async fn page(
     State(site): State<Arc<Site>>,
@@ -73,8 +129,15 @@ pub(super) async fn page(
         Some(name) => Some(name.parse().map_err(|_| Refusal::NotFound { what: "such organisation".to_owned() })?),
     };
     let last_day = jiff::Timestamp::now().as_millisecond().div_euclid(DAY_MS);
-    let query = FiguresQuery { org: org.clone(), login: None, last_day, days: DAYS };
-    let counted = site.actions.figures(&visitor.viewer, query).await?;
+    let query = FiguresQuery {
+        org: org.clone(),
+        login: asked.login.clone().filter(|login| !login.is_empty()),
+        last_day,
+        days: DAYS,
+    };
+    let counted = site.actions.figures(&visitor.viewer, query.clone()).await?;
+    let links = site.actions.ranked_links(&visitor.viewer, query.clone()).await?;
+    let places = site.actions.places(&visitor.viewer, query).await?;
     let names: Vec<String> =
         site.actions.orgs(&visitor.viewer).into_iter().map(|view| view.org.name.as_str().to_owned()).collect();
     let (many, asked_org) = (names.len() > 1, org.as_ref().map_or("", OrgName::as_str));
@@ -87,6 +150,14 @@ pub(super) async fn page(
         height: HEIGHT,
         bar_width: STEP - GAP,
         summary: summary(&counted),
+        weekdays: weekdays(&counted),
+        machine_share: machine_share(&counted),
+        only_login: asked.login.unwrap_or_default(),
+        links: links
+            .into_iter()
+            .map(|link| RankedLink { destination: words::one_line(&link.destination), ..link })
+            .collect(),
+        places: places.iter().map(place).collect(),
         days: counted.iter().rev().filter(|(_, counts)| total(counts) > 0).map(day).collect(),
     }))
 }
@@ -135,6 +206,23 @@ fn summary(counted: &[(i64, Counts)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_week_and_the_share_of_machines() {
+        // 1970-01-05 was a Monday.
+        let counted = [
+            (4, Counts { opens: 2, ..Counts::default() }),
+            (11, Counts { opens: 2, machine_clicks: 1, ..Counts::default() }),
+            (3, Counts { clicks: 1, ..Counts::default() }),
+        ];
+        let shown: Vec<_> =
+            weekdays(&counted).iter().map(|d| (d.name, d.opens, d.clicks, d.machines, d.people_width)).collect();
+        assert_eq!(
+            (shown[0], shown[1], shown[6]),
+            (("Monday", 4, 0, 1, 100), ("Tuesday", 0, 0, 0, 0), ("Sunday", 0, 1, 0, 25))
+        );
+        assert_eq!((machine_share(&counted), machine_share(&[])), (Some(16), None));
+    }
 
     #[test]
     fn the_chart() {

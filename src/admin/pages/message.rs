@@ -14,7 +14,7 @@ use crate::admin::actions::messages::MessageView;
 use crate::admin::visitor::{Posted, Visitor};
 use crate::admin::{Refusal, Site};
 use crate::event::reading::Read;
-use crate::event::{self, Event, EventKind, Evidence, Verdict};
+use crate::event::{self, Event, EventKind, Evidence, Rule, Verdict};
 use crate::settings::Mode;
 use crate::store::Override;
 use crate::store::record::{DeliveryState, MessageRecord, RecipientRecord, TimelineEntry};
@@ -76,12 +76,23 @@ struct Line {
     times: Option<u32>,
     /// Client, place, verdict; whatever is known.
     details: Vec<String>,
+    /// What may be said of an event.
+    claim: Option<Claim>,
+}
+
+/// "This was me", or that taken back.
+#[derive(Debug, PartialEq, Eq)]
+struct Claim {
+    sequence: i64,
+    said: bool,
 }
 
 struct LinkRow {
     index: u16,
     destination: String,
     clicks: String,
+    /// Who, and how often.
+    followers: Vec<(String, String)>,
     now: Option<String>,
     withdrawn: bool,
 }
@@ -112,6 +123,28 @@ pub(super) async fn change_link(
     match site.actions.change_link(&visitor.viewer, id, index, change).await {
         Ok(_) => Ok(Redirect::to(&format!("/messages/{id}?done=link#links")).into_response()),
         Err(wrong @ Refusal::Invalid { .. }) => {
+            show(&site, &visitor, id, StatusCode::UNPROCESSABLE_ENTITY, Notice::bad(wrong)).await
+        }
+        Err(refusal) => Err(visitor.refused(refusal)),
+    }
+}
+
+/// `POST /messages/{id}/events`
+pub(super) async fn say_own(
+    State(site): State<Arc<Site>>,
+    Path(id): Path<String>,
+    Posted { visitor, fields }: Posted,
+) -> Result<Response, PageError> {
+    let id = parse_id(&id)?;
+    let (own, text) = match (fields.optional("own"), fields.optional("not_own")) {
+        (Some(text), None) => (true, text),
+        (None, Some(text)) => (false, text),
+        _ => return Err(PageError::BadForm(StatusCode::BAD_REQUEST)),
+    };
+    let sequence = text.parse().map_err(|_| PageError::BadForm(StatusCode::BAD_REQUEST))?;
+    match site.actions.say_own(&visitor.viewer, id, sequence, own).await {
+        Ok(()) => Ok(Redirect::to(&format!("/messages/{id}?done=own#happened")).into_response()),
+        Err(wrong @ Refusal::Conflict(_)) => {
             show(&site, &visitor, id, StatusCode::UNPROCESSABLE_ENTITY, Notice::bad(wrong)).await
         }
         Err(refusal) => Err(visitor.refused(refusal)),
@@ -234,6 +267,7 @@ fn timeline(view: &MessageView) -> Vec<Line> {
         link: String::new(),
         times: None,
         details: Vec::new(),
+        claim: None,
     };
     let few = record.recipients.len() <= DELIVERIES_IN_TIMELINE_MAX;
     let settled = |r: &&RecipientRecord| few && r.delivery.state != DeliveryState::Pending;
@@ -283,6 +317,7 @@ fn delivery_line(recipient: &RecipientRecord) -> Line {
         link: String::new(),
         times: None,
         details: said.into_iter().collect(),
+        claim: None,
     }
 }
 
@@ -307,20 +342,38 @@ fn event_line(record: &MessageRecord, entry: &TimelineEntry) -> Line {
     let link = words::one_line(entry.destination.as_deref().unwrap_or_default());
     let kind = if event.verdict.counts() { kind } else { "machine" };
     let (at_ms, at) = shown_at(event);
-    Line { at_ms, at, kind, before: "", who, what, link, times, details }
+    let said = event.verdict == Verdict::Own && event.rule == Rule::SaidSo.as_str();
+    let claim = (said || event.verdict != Verdict::Own).then_some(Claim { sequence: entry.sequence, said });
+    Line { at_ms, at, kind, before: "", who, what, link, times, details, claim }
+}
+
+/// Who followed a link, by copy: of a copy for one alone we say who.
+fn followers(view: &MessageView, link: u16) -> Vec<(String, String)> {
+    let of_link = view.link_counts.iter().filter(|count| count.link == link && count.clicks > 0);
+    let named = of_link.filter_map(|count| {
+        let recipient = view.record.recipients.iter().find(|r| r.index == count.copy_index)?;
+        let alone = recipient.links == Mode::Individual && !is_shared(&view.record, count.copy_index);
+        let times = words::times(usize::try_from(count.clicks).unwrap_or_default());
+        alone.then(|| (words::one_line(&recipient.address), times))
+    });
+    named.collect()
 }
 
 fn links(view: &MessageView) -> Vec<LinkRow> {
+    let sum = |index: u16| {
+        let of_link = view.link_counts.iter().filter(|count| count.link == index);
+        of_link.fold((0, 0), |sum, count| (sum.0 + count.clicks, sum.1 + count.machine_clicks))
+    };
     let clicks = |index: u16| {
-        let same = |e: &&TimelineEntry| {
-            e.event.kind == EventKind::Click && e.event.id.link == index && e.event.verdict.counts()
-        };
-        view.timeline.iter().filter(same).count() as u64
+        let (people, machines) = sum(index);
+        let people = words::count(people.max(0).unsigned_abs(), "click");
+        if machines > 0 { format!("{people} (and {machines} by machines or your own)") } else { people }
     };
     let row = |link: &crate::store::record::LinkRecord| LinkRow {
         index: link.index,
         destination: words::one_line(&link.destination),
-        clicks: words::count(clicks(link.index), "click"),
+        clicks: clicks(link.index),
+        followers: followers(view, link.index),
         now: match view.overrides.get(&link.index) {
             Some(Override::Destination(to)) => Some(words::one_line(to)),
             _ => None,

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::words::{self, Moment};
-use super::{Frame, error::PageError, html, place};
+use super::{Frame, Notice, error::PageError, html_with, place};
 use crate::admin::actions::messages::{MessagePage, MessageQuery, MessageRow};
+use crate::admin::search::Search;
 use crate::admin::visitor::Visitor;
 use crate::admin::{Refusal, Site};
 use crate::settings::OrgName;
@@ -22,6 +24,44 @@ const ROWS: u32 = 50;
 pub(super) struct Asked {
     org: Option<String>,
     before: Option<String>,
+    after: Option<String>,
+    #[serde(default)]
+    recipient: String,
+    #[serde(default)]
+    subject: String,
+    #[serde(default)]
+    sender: String,
+    #[serde(default)]
+    from: String,
+    #[serde(default)]
+    until: String,
+    #[serde(default)]
+    delivery: String,
+    #[serde(default)]
+    readers: String,
+}
+
+impl Asked {
+    fn search(&self) -> Search {
+        let Asked { recipient, subject, sender, from, until, delivery, readers, .. } = self;
+        let [recipient, subject, sender] = [recipient, subject, sender].map(String::clone);
+        let [from, until, delivery, readers] = [from, until, delivery, readers].map(String::clone);
+        Search { recipient, subject, sender, from, until, delivery, readers }
+    }
+}
+
+/// What the history is asked for.
+///
+/// # Errors
+/// [`Refusal::NotFound`] for what is no organisation's name, [`Refusal::Invalid`] for a field that cannot be read.
+pub(super) fn query(asked: &Asked) -> Result<MessageQuery, Refusal> {
+    let org = match asked.org.as_deref() {
+        None | Some("") => None,
+        Some(name) => Some(name.parse().map_err(|_| Refusal::NotFound { what: "such organisation".to_owned() })?),
+    };
+    let before = asked.before.as_deref().and_then(place::read);
+    let after = asked.after.as_deref().and_then(place::read).filter(|_| before.is_none());
+    Ok(MessageQuery { org, login: None, before, after, wanted: asked.search().wanted()?, limit: ROWS })
 }
 
 #[derive(Template)]
@@ -34,8 +74,16 @@ struct Messages {
     every_org: bool,
     /// A row has events that are no reader's.
     any_machines: bool,
-    /// Address of the next page.
+    /// Addresses of the pages beside this one, and of this search as a file.
     older: Option<String>,
+    newer: Option<String>,
+    csv: String,
+    chosen_org: String,
+    search: Search,
+    searched: bool,
+    /// Value, label, chosen.
+    deliveries: Vec<(&'static str, &'static str, bool)>,
+    readers: Vec<(&'static str, &'static str, bool)>,
     first_page: bool,
     example_command: String,
     has_inbox: bool,
@@ -61,28 +109,76 @@ pub(super) async fn page(
     visitor: Visitor,
     Query(asked): Query<Asked>,
 ) -> Result<Response, PageError> {
-    let org: Option<OrgName> = match asked.org.as_deref() {
-        None | Some("") => None,
-        Some(name) => Some(name.parse().map_err(|_| Refusal::NotFound { what: "such organisation".to_owned() })?),
+    let search = asked.search();
+    let (query, wrong) = match query(&asked) {
+        Ok(query) => (query, None),
+        Err(wrong @ Refusal::Invalid { .. }) => {
+            (query(&Asked { org: asked.org.clone(), ..Asked::default() })?, Notice::bad(wrong))
+        }
+        Err(refusal) => return Err(refusal.into()),
     };
-    let before = asked.before.as_deref().and_then(place::read);
-    let query = MessageQuery { org: org.clone(), login: None, before, limit: ROWS };
-    let MessagePage { rows, next } = site.actions.messages(&visitor.viewer, query).await?;
+    let status = if wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let (org, first_page) = (query.org.clone(), query.before.is_none() && query.after.is_none());
+    let MessagePage { rows, next, previous } = site.actions.messages(&visitor.viewer, query).await?;
     let names: Vec<String> =
         site.actions.orgs(&visitor.viewer).into_iter().map(|view| view.org.name.as_str().to_owned()).collect();
     let asked_org = org.as_ref().map_or("", OrgName::as_str);
     let many = names.len() > 1;
-    Ok(html(&Messages {
-        frame: Frame::of(&site, &visitor, "Messages", "/"),
+    let address = |more: &str| address(asked_org, &search, more);
+    let page = Messages {
+        frame: Frame::of(&site, &visitor, "Messages", "/").with(wrong),
+        csv: address("").replacen('/', "/messages.csv", 1),
+        newer: previous.map(|at| address(&format!("after={}", place::print(at)))),
+        older: next.map(|at| address(&format!("before={}", place::print(at)))),
+        chosen_org: asked_org.to_owned(),
+        searched: !search.is_empty(),
+        deliveries: chosen(&DELIVERIES, &search.delivery),
+        readers: chosen(&READERS, &search.readers),
+        search: search.clone(),
         any_machines: rows.iter().any(|row| row.machine_opens + row.machine_clicks > 0),
         rows: rows.into_iter().map(row).collect(),
-        older: next.map(|at| format!("/?org={asked_org}&before={}", place::print(at))),
         orgs: names.into_iter().filter(|_| many).map(|name| (name.clone(), name == asked_org)).collect(),
         every_org: org.is_none(),
-        first_page: before.is_none(),
+        first_page,
         example_command: site.options.example_command.clone(),
         has_inbox: site.actions.has_inbox(&visitor.viewer),
-    }))
+    };
+    Ok(html_with(status, &page))
+}
+
+const DELIVERIES: [(&str, &str); 6] = [
+    ("", "Anyhow"),
+    ("accepted", "Delivered to somebody"),
+    ("refused", "Refused for somebody"),
+    ("deferred", "Waiting to be tried again"),
+    ("unknown", "Perhaps delivered"),
+    ("pending", "On its way"),
+];
+const READERS: [(&str, &str); 5] = [
+    ("", "Anything"),
+    ("opened", "Opened it"),
+    ("not-opened", "Did not open it"),
+    ("clicked", "Followed a link"),
+    ("not-clicked", "Followed no link"),
+];
+
+fn chosen(rows: &[(&'static str, &'static str)], value: &str) -> Vec<(&'static str, &'static str, bool)> {
+    rows.iter().map(|(is, label)| (*is, *label, *is == value)).collect()
+}
+
+/// The address of this list, with what is searched for and `more`.
+fn address(org: &str, search: &Search, more: &str) -> String {
+    let asked = std::iter::once(("org", org)).chain(search.fields()).filter(|(_, value)| !value.is_empty());
+    let mut pairs: Vec<String> = asked.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    pairs.extend(Some(more.to_owned()).filter(|more| !more.is_empty()));
+    if pairs.is_empty() { "/".to_owned() } else { format!("/?{}", pairs.join("&")) }
+}
+
+/// As a value in an address.
+pub(super) fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    let one = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(one).collect()
 }
 
 fn row(row: MessageRow) -> Row {

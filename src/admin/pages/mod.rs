@@ -7,7 +7,9 @@
 mod account;
 mod activity;
 mod assets;
+mod audit;
 pub(super) mod error;
+mod export;
 pub(super) mod feed;
 mod figures;
 mod inbox;
@@ -21,6 +23,7 @@ mod orgs;
 pub(super) mod place;
 mod privacy;
 mod queue;
+mod readers;
 mod reference;
 mod users;
 mod webhooks;
@@ -48,11 +51,17 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; fram
 pub(super) fn router(site: Arc<Site>) -> Router {
     let router = Router::new()
         .route("/", get(messages::page))
+        .route("/messages.csv", get(export::csv))
+        .route("/people", get(readers::list))
+        .route("/people/one", get(readers::one))
         .route("/figures", get(figures::page))
         .route("/messages/{id}", get(message::page))
         .route("/messages/{id}/links/{index}", post(message::change_link))
+        .route("/messages/{id}/events", post(message::say_own))
         .route("/orgs", get(orgs::list))
         .route("/orgs/{name}", get(orgs::page).post(orgs::save))
+        .route("/audit", get(audit::page))
+        .route("/audit/{file}", get(audit::export))
         .route("/orgs/{name}/privacy", get(privacy::page).post(privacy::save))
         .route("/orgs/{name}/privacy/note", post(privacy::note))
         .route("/users", get(users::page).post(users::add))
@@ -149,10 +158,12 @@ impl Frame {
         let all = [
             (true, "/", "Messages"),
             (true, "/activity", "Activity"),
+            (true, "/people", "People"),
             (site.actions.queue.is_some(), "/queue", "Queue"),
             (site.actions.has_inbox(&visitor.viewer), "/inbox", "Inbox"),
             (true, "/orgs", "Settings"),
             (ruling, "/users", "Users"),
+            (ruling, "/audit", "Audit"),
             (site.actions.notify.is_some(), "/notices", "Notifications"),
         ];
         let seen = all.into_iter().filter(|(seen, ..)| *seen);
@@ -190,6 +201,7 @@ impl Notice {
             "added" => "The user was added.",
             "password" => "The password was changed; open sessions of that login have ended.",
             "removed" => "The user was removed.",
+            "own" => "Noted. It is counted anew, with everything that goes by it.",
             "link" => "The link was changed. It is in force at once.",
             "sent" => "The test mail was sent.",
             "retry" => "It is being tried. If it is delivered, it is gone from here within a moment.",

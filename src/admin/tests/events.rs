@@ -11,6 +11,7 @@ use crate::admin::api::shapes;
 use crate::event::{Event, EventKind, Evidence, Rule, Verdict, Via};
 use crate::settings::{Keeping, PlaceDetail};
 use crate::store::SettingsStore as _;
+use crate::store::audit::{self, Author};
 use crate::store::record::Recording;
 use crate::token::TokenId;
 
@@ -225,7 +226,9 @@ async fn figures_are_for_whom_they_concern() {
     let world = world().await;
     let day = START_MS.div_euclid(86_400_000);
     let figures = async |login: Option<&str>, org: Option<&str>| {
-        let viewer = login.map_or(Viewer::Operator, |login| Viewer::from(&world.settings.snapshot().users[login]));
+        let viewer = login.map_or(Viewer::Operator, |login| {
+            Viewer::of(&world.settings.snapshot().users[login], Author::of(audit::Via::Dashboard))
+        });
         let query = FiguresQuery { org: org.map(org_name), last_day: day, days: 2, login: None };
         let days = world.actions.figures(&viewer, query).await.ok()?;
         assert_eq!(days.iter().map(|(day, _)| *day).collect::<Vec<_>>(), [day - 1, day], "no day is left out");

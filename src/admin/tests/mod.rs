@@ -2,6 +2,7 @@
 
 mod activity;
 mod api;
+mod audit;
 mod events;
 mod fixture;
 mod metrics;

@@ -9,6 +9,11 @@ use crate::store::{Override, SettingsStore as _};
 const PAGES: &[&str] = &[
     "/",
     "/messages/00000000000000a1",
+    "/people",
+    "/people?address=%3Cscript%3Ealert",
+    "/people/one?address=bob@reader.example",
+    "/people/one?address=%22%3Cscript%3Ealert%28%27x%27%29%3C%2Fscript%3E%22%3E%3Cimg%20src%3Dx%20onerror%3Dalert%281%29%3E%22%40x.example",
+    "/?subject=%3Cscript%3Ealert&recipient=%22&readers=opened",
     "/messages/00000000000000b0",
     "/figures",
     "/orgs",
@@ -238,4 +243,52 @@ async fn the_style_sheet_is_named_by_its_content() {
     assert_eq!((style.status, style.header("content-type")), (StatusCode::OK, "text/css; charset=utf-8"));
     assert!(style.header("cache-control").contains("immutable"));
     assert_eq!(world.stranger().get("/assets/other.css").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_search_is_kept_in_its_links_and_comes_as_a_file() {
+    let world = world().await;
+    let root = world.logged_in("root");
+    let page = root.get("/?subject=Offer+of&readers=opened").await.text;
+    assert!(page.contains("Your offer of today") && !page.contains("Secret of other"), "{page}");
+    assert!(page.contains("/messages.csv?subject=Offer%20of&#38;readers=opened"), "{page}");
+    assert!(page.contains("<option value=\"opened\" selected>"), "{page}");
+    assert!(root.get("/?subject=nowhere").await.text.contains("Nothing was found"));
+    let file = root.get("/messages.csv?subject=offer").await;
+    assert_eq!(file.header("content-type"), "text/csv; charset=utf-8; header=present");
+    assert!(file.header("content-disposition").starts_with("attachment"));
+    let lines: Vec<&str> = file.text.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let offer = "\"ann@acme.example\",\"Your offer of today\",acme,\"ann\",3,1,1,1,1,0,yes,\"id 00000000000000a1\"";
+    assert!(lines[1].ends_with(offer), "{}", lines[1]);
+    // who may know the counts only does not find a mail by its words, in neither form
+    let boss = world.logged_in("boss");
+    assert!(boss.get("/?subject=offer").await.text.contains("Nothing was found"));
+    assert_eq!(boss.get("/messages.csv?subject=offer").await.text.lines().count(), 1);
+    assert!(!boss.get("/messages.csv").await.text.contains("Your offer"));
+}
+
+#[tokio::test]
+async fn who_says_it_was_themselves_is_counted_so() {
+    let world = world().await;
+    let ann = world.logged_in("ann");
+    let (message, path) = ("/messages/00000000000000a1", "/messages/00000000000000a1/events");
+    let opens = async || {
+        let row = ann.get("/?subject=offer").await.text;
+        row.split("data-label=\"Opens\"").nth(1).unwrap().split("</td>").next().unwrap().to_owned()
+    };
+    assert!(opens().await.contains("<strong>1</strong>"));
+    assert!(ann.get(message).await.text.contains("name=\"own\" value=\"1\""));
+    assert_eq!(ann.post(path, &[("own", "1")]).await.status, StatusCode::SEE_OTHER);
+    assert!(opens().await.contains("2 by machines or your own"));
+    let page = ann.get(message).await.text;
+    assert!(page.contains("one of your own: the sender said so (was: not judged)"), "{page}");
+    assert!(page.contains("name=\"not_own\" value=\"1\""), "{page}");
+    // Said twice changes nothing; taken back, it is what it was.
+    assert_eq!(ann.post(path, &[("own", "1")]).await.status, StatusCode::SEE_OTHER);
+    assert!(opens().await.contains("2 by machines or your own"));
+    assert_eq!(ann.post(path, &[("not_own", "1")]).await.status, StatusCode::SEE_OTHER);
+    assert!(opens().await.contains("<strong>1</strong>"));
+    // Who followed which link is said with it.
+    assert!(ann.get(message).await.text.contains("<li>bob@reader.example once</li>"));
 }

@@ -24,6 +24,16 @@ const TABLE: &[Row] = &[
     // the counts of the last days: likewise
     ("/figures", None, EVERYBODY),
     ("/figures?org=acme", None, ["login", "200", "200", "200", "404", "404"]),
+    // a search, and the same as a file
+    ("/?subject=offer&readers=opened&from=2026-11-01", None, EVERYBODY),
+    ("/?readers=yawned", None, ["login", "422", "422", "422", "422", "422"]),
+    ("/messages.csv", None, EVERYBODY),
+    ("/messages.csv?org=acme", None, ["login", "200", "200", "200", "404", "404"]),
+    // people: of mail that may be read
+    ("/people", None, EVERYBODY),
+    ("/people/one?address=bob@reader.example", None, ["login", "200", "200", "200", "404", "200"]),
+    ("/people/one?address=CY@reader.example", None, ["login", "200", "404", "200", "404", "404"]),
+    ("/people/one?address=nobody@reader.example", None, ["login", "404", "404", "404", "404", "404"]),
     // one mail: its sender and the server admin; the org's admin knows of it and may not read it; by id nobody else
     (ANNS, None, ["login", "200", "403", "200", "404", "404"]),
     ("/messages/00000000000000b0", None, ["login", "200", "200", "404", "404", "404"]),
@@ -31,6 +41,10 @@ const TABLE: &[Row] = &[
     ("/messages/00000000000000ff", None, ["login", "200", "403", "404", "404", "404"]),
     ("/messages/0000000000000bad", None, ["login", "404", "404", "404", "404", "404"]),
     ("/messages/nonsense", None, ["login", "404", "404", "404", "404", "404"]),
+    // what was their own, its reader knows
+    ("/messages/00000000000000a1/events", Some(&[("own", "1")]), ["login", "done", "403", "done", "404", "404"]),
+    ("/messages/00000000000000a1/events", Some(&[("own", "4")]), ["login", "404", "403", "404", "404", "404"]),
+    ("/messages/00000000000000a1/events", Some(&[("not_own", "1")]), ["login", "422", "403", "422", "404", "404"]),
     // its links: whoever may read it
     ("/messages/00000000000000a1/links/0", Some(&[("do", "withdraw")]), ["login", "done", "403", "done", "404", "404"]),
     ("/messages/00000000000000e0/links/0", Some(&[("do", "withdraw")]), ["login", "done", "404", "404", "403", "done"]),
@@ -60,6 +74,14 @@ const TABLE: &[Row] = &[
     ("/orgs/acme/privacy/note", Some(GRANT), ["login", "done", "done", "403", "404", "404"]),
     ("/orgs/acme/privacy/note", Some(GRANT_WITHOUT_PROOF), ["login", "422", "422", "403", "404", "404"]),
     ("/orgs/acme/privacy/note", Some(STOP), ["login", "422", "422", "403", "404", "404"]),
+    // the audit log: admins, of their own
+    ("/audit", None, ["login", "200", "200", "403", "200", "403"]),
+    ("/audit?org=acme", None, ["login", "200", "200", "403", "404", "403"]),
+    ("/audit?org=other", None, ["login", "200", "404", "403", "200", "403"]),
+    ("/audit/log.csv", None, ["login", "200", "200", "403", "200", "403"]),
+    ("/audit/log.csv?org=acme", None, ["login", "200", "200", "403", "404", "403"]),
+    ("/audit/log.json?org=other", None, ["login", "200", "404", "403", "200", "403"]),
+    ("/audit/log.exe", None, ["login", "404", "404", "404", "404", "404"]),
     // users: admins, of their own
     ("/users", None, ["login", "200", "200", "403", "200", "403"]),
     ("/users/edit?login=ann", None, ["login", "200", "200", "403", "404", "403"]),

@@ -1,5 +1,6 @@
 //! The commands that ask the running server: one file a subject.
 
+pub(super) mod audit;
 pub(super) mod consent;
 pub(super) mod events;
 pub(super) mod figures;

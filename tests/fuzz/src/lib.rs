@@ -4,8 +4,8 @@
 pub mod message;
 #[path = "../../../src/policy/mod.rs"]
 pub mod policy;
-// The one reader of octets from outside that stands in the shell.
-#[path = "../../../src/web/proxy_protocol.rs"]
+// The one reader of octets from outside that needs a stream.
+#[path = "../../../src/proxy_protocol.rs"]
 mod proxy_protocol;
 #[path = "../../../src/rewrite/mod.rs"]
 pub mod rewrite;

@@ -16,6 +16,9 @@ pub struct Messages {
     pub messages: Vec<MessageLine>,
     /// `before` of the next page.
     pub next: Option<String>,
+    /// `after` of the page before this one, with newer messages.
+    #[serde(default)]
+    pub previous: Option<String>,
 }
 
 /// One line of the message list.

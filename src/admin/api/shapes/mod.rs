@@ -1,5 +1,6 @@
 //! The JSON of the API, as sent and as read back by the command line. Core types stay free of serde; these are the edge.
 
+mod audit;
 mod event;
 mod figures;
 mod inbox;
@@ -8,6 +9,7 @@ mod message;
 mod org;
 pub mod people;
 mod queue;
+mod reader;
 mod session;
 mod user;
 mod webhook;
@@ -16,6 +18,7 @@ use serde::Deserialize;
 
 use crate::settings::{BadOrgName, OrgName};
 
+pub use audit::{AuditLine, AuditLines, AuditValue};
 pub use event::{Event, Events};
 pub use figures::{Figures, FiguresOfDay};
 pub use inbox::{InboxLine, TestMailPost, TestMailSent};
@@ -23,6 +26,7 @@ pub use key::Key;
 pub use message::{Counts, Link, LinkPut, Message, MessageLine, Messages, Recipient};
 pub use org::{Org, OrgPatch, Switches};
 pub use queue::{Queue, QueuedMail, QueuedRecipient};
+pub use reader::{Reader, Readers};
 pub use session::Session;
 pub use user::{NoticesPut, PasswordPut, User, UserPost};
 pub use webhook::{Delivery, Replayed, Webhook, WebhookMade, WebhookPatch, WebhookPost};
