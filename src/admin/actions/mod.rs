@@ -1,6 +1,6 @@
 //! What can be done from the dashboard, the API and the command line: one function each, the same for all three.
 //!
-//! **Invariant:** every function takes a [`Viewer`](super::viewer::Viewer) and enforces the roles itself; a caller that
+//! **Invariant:** every function takes a [`Viewer`] and enforces the roles itself; a caller that
 //! forgets to ask cannot leak. A setting above the ceiling is refused, a value of `config.toml` is read-only.
 
 pub mod activity;
