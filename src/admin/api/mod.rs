@@ -1,6 +1,6 @@
 //! The JSON API: the same actions as the pages, for programs, over the admin socket and the dashboard's listener.
 //!
-//! `door` finds out who calls; a handler that takes an [`Api`] has been let in. Answers are JSON; errors are problem details
+//! `door` finds out who calls; a handler that takes an `Api` has been let in. Answers are JSON; errors are problem details
 //! (RFC 9457) whose `detail` says what to do. `openapi` is the document of it all.
 
 mod audit;
