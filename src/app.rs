@@ -3,7 +3,9 @@
 //! **Invariant:** nothing listens before everything it needs is open; at a stop, what takes in stops first and what keeps
 //! promises last: listeners, then the queue, then the sites, then the stores.
 
+mod acme;
 mod certificate;
+pub mod health;
 mod keeper;
 mod metrics;
 mod notify;
@@ -24,11 +26,13 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::acme::Acme;
 use crate::config::first_run;
 use crate::config::{Config, LimitsConfig, ListenerTls, limits::BareNewlines};
 use crate::copies::Composer;
-use crate::deliver::courier::Courier;
+use crate::deliver::couriers::Couriers;
 use crate::deliver::predict;
+use crate::deliver::safekeeping::Seal;
 use crate::geo::{self, Geo};
 use crate::inbox::Inbox;
 use crate::listener::{self, Door, Rules, Shared, TlsMode, tls::ServerTls};
@@ -59,6 +63,8 @@ pub const ADMIN_SOCKET: &str = "admin.sock";
 
 /// Everything that is open.
 struct Open {
+    /// In force, as far as a reload could change it.
+    config: Arc<ArcSwap<Config>>,
     settings: Arc<dyn SettingsStore>,
     history: Arc<dyn HistoryStore>,
     keyring: Arc<ArcSwap<Keyring>>,
@@ -68,7 +74,8 @@ struct Open {
     logins: Arc<Logins>,
     inbox: Option<Inbox>,
     queue: Queue,
-    courier: Arc<Courier>,
+    couriers: Arc<Couriers>,
+    upstreams: Arc<upstream::Upstreams>,
     relay: Arc<Relay>,
     geo: Arc<Geo>,
     counters: Arc<web::Counters>,
@@ -81,6 +88,7 @@ pub struct App {
     config: Config,
     open: Open,
     shared: Arc<Shared>,
+    acme: Option<Arc<Acme>>,
     listeners: Vec<SocketAddr>,
     tracking: SocketAddr,
     admin: SocketAddr,
@@ -104,7 +112,7 @@ impl App {
             tracing::info!("made a self-signed certificate: {}", made.certificate.display());
         }
         let parts = open(&config).await?;
-        let tls = server_tls(&config)?;
+        let (tls, acme) = (server_tls(&config)?, acme::open(&config)?);
         let backend: Arc<dyn listener::Backend> = Arc::clone(&parts.relay) as _;
         let shared = Arc::new(Shared::new(listener_options(&config), backend, tls.clone()));
         let doors = doors(&config).await?;
@@ -126,21 +134,26 @@ impl App {
         if let Some(reader) = parts.metrics.clone() {
             metrics::keep_small(&mut serving, reader, sites_stop.clone());
         }
-        if let Some(tls) = tls {
-            serving.spawn(certificate::watch(tls, config.tls.reload, sites_stop.clone()));
+        if let Some(tls) = &tls {
+            serving.spawn(certificate::watch(Arc::clone(tls), config.tls.reload, sites_stop.clone()));
         }
-        serve_tracking(&mut serving, &config, &parts, tracking_socket, sites_stop.clone());
+        let secure = tls.filter(|_| config.web.tls);
+        serve_tracking(&mut serving, &config, &parts, (tracking_socket, secure, &acme), sites_stop.clone());
+        if let Some(acme) = &acme {
+            acme::begin(&mut serving, &config, acme, &shared, sites_stop.clone()).await?;
+        }
         let history = Arc::clone(&parts.history);
         let settings = Arc::clone(&parts.settings);
         serving.spawn(store::retention::run(history, settings, retention_options(&config), sites_stop.clone()));
         serving.spawn(geo::watch::run(Arc::clone(&parts.geo), geo::watch::EVERY, sites_stop.clone()));
         serving.spawn(crate::notify::run(Arc::clone(&parts.notify), sites_stop.clone()));
-        ports::serve_admin(&mut serving, &config, &parts, admin_socket, sites_stop)?;
+        ports::serve_admin(&mut serving, &config, &parts, &shared, admin_socket, sites_stop)?;
         let first_password = first_password.map(|password| password.reveal().to_owned());
         Ok(App {
             config,
             open: parts,
             shared,
+            acme,
             listeners,
             tracking,
             admin,
@@ -218,17 +231,28 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
     let consents = Arc::new(Consents::new(Arc::clone(&settings)));
     orgs::overlay(settings.as_ref(), &config.orgs).await?;
     let keyring = Arc::new(ArcSwap::from_pointee(with_org_sites(config, keyring, settings.as_ref())?));
-    let logins =
-        LoginOptions { hashing_concurrency_max: config.limits.hashing_concurrency_max, ..LoginOptions::default() };
-    let logins = Arc::new(Logins::new(Arc::clone(&settings), logins)?);
+    let logins = Arc::new(Logins::new(Arc::clone(&settings), login_options(&config.limits))?);
+    logins.ask_admins_for_factor(config.web.admin_second_factor);
     let inbox = upstream::inbox(config)?;
-    let courier = Arc::new(upstream::courier(config, inbox.as_ref())?);
+    let seal: Arc<dyn Seal> = Arc::new(upstream::KeyringSeal(Arc::clone(&keyring)));
+    let sealed = settings.snapshot().upstream_passwords.clone();
+    let own_ways = upstream::own_ways(config, &upstream::OwnWays::default(), &seal, &sealed)?;
+    let server = upstream::server(config, inbox.as_ref(), &seal)?;
+    let couriers = Arc::new(Couriers::new(upstream::ways(server, &own_ways, &settings.snapshot(), config)));
+    let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
+    let upstreams = Arc::new(upstream::Upstreams {
+        config: Arc::clone(&in_force),
+        settings: Arc::clone(&settings),
+        seal,
+        couriers: Arc::clone(&couriers),
+        own: tokio::sync::Mutex::new(own_ways),
+    });
     let composer = Arc::new(Composer {
         keyring: Arc::clone(&keyring),
         settings: Arc::clone(&settings),
         limits: rewrite_limits(&config.limits),
     });
-    let queue = open_queue(config, spool, &courier, &composer, &history).await?;
+    let queue = open_queue(config, spool, &couriers, &composer, &history).await?;
     let parts = relay::Parts {
         settings: Arc::clone(&settings),
         history: Arc::clone(&history),
@@ -237,7 +261,7 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
         consent: Arc::clone(&consent),
         logins: Arc::clone(&logins),
         composer,
-        courier: Arc::clone(&courier),
+        couriers: Arc::clone(&couriers),
         queue: queue.clone(),
         passthrough: upstream::passthrough(config)?,
         clock: now_ms,
@@ -251,7 +275,7 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
             history: Arc::clone(&history),
             settings: Arc::clone(&settings),
             keyring: Arc::clone(&keyring),
-            postman: Arc::new(notify::Spooler::new(queue.clone(), renderer)),
+            postman: Arc::new(notify::Spooler::new(queue.clone(), Arc::clone(&couriers), renderer)),
             news: counters.news(),
             clock: now_ms,
         },
@@ -259,6 +283,7 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
     );
     let geo = Arc::new(Geo::open(&config.geo.databases())?);
     Ok(Open {
+        config: in_force,
         settings,
         history,
         keyring,
@@ -268,7 +293,8 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
         logins,
         inbox,
         queue,
-        courier,
+        couriers,
+        upstreams,
         relay,
         geo,
         counters,
@@ -327,7 +353,7 @@ fn with_org_sites(config: &Config, mut keyring: Keyring, settings: &dyn Settings
 async fn open_queue(
     config: &Config,
     spool: Spool,
-    courier: &Arc<Courier>,
+    couriers: &Arc<Couriers>,
     composer: &Arc<Composer>,
     history: &Arc<dyn HistoryStore>,
 ) -> anyhow::Result<Queue> {
@@ -347,7 +373,7 @@ async fn open_queue(
     }
     let parts = queue::Parts {
         spool,
-        courier: Arc::clone(courier),
+        couriers: Arc::clone(couriers),
         renderer: Arc::clone(composer) as _,
         history: Arc::clone(history),
         clock: now_ms,
@@ -359,7 +385,7 @@ fn serve_tracking(
     serving: &mut JoinSet<()>,
     config: &Config,
     open: &Open,
-    socket: TcpListener,
+    (socket, tls, acme): (TcpListener, Option<Arc<ServerTls>>, &Option<Arc<Acme>>),
     stop: watch::Receiver<bool>,
 ) {
     let deps = web::Deps {
@@ -376,10 +402,15 @@ fn serve_tracking(
     };
     let options = web::Options {
         trusted_proxies: config.web.trusted_proxies.clone(),
+        tls: tls.map(|tls| web::TlsSource::new(move || tls.acceptor())),
+        challenges: acme.as_ref().map(|acme| acme.challenges()).unwrap_or_default(),
         inbox_mode: matches!(config.upstream, crate::config::UpstreamConfig::Inbox),
         connections_max: config.limits.web_connections_max,
         head_max: config.limits.web_request_max,
+        head_bytes_max: config.limits.web_head_bytes_max,
+        connection_max: config.limits.web_connection_max,
         event_queue_max: config.limits.event_queue_max,
+        bad_tokens_per_minute_max: config.limits.bad_tokens_per_minute_max,
         forwarded_by: forwarded_by(config),
         proxy_protocol: config.web.proxy_protocol,
         more_agents: config.verdicts.more_agents.join("\n"),
@@ -412,7 +443,7 @@ fn retention_options(config: &Config) -> store::retention::Options {
 }
 
 fn server_tls(config: &Config) -> anyhow::Result<Option<Arc<ServerTls>>> {
-    if config.listeners.iter().all(|listener| listener.tls == ListenerTls::None) {
+    if !config.shows_certificate() {
         return Ok(None);
     }
     Ok(Some(Arc::new(ServerTls::load(&config.tls.certificate, &config.tls.private_key)?)))
@@ -442,6 +473,9 @@ async fn bind(addr: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr} ({key}): {hint}"))
 }
 
+/// Beside a message that is read there is room for what one read brings.
+const READ_AHEAD_BYTES: usize = 64 * 1024;
+
 fn listener_options(config: &Config) -> listener::Options {
     let limits = &config.limits;
     let mut session = session::Options::new(config.server.hostname.clone());
@@ -451,7 +485,7 @@ fn listener_options(config: &Config) -> listener::Options {
     session.command_errors_max = limits.command_errors_max;
     session.auth_failures_max = limits.auth_failures_max;
     session.dsn = true;
-    session.bearer_logins = config.upstream.is_passthrough();
+    session.bearer_logins = config.any_passthrough();
     session.bare_newlines = match limits.bare_newlines {
         BareNewlines::Normalize => crate::smtp::data::BareNewlines::Normalize,
         BareNewlines::Reject => crate::smtp::data::BareNewlines::Reject,
@@ -463,8 +497,14 @@ fn listener_options(config: &Config) -> listener::Options {
     options.idle_max = limits.idle_max;
     options.command_max = limits.command_max;
     options.data_bytes_per_sec_min = limits.data_bytes_per_sec_min;
+    options.data_window = limits.data_window;
+    options.write_max = limits.write_max;
+    options.room_wait_max = limits.room_wait_max;
+    options.login_max = limits.login_max;
     options.tls_handshake_max = limits.tls_handshake_max;
     options.in_flight_bytes_max = limits.in_flight_bytes_max;
+    let largest = limits.message_bytes_max.saturating_add(READ_AHEAD_BYTES);
+    options.in_flight_bytes_per_sender_max = limits.in_flight_bytes_per_sender_max.max(largest);
     options.grace_max = limits.shutdown_max;
     options.errors_free_max = limits.command_errors_free_max;
     options.error_delay = limits.command_error_delay;
@@ -493,6 +533,7 @@ fn relay_options(config: &Config) -> relay::Options {
             per_source_free: limits.login_failures_per_address_free_max,
             wait_max: limits.login_wait_max,
         },
+        login_max: limits.login_max,
         allowance: relay::allowance::Allowance {
             messages_per_hour: limits.user_messages_per_hour_max,
             messages_per_day: limits.user_messages_per_day_max,
@@ -505,6 +546,15 @@ fn relay_options(config: &Config) -> relay::Options {
             create_users: config.orgs.iter().filter(|org| org.create_users).map(|org| org.name.clone()).collect(),
         },
         show_client: config.privacy.show_client,
+    }
+}
+
+fn login_options(limits: &LimitsConfig) -> LoginOptions {
+    LoginOptions {
+        hashing_concurrency_max: limits.hashing_concurrency_max,
+        hashing_waiting_max: limits.hashing_waiting_max,
+        hashing_wait_max: limits.hashing_wait_max,
+        ..LoginOptions::default()
     }
 }
 

@@ -13,8 +13,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::message::Body;
+use crate::policy::sensitive::Switched;
 use crate::policy::{LinkRules, Plan};
-use crate::queue::Renderer;
+use crate::queue::{Copies, Renderer};
 use crate::rewrite::{self, FooterOptions, Limits, Own, Prepared, Slot, Variant};
 use crate::settings::privacy::Footer;
 use crate::settings::{Mode, Org, Quotes, Tracking, VisibleUrls};
@@ -43,6 +44,12 @@ pub struct Recipe {
     pub leave_quotes: bool,
     /// Link hosts never tracked.
     pub excluded_hosts: Vec<String>,
+    /// Links of the organisation's own that are never tracked ([`crate::settings::LinkPattern`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leave_links: Vec<String>,
+    /// Rules about sensitive links that do not count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sensitive_off: Vec<String>,
     /// Put at the end of every copy, with a link of the recipient's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub footer: Option<FooterRecipe>,
@@ -130,6 +137,8 @@ impl Recipe {
             leave_visible_urls: frozen.org.visible_urls == VisibleUrls::Leave,
             leave_quotes: frozen.org.quotes == Quotes::Leave,
             excluded_hosts: frozen.org.excluded_hosts.clone(),
+            leave_links: frozen.org.leave_links.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
+            sensitive_off: frozen.org.sensitive_off.clone(),
             footer,
             recipients,
         }
@@ -152,6 +161,21 @@ impl Recipe {
             }
         }
         groups.into_iter().map(|(_, group)| group).collect()
+    }
+
+    /// Of a recipe: the one whose copies are the mail as it came, and what would have been done otherwise, but for the footer.
+    pub fn shadowed(self) -> (Recipe, Recipe) {
+        let nothing = Tracking { opens: Mode::Off, links: Mode::Off, text_links: false };
+        let untracked = |portion: &Portion| Portion { person: None, ..Portion::new(portion.index, nothing) };
+        let as_it_came = Recipe {
+            tracked: false,
+            leave_quotes: true,
+            footer: None,
+            recipients: self.recipients.iter().map(untracked).collect(),
+            ..self.clone()
+        };
+        let tracked = self.recipients.iter().any(|portion| Variant::from(portion.tracking()).is_on());
+        (as_it_came, Recipe { tracked, footer: None, ..self })
     }
 
     fn variants(&self) -> Vec<Variant> {
@@ -201,6 +225,8 @@ impl Composer {
         let links = LinkRules {
             visible_urls: if recipe.leave_visible_urls { VisibleUrls::Leave } else { VisibleUrls::Track },
             excluded_hosts: recipe.excluded_hosts.clone(),
+            patterns: recipe.leave_links.iter().filter_map(|text| text.parse().ok()).collect(),
+            switched: Switched::without(&recipe.sensitive_off),
             list_urls: Vec::new(),
         };
         let wanted = if recipe.tracked { recipe.variants() } else { Vec::new() };
@@ -256,12 +282,13 @@ impl Composer {
 }
 
 impl Renderer for Composer {
-    fn copies(&self, record: &Record, positions: &[usize]) -> Result<Vec<(Vec<usize>, Body)>, String> {
+    fn copies(&self, record: &Record, positions: &[usize]) -> Result<Copies, String> {
         let recipe: Recipe = serde_json::from_str(&record.recipe).map_err(|error| error.to_string())?;
         let prepared = self.prepare(&record.raw, &recipe);
         let groups = recipe.groups(positions);
         let bodies = self.render(&prepared, record.id, &recipe, &groups);
-        Ok(groups.into_iter().zip(bodies).collect())
+        let as_it_came = recipe.tracked.then(|| prepared.identity());
+        Ok(Copies { groups: groups.into_iter().zip(bodies).collect(), as_it_came })
     }
 
     fn plain_recipe(&self, recipients: usize) -> String {
@@ -275,6 +302,8 @@ impl Renderer for Composer {
             leave_visible_urls: true,
             leave_quotes: true,
             excluded_hosts: Vec::new(),
+            leave_links: Vec::new(),
+            sensitive_off: Vec::new(),
             footer: None,
             recipients: vec![Portion::new(0, nothing); recipients],
         };

@@ -13,10 +13,13 @@ pub mod settings;
 pub mod smtp;
 pub mod token;
 // shell
+pub mod acme;
 pub mod admin;
+pub mod certificate;
 pub mod copies;
 pub mod deliver;
 pub mod geo;
+pub mod health;
 pub mod inbox;
 pub mod listener;
 pub mod notify;

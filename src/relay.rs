@@ -15,6 +15,7 @@ mod keep;
 mod own_line;
 pub mod passthrough;
 mod record;
+mod shadow;
 pub mod throttle;
 
 use std::net::IpAddr;
@@ -28,23 +29,27 @@ use tracing::Instrument;
 
 use crate::copies::{Composer, Recipe};
 use crate::deliver::courier::Courier;
+use crate::deliver::couriers::Couriers;
 use crate::deliver::predict;
 use crate::listener::{Backend, BoxFuture, LoginOutcome, Submission};
 use crate::message::trace;
 use crate::queue::Queue;
 use crate::rewrite::Prepared;
 use crate::settings::privacy::ConsentRule;
-use crate::settings::{Submitter, Tracking};
+use crate::settings::{OrgName, Submitter, Tracking};
 use crate::smtp::sasl::{Credentials, Kind};
 use crate::smtp::{Reply, ReversePath};
+use crate::store::credentials::MailLogin;
 use crate::store::logins::Logins;
 use crate::store::{HistoryStore, SettingsStore};
 use crate::telemetry::maillog;
+use crate::telemetry::metrics::limit_met;
 use crate::token::{Keyring, MessageId};
 use allowance::{Allowance, Ledger};
 use guard::Guard;
 use passthrough::{Line, Passthrough};
-use throttle::Throttle;
+use shadow::Shadow;
+use throttle::{NotNow, Turns};
 
 /// What the relay is told.
 #[derive(Debug, Clone)]
@@ -69,6 +74,8 @@ pub struct Options {
     pub parallel_max: usize,
     /// How often a login may be tried.
     pub logins: throttle::Limits,
+    /// How long the listener waits for a login's judgement.
+    pub login_max: Duration,
     /// How much a login may send.
     pub allowance: Allowance,
     /// How often upstream is asked about logins, and who is made a user.
@@ -93,12 +100,12 @@ pub struct Parts {
     pub logins: Arc<Logins>,
     /// Renders copies.
     pub composer: Arc<Composer>,
-    /// Upstream.
-    pub courier: Arc<Courier>,
+    /// The ways upstream.
+    pub couriers: Arc<Couriers>,
     /// What upstream could not take now.
     pub queue: Queue,
-    /// Where upstream judges logins, instead of `logins`.
-    pub passthrough: Option<Passthrough>,
+    /// Judges the logins that are upstream's, instead of `logins`.
+    pub passthrough: Passthrough,
     /// Unix milliseconds.
     pub clock: fn() -> i64,
 }
@@ -108,7 +115,7 @@ pub struct Relay {
     parts: Parts,
     options: ArcSwap<Options>,
     guard: Arc<Guard>,
-    throttle: Mutex<Throttle>,
+    turns: Arc<Turns>,
     ledger: Mutex<Ledger>,
 }
 
@@ -121,13 +128,21 @@ struct Job {
     submission: Submission,
     recipe: Recipe,
     prepared: Prepared,
+    /// What would have been tracked, in shadow mode.
+    shadow: Option<Shadow>,
     /// How long reading and deciding took.
     prepared_in: Duration,
     tracking: Tracking,
     /// What recipients' own words changed.
     notes: Vec<String>,
+    /// Whether it can be told from another mail of the same octets.
+    has_id_and_date: bool,
+    /// Positions of recipients whose copy leaves as it came, because with our links it was larger than upstream takes.
+    untracked: Arc<Mutex<Vec<usize>>>,
     /// The session's own way upstream, when its login is upstream's.
     line: Option<Arc<Line>>,
+    /// The way upstream: that line's, else the organisation's.
+    courier: Arc<Courier>,
 }
 
 impl Relay {
@@ -137,7 +152,7 @@ impl Relay {
             parts,
             options: ArcSwap::from_pointee(options),
             guard: Arc::default(),
-            throttle: Mutex::default(),
+            turns: Arc::default(),
             ledger: Mutex::default(),
         }
     }
@@ -183,19 +198,22 @@ impl Relay {
 
     async fn answer(&self, submission: Submission) -> Reply {
         let begun = Instant::now();
-        if self.parts.passthrough.is_some() && submission.lease.kept::<Line>().is_none() {
-            let reply = Reply::login_required();
-            maillog::refused("DATA", &reply);
-            return reply;
-        }
-        let admitted = match admit::admit(&self.parts, &self.options(), &submission) {
+        let line = submission.lease.kept::<Line>();
+        let courier = match self.way(&submission.submitter.org, line.as_deref()) {
+            Ok(courier) => courier,
+            Err(reply) => {
+                maillog::refused("DATA", &reply);
+                return reply;
+            }
+        };
+        let admitted = match admit::admit(&self.parts, &self.options(), &submission).await {
             Ok(admitted) => admitted,
             Err(reply) => {
                 maillog::refused("DATA", &reply);
                 return reply;
             }
         };
-        let job = match self.freeze(submission, admitted, begun).await {
+        let job = match self.freeze(submission, admitted, begun, (line, courier)).await {
             Ok(job) => job,
             Err(reply) => return reply,
         };
@@ -207,8 +225,29 @@ impl Relay {
         keep::deliver_and_answer(self, job).instrument(span).await
     }
 
+    /// The way upstream: of the session's own login, where upstream is to judge logins; else the organisation's.
+    fn way(&self, org: &OrgName, line: Option<&Line>) -> Result<Arc<Courier>, Reply> {
+        if let Some(line) = line {
+            return Ok(Arc::clone(&line.courier));
+        }
+        match self.parts.couriers.of(org.as_str()) {
+            Some(way) if way.connect.is_some() => Err(Reply::login_required()),
+            Some(way) => Ok(way.courier),
+            None => {
+                tracing::error!(%org, "mail of {org} is left to its clients: its own upstream is no longer in config.toml, or has no password. Put its [org.upstream] back, or type its password: waxseal org upstream-password {org}; or name {org} in an [[org]] without one, and it uses the server's");
+                Err(Reply::no_upstream())
+            }
+        }
+    }
+
     /// Decides everything about the copies that must not change any more.
-    async fn freeze(&self, submission: Submission, admitted: admit::Admitted, begun: Instant) -> Result<Job, Reply> {
+    async fn freeze(
+        &self,
+        submission: Submission,
+        admitted: admit::Admitted,
+        begun: Instant,
+        (line, courier): (Option<Arc<Line>>, Arc<Courier>),
+    ) -> Result<Job, Reply> {
         let id = record::random_id().ok_or_else(no_randomness)?;
         let accepted_at_ms = (self.parts.clock)();
         let options = self.options();
@@ -220,22 +259,42 @@ impl Relay {
             id: &id.to_string(),
             date: &record::date(accepted_at_ms),
         });
-        let (tracking, notes) = (admitted.tracking, admitted.notes());
+        let (tracking, notes) = (admitted.levels.in_force(), admitted.notes());
         let recipe = record::freeze(&self.parts, &admitted, String::from_utf8_lossy(&received).into_owned());
         let recipe = recipe.ok_or_else(no_randomness)?;
+        let by = admitted.levels.shadow();
         let (composer, raw) = (Arc::clone(&self.parts.composer), submission.mail.raw.clone());
-        let prepared = if raw.len() > INLINE_BYTES_MAX {
-            let recipe = recipe.clone();
-            tokio::task::spawn_blocking(move || composer.prepare(&raw, &recipe))
-                .await
-                .map_err(|_| preparation_died())?
-        } else {
-            composer.prepare(&raw, &recipe)
-        };
+        let prepare = move || shadow::prepare(&composer, &raw, recipe, by);
+        let (recipe, prepared, shadow) = off_the_runtime(submission.mail.raw.len(), prepare).await?;
         let prepared_in = begun.elapsed();
-        let line = submission.lease.kept::<Line>();
-        Ok(Job { id, accepted_at_ms, begun, submission, recipe, prepared, prepared_in, tracking, notes, line })
+        Ok(Job {
+            id,
+            accepted_at_ms,
+            begun,
+            submission,
+            recipe,
+            prepared,
+            shadow,
+            prepared_in,
+            tracking,
+            notes,
+            has_id_and_date: admitted.has_id_and_date,
+            untracked: Arc::default(),
+            line,
+            courier,
+        })
     }
+}
+
+/// Does work that takes as long as a mail of so many octets is large: at once where that is short, else where it holds nobody up.
+async fn off_the_runtime<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Reply> {
+    if bytes <= INLINE_BYTES_MAX {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|_| preparation_died())
 }
 
 /// Declares what is counted in the mail path.
@@ -254,18 +313,25 @@ const HIDDEN_CLIENT: &str = "authenticated";
 /// Above this the rewriter would hold a runtime thread for more than half a millisecond.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
+/// How long a login stands in line for those before it.
+const TURN_MAX: Duration = Duration::from_secs(10);
+/// How long upstream may take to let somebody in, the line before it included, where the listener has that patience.
+const JUDGED_BY: Duration = Duration::from_secs(25);
+/// So much sooner than the listener's patience ends: a try that it cuts off would count as none.
+const SOONER: Duration = Duration::from_secs(1);
+
 fn no_randomness() -> Reply {
     tracing::error!("the system gives no random numbers: mail cannot be taken");
     Reply::internal_error()
 }
 
 fn preparation_died() -> Reply {
-    tracing::error!("the rewriter died on a mail; the client keeps it");
+    tracing::error!("reading a mail died; the client keeps it");
     Reply::internal_error()
 }
 
 fn allowance_met() {
-    counter!("waxseal_limits_met_total", "limit" => "user_allowance").increment(1);
+    limit_met("user_allowance");
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -277,23 +343,24 @@ impl Relay {
     /// Judges a login, unless it has to wait for its own failures.
     async fn judge_in_turn(&self, credentials: Credentials, peer: IpAddr) -> LoginOutcome {
         let login = credentials.login.clone();
-        let limits = self.options().logins;
-        let may = lock(&self.throttle).may_try(&login, peer, &limits, std::time::Instant::now());
-        if let Err(wait) = may {
-            counter!("waxseal_limits_met_total", "limit" => "login_wait").increment(1);
-            maillog::login_must_wait(&login, peer, wait);
-            return LoginOutcome::Told(Reply::login_later(wait.as_secs()));
-        }
-        let outcome = self.judge(credentials).await;
-        let now = std::time::Instant::now();
-        match &outcome {
-            LoginOutcome::Welcome(_) | LoginOutcome::WelcomeWith(..) => {
-                lock(&self.throttle).succeeded(&login, peer, now);
+        let (options, begun) = (self.options(), Instant::now());
+        let judged_by = begun + JUDGED_BY.min(options.login_max.saturating_sub(SOONER));
+        let turn = match self.turns.turn(&login, peer, &options.logins, judged_by.min(begun + TURN_MAX)).await {
+            Ok(turn) => turn,
+            Err(not_now) => {
+                limit_met("login_wait");
+                let NotNow::Wait(wait) = not_now else { return LoginOutcome::Unavailable };
+                maillog::login_must_wait(&login, peer, wait);
+                return LoginOutcome::Told(Reply::login_later(wait.as_secs()));
             }
+        };
+        let outcome = self.judge(credentials, turn.is_known(), judged_by).await;
+        match &outcome {
+            LoginOutcome::Welcome(_) | LoginOutcome::WelcomeWith(..) => turn.succeeded(),
             LoginOutcome::Told(reply) if !reply.is_permanent() => {}
             LoginOutcome::Unavailable => {}
             LoginOutcome::Refused | LoginOutcome::Told(_) => {
-                lock(&self.throttle).failed(&login, peer, now);
+                turn.failed();
                 counter!("waxseal_logins_failed_total", "door" => "smtp").increment(1);
                 maillog::login_failed(&login, peer);
             }
@@ -301,18 +368,24 @@ impl Relay {
         outcome
     }
 
-    async fn judge(&self, credentials: Credentials) -> LoginOutcome {
-        if let Some(passthrough) = &self.parts.passthrough {
-            return passthrough.judge(&self.parts, &self.options().passthrough, credentials).await;
+    /// `known`: this login has come from that address before.
+    async fn judge(&self, credentials: Credentials, known: bool, until: Instant) -> LoginOutcome {
+        if let Some(asked) = passthrough::asked(&self.parts, &self.options().passthrough, &credentials.login) {
+            let limits = &self.options().passthrough;
+            return self.parts.passthrough.judge(&self.parts, limits, asked, credentials, known, until).await;
         }
         let Credentials { login, password, kind: Kind::Password } = credentials else { return LoginOutcome::Refused };
-        match self.parts.logins.check(&login, &password).await {
-            Ok(Some(user)) => match user.org {
+        match self.parts.logins.check_mail(&login, &password).await {
+            Ok(MailLogin::Welcome(user)) => match user.org {
                 Some(org) => LoginOutcome::Welcome(Submitter { org, login: Some(user.login) }),
                 // A server admin belongs to no organisation: there is nobody on whose behalf to send.
                 None => LoginOutcome::Refused,
             },
-            Ok(None) => LoginOutcome::Refused,
+            Ok(MailLogin::NeedsAppPassword) => {
+                maillog::app_password_needed(&login);
+                LoginOutcome::Told(Reply::app_password_needed())
+            }
+            Ok(MailLogin::Refused) => LoginOutcome::Refused,
             Err(_) => LoginOutcome::Unavailable,
         }
     }
@@ -329,6 +402,12 @@ impl Backend for Relay {
             may.inspect_err(|_| allowance_met())?;
         }
         admit::may_send_from(&self.parts, submitter, path)
+    }
+
+    fn offers_bearer(&self) -> bool {
+        let (snapshot, couriers) = (self.parts.settings.snapshot(), &self.parts.couriers);
+        let asked = snapshot.orgs.keys().map(OrgName::as_str).filter(|org| couriers.is_passthrough(org));
+        self.parts.passthrough.may_offer_bearer(asked)
     }
 
     fn accept(&self, submission: Submission) -> BoxFuture<'_, Reply> {

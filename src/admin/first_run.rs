@@ -1,7 +1,7 @@
-//! The first account: without it nobody could log in to add one.
+//! The first account: without it nobody could log in to add one. Its password is good for one login, which sets another.
 
 use super::secret::OneTimePassword;
-use crate::settings::{Choice, Role, User};
+use crate::settings::{Role, User};
 use crate::store::logins::{Busy, Logins};
 use crate::store::{Change, SettingsStore, StoreError};
 
@@ -35,14 +35,9 @@ pub async fn ensure_admin(
         return Ok(None);
     }
     let password = OneTimePassword::random().map_err(FirstRunError::Random)?;
-    let admin = User {
-        login: ADMIN_LOGIN.to_owned(),
-        org: None,
-        role: Role::ServerAdmin,
-        password_hash: logins.hash(password.reveal()).await?,
-        addresses: Vec::new(),
-        choice: Choice::default(),
-    };
+    let hash = logins.hash(password.reveal()).await?;
+    // Whoever reads the first start's output later, in a journal or over a shoulder, finds nothing that opens.
+    let admin = User { one_time: true, ..User::new(ADMIN_LOGIN.to_owned(), None, Role::ServerAdmin, hash) };
     settings.change(vec![Change::PutUser(admin)]).await?;
     Ok(Some(password))
 }
@@ -61,7 +56,7 @@ mod tests {
         let logins = Logins::new(settings.clone(), LoginOptions::default()).unwrap();
         let password = ensure_admin(&*settings, &logins).await.unwrap().expect("a fresh store gets an admin");
         let user = logins.check(ADMIN_LOGIN, password.reveal().as_bytes()).await.unwrap().expect("it logs in");
-        assert_eq!((user.role, user.org), (Role::ServerAdmin, None));
+        assert_eq!((user.role, user.org, user.one_time), (Role::ServerAdmin, None, true));
         assert!(ensure_admin(&*settings, &logins).await.unwrap().is_none(), "only once");
     }
 }

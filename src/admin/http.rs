@@ -4,11 +4,14 @@ use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request};
 use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,12 +19,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt as _;
-use tower_http::timeout::TimeoutLayer;
 
 use super::Options;
+use super::api::Problem;
+use super::pages::error::PageError;
+use crate::telemetry::metrics::limit_met;
+
+/// What a program is told whose answer did not come in time.
+const TOO_LONG: &str =
+    "this took too long and was given up; what it was to change may have been changed. Try again later";
 
 /// After a failed `accept` (too many open files): long enough not to spin, short enough not to be noticed.
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Octets of a request's head, cookies and all: no key, for browsers send a few KiB and nothing of ours grows with it.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// The peer of a connection, as an extension of each of its requests; absent on a Unix socket.
 #[derive(Debug, Clone, Copy)]
@@ -80,12 +91,14 @@ pub(super) async fn serve<A: Accept>(
     options: &Options,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, options.request_max);
-    let router = router.layer(timeout).layer(DefaultBodyLimit::max(options.body_bytes_max));
+    let router = bounded(router, options);
     let permits = Arc::new(Semaphore::new(options.connections_max));
     let (closing, _) = watch::channel(false);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
+        if permits.available_permits() == 0 {
+            limit_met("admin_connections");
+        }
         let permit = tokio::select! {
             permit = Arc::clone(&permits).acquire_owned() => permit.map_err(io::Error::other)?,
             () = &mut shutdown => break,
@@ -117,11 +130,31 @@ pub(super) async fn serve<A: Accept>(
     Ok(())
 }
 
+/// With an end to every answer and a bound to every body.
+fn bounded(router: Router, options: &Options) -> Router {
+    let request_max = options.request_max;
+    let in_time = move |request: Request, next: Next| async move {
+        let is_program = request.uri().path().starts_with("/api/");
+        let answer = tokio::time::timeout(request_max, next.run(request)).await;
+        match &answer {
+            Ok(answer) if answer.status() == StatusCode::PAYLOAD_TOO_LARGE => limit_met("admin_body_bytes"),
+            Ok(_) => {}
+            Err(_) => limit_met("admin_request_secs"),
+        }
+        match answer {
+            Ok(answer) => answer,
+            Err(_) if is_program => Problem::new(StatusCode::SERVICE_UNAVAILABLE, TOO_LONG).into_response(),
+            Err(_) => PageError::TooLong.into_response(),
+        }
+    };
+    router.layer(axum::middleware::from_fn(in_time)).layer(DefaultBodyLimit::max(options.body_bytes_max))
+}
+
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Option<Peer>,
     router: Router,
-    head_max: std::time::Duration,
+    head_max: Duration,
     mut closing: watch::Receiver<bool>,
 ) {
     let hang_up = HangUp::default();
@@ -133,10 +166,10 @@ async fn connection(
             request.extensions_mut().insert(peer);
         }
         let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+        async move { router.oneshot(request).await }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(head_max).max_headers(100).max_buf_size(64 * 1024);
+    builder.timer(TokioTimer::new()).header_read_timeout(head_max).max_headers(100).max_buf_size(HEAD_BYTES_MAX);
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
@@ -147,6 +180,39 @@ async fn connection(
         }
     };
     if let Err(error) = ended {
+        if error.is_timeout() {
+            limit_met("admin_head_secs");
+        } else if error.is_parse_too_large() {
+            limit_met("admin_head_bytes");
+        }
         tracing::debug!(%error, "an admin connection ended early: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header;
+    use axum::routing::get;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// A program is answered as a program, a person as a person.
+    #[tokio::test]
+    async fn what_takes_too_long_is_given_up() {
+        let never = || get(std::future::pending::<StatusCode>);
+        let router = Router::new().route("/api/v1/slow", never()).route("/slow", never());
+        let options = Options { request_max: std::time::Duration::from_millis(20), ..Options::default() };
+        let router = bounded(router, &options);
+        for (path, kind, words) in [
+            ("/api/v1/slow", "application/problem+json", "urn:waxseal:problem:service-unavailable"),
+            ("/slow", "text/html; charset=utf-8", "took too long"),
+        ] {
+            let answer = router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            assert_eq!(answer.headers()[header::CONTENT_TYPE], kind, "{path}");
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert!(String::from_utf8_lossy(&body).contains(words), "{path}");
+        }
     }
 }

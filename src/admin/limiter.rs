@@ -1,19 +1,29 @@
 //! How often a password may be tried: counted per address and per login, before the password is looked at.
 //!
-//! **Invariant:** both tables are bounded. When one is full, the entry whose window began first makes room, so a flood of
-//! addresses can shorten a window and never use up memory.
+//! An address from which a login has succeeded is known for it and is counted by itself: strangers, however many, neither
+//! lock its owner out nor are they let in by her. Logins are counted as they are compared (RFC 4013), so that no spelling is
+//! a fresh start.
+//!
+//! **Invariant:** every table is bounded, in bytes too. When one is full, the entry that began first makes room, so a flood
+//! of addresses can shorten a window and never use up memory.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::settings::prepared::prepared;
+use crate::telemetry::metrics::limit_met;
 
 /// How many tries, in what time.
 #[derive(Debug, Clone, Copy)]
 pub struct LimiterOptions {
     /// Failed logins from one address (IPv4 address, IPv6 /64) in a window. Default 10.
     pub per_address_max: u32,
-    /// Failed logins for one login in a window, whoever tries. Default 30: more than one address may use up, so that one
-    /// stranger cannot lock somebody out, and far too few for guessing.
+    /// Failed logins for one login in a window, whoever tries from wherever it is not known. Default 30: more than one
+    /// address may use up, and far too few for guessing.
     pub per_login_max: u32,
     /// Length of a window. Default one minute.
     pub window: Duration,
@@ -27,12 +37,33 @@ impl Default for LimiterOptions {
     }
 }
 
+impl LimiterOptions {
+    /// For API keys: requests of one key in a window, ten a second; wrong keys from one address.
+    pub fn of_keys() -> LimiterOptions {
+        LimiterOptions { per_address_max: 30, per_login_max: 600, ..LimiterOptions::default() }
+    }
+}
+
+/// An address that a login has not come from for so long is a stranger's again.
+const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// A login as a hash: what is typed may be a password, and it may be long.
+type Tag = [u8; 16];
+
 /// Counts tries.
 #[derive(Debug)]
 pub(super) struct Limiter {
     options: LimiterOptions,
+    /// What a refusal is counted as.
+    limit: &'static str,
     addresses: HashMap<IpAddr, Window>,
-    logins: HashMap<String, Window>,
+    logins: HashMap<Tag, Window>,
+    /// Where a login has succeeded, and when last.
+    known: HashMap<(Tag, IpAddr), Instant>,
+    /// Tries from there.
+    known_tries: HashMap<(Tag, IpAddr), Window>,
+    /// Of those who are in and prove it again.
+    again: HashMap<Tag, Window>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +73,17 @@ struct Window {
 }
 
 impl Limiter {
-    /// With empty tables.
-    pub(super) fn new(options: LimiterOptions) -> Limiter {
-        Limiter { options, addresses: HashMap::new(), logins: HashMap::new() }
+    /// With empty tables; a refusal is counted as this limit's.
+    pub(super) fn new(options: LimiterOptions, limit: &'static str) -> Limiter {
+        Limiter {
+            options,
+            limit,
+            addresses: HashMap::new(),
+            logins: HashMap::new(),
+            known: HashMap::new(),
+            known_tries: HashMap::new(),
+            again: HashMap::new(),
+        }
     }
 
     /// Counts a try; `Err` tells how long to wait. Counted before the password is checked, so that tries at the same
@@ -53,41 +92,82 @@ impl Limiter {
     /// # Errors
     /// The time until the window ends: answer 429 and do not look at the password.
     pub(super) fn try_login(&mut self, address: IpAddr, login: &str, now: Instant) -> Result<(), Duration> {
-        let Limiter { options, addresses, logins } = self;
-        let by_address = count(addresses, network(address), options.per_address_max, options, now);
-        let by_login = count(logins, login.to_owned(), options.per_login_max, options, now);
-        by_address.and(by_login)
+        let (tag, address) = (tag(login), network(address));
+        let is_known = self.is_known(tag, address, now);
+        let Limiter { options, addresses, logins, known_tries, .. } = self;
+        if is_known {
+            let max = options.per_address_max.min(options.per_login_max);
+            let may = count(known_tries, (tag, address), max, options, now);
+            return self.told(may);
+        }
+        let by_address = count(addresses, address, options.per_address_max, options, now);
+        let by_login = count(logins, tag, options.per_login_max, options, now);
+        self.told(by_address.and(by_login))
     }
 
-    /// Counts a try of somebody who is logged in and proves it again.
+    /// Counts a try from an address alone.
+    ///
+    /// # Errors
+    /// As [`Limiter::try_login`].
+    pub(super) fn try_address(&mut self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        let may = count(&mut self.addresses, network(address), self.options.per_address_max, &self.options, now);
+        self.told(may)
+    }
+
+    /// The try from that address was right.
+    pub(super) fn forgive_address(&mut self, address: IpAddr) {
+        forgive(&mut self.addresses, &network(address));
+    }
+
+    /// Counts a try of somebody who is in and proves it again: apart from the tries of those who are not.
     ///
     /// # Errors
     /// As [`Limiter::try_login`].
     pub(super) fn try_again(&mut self, login: &str, now: Instant) -> Result<(), Duration> {
-        count(&mut self.logins, login.to_owned(), self.options.per_login_max, &self.options, now)
+        let may = count(&mut self.again, tag(login), self.options.per_login_max, &self.options, now);
+        self.told(may)
     }
 
-    /// The try was right: it does not count.
-    pub(super) fn forgive(&mut self, address: IpAddr, login: &str) {
-        if let Some(window) = self.addresses.get_mut(&network(address)) {
-            window.tries = window.tries.saturating_sub(1);
+    fn told(&self, may: Result<(), Duration>) -> Result<(), Duration> {
+        may.inspect_err(|_| limit_met(self.limit))
+    }
+
+    /// The login is in: its try does not count, and its address is known.
+    pub(super) fn succeeded(&mut self, address: IpAddr, login: &str, now: Instant) {
+        let (tag, address) = (tag(login), network(address));
+        let key = (tag, address);
+        if self.is_known(tag, address, now) {
+            self.known_tries.remove(&key);
+        } else {
+            forgive(&mut self.addresses, &address);
+            forgive(&mut self.logins, &tag);
         }
-        self.logins.remove(login);
+        make_room(
+            &mut self.known,
+            &key,
+            self.options.entries_max,
+            |since| now.saturating_duration_since(*since) < KNOWN_FOR,
+            |since| *since,
+        );
+        self.known.insert(key, now);
+    }
+
+    fn is_known(&self, tag: Tag, address: IpAddr, now: Instant) -> bool {
+        self.known.get(&(tag, address)).is_some_and(|since| now.saturating_duration_since(*since) < KNOWN_FOR)
     }
 }
 
-fn count<K: std::hash::Hash + Eq + Clone>(
+fn count<K: Hash + Eq + Clone>(
     table: &mut HashMap<K, Window>,
     key: K,
     max: u32,
     options: &LimiterOptions,
     now: Instant,
 ) -> Result<(), Duration> {
-    if !table.contains_key(&key) && table.len() >= options.entries_max {
-        make_room(table, options.window, now);
-    }
+    let is_open = |window: &Window| now.saturating_duration_since(window.began) < options.window;
+    make_room(table, &key, options.entries_max, is_open, |window| window.began);
     let window = table.entry(key).or_insert(Window { began: now, tries: 0 });
-    if now.duration_since(window.began) >= options.window {
+    if !is_open(window) {
         *window = Window { began: now, tries: 0 };
     }
     if window.tries >= max {
@@ -97,14 +177,36 @@ fn count<K: std::hash::Hash + Eq + Clone>(
     Ok(())
 }
 
-fn make_room<K: std::hash::Hash + Eq + Clone>(table: &mut HashMap<K, Window>, length: Duration, now: Instant) {
-    let before = table.len();
-    table.retain(|_, window| now.duration_since(window.began) < length);
-    if table.len() == before
-        && let Some(first) = table.iter().min_by_key(|(_, window)| window.began).map(|(key, _)| key.clone())
+fn forgive<K: Hash + Eq>(table: &mut HashMap<K, Window>, key: &K) {
+    if let Some(window) = table.get_mut(key) {
+        window.tries = window.tries.saturating_sub(1);
+    }
+}
+
+/// A full table loses what is over, else its oldest entry, before a new key comes in.
+fn make_room<K: Hash + Eq + Clone, V>(
+    table: &mut HashMap<K, V>,
+    key: &K,
+    entries_max: usize,
+    is_open: impl Fn(&V) -> bool,
+    began: impl Fn(&V) -> Instant,
+) {
+    if table.len() < entries_max || table.contains_key(key) {
+        return;
+    }
+    table.retain(|_, value| is_open(value));
+    if table.len() >= entries_max
+        && let Some(first) = table.iter().min_by_key(|(_, value)| began(value)).map(|(key, _)| key.clone())
     {
         table.remove(&first);
     }
+}
+
+fn tag(login: &str) -> Tag {
+    let digest: [u8; 32] = Sha256::digest(prepared(login).as_bytes()).into();
+    let mut tag = Tag::default();
+    tag.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+    tag
 }
 
 /// One customer is one IPv4 address or one IPv6 /64.
@@ -120,7 +222,10 @@ mod tests {
     use super::*;
 
     fn limiter(per_address_max: u32, per_login_max: u32, entries_max: usize) -> Limiter {
-        Limiter::new(LimiterOptions { per_address_max, per_login_max, entries_max, window: Duration::from_secs(60) })
+        Limiter::new(
+            LimiterOptions { per_address_max, per_login_max, entries_max, window: Duration::from_secs(60) },
+            "trial",
+        )
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -156,7 +261,55 @@ mod tests {
         let mut limiter = limiter(2, 2, 10);
         for _ in 0..10 {
             assert!(limiter.try_login(ip("192.0.2.1"), "ann", now).is_ok());
-            limiter.forgive(ip("192.0.2.1"), "ann");
+            limiter.succeeded(ip("192.0.2.1"), "ann", now);
+        }
+    }
+
+    /// Strangers use up what a login may be tried, and the address its owner is known from is not hit; her own mistakes
+    /// count there all the same.
+    #[test]
+    fn nobody_is_locked_out_by_somebody_else() {
+        let now = Instant::now();
+        let mut limiter = limiter(10, 30, 100);
+        let home = ip("192.0.2.77");
+        assert!(limiter.try_login(home, "ann", now).is_ok());
+        limiter.succeeded(home, "ann", now);
+        for host in 0..10 {
+            for _ in 0..10 {
+                limiter.try_login(ip(&format!("198.51.100.{host}")), "ann", now).ok();
+            }
+        }
+        assert!(limiter.try_login(ip("203.0.113.1"), "ann", now).is_err(), "the strangers are at their end");
+        // a neighbour behind her address is at his
+        for n in 0..20 {
+            limiter.try_login(home, &format!("other{n}"), now).ok();
+        }
+        assert!(limiter.try_login(home, "other", now).is_err());
+        for _ in 0..10 {
+            assert!(limiter.try_login(home, "ann", now).is_ok());
+        }
+        assert!(limiter.try_login(home, "ann", now).is_err());
+        limiter.succeeded(home, "ann", now);
+        assert!(limiter.try_login(home, "ann", now).is_ok());
+        assert!(limiter.try_login(ip("203.0.113.1"), "ann", now).is_err(), "and her success lets no stranger try");
+        assert!(limiter.try_again("ann", now).is_ok(), "who is in already is not counted with them");
+        // after a month without her the address is a stranger's again
+        let later = now + KNOWN_FOR;
+        for _ in 0..10 {
+            limiter.try_login(home, "other", later).ok();
+        }
+        assert!(limiter.try_login(home, "ann", later).is_err());
+    }
+
+    #[test]
+    fn no_spelling_is_a_fresh_start() {
+        let now = Instant::now();
+        let mut limiter = limiter(100, 3, 10);
+        for typed in ["ann", "a\u{ad}nn", "\u{ff41}nn"] {
+            assert!(limiter.try_login(ip("192.0.2.1"), typed, now).is_ok());
+        }
+        for typed in ["ann", "an\u{ad}n", "a\u{ad}\u{ad}nn", "\u{ff41}\u{ff4e}\u{ff4e}"] {
+            assert!(limiter.try_login(ip("192.0.2.1"), typed, now).is_err(), "{typed}");
         }
     }
 
@@ -169,6 +322,14 @@ mod tests {
             assert!(limiter.try_login(address, &n.to_string(), now + Duration::from_millis(n.into())).is_ok());
         }
         assert_eq!((limiter.addresses.len(), limiter.logins.len()), (100, 100));
-        assert!(limiter.logins.contains_key("999") && !limiter.logins.contains_key("0"), "the oldest make room");
+        assert!(
+            limiter.logins.contains_key(&tag("999")) && !limiter.logins.contains_key(&tag("0")),
+            "the oldest make room"
+        );
+        for n in 0..1000_u32 {
+            limiter.succeeded(IpAddr::V4(n.into()), "ann", now + Duration::from_millis(n.into()));
+            assert!(limiter.try_login(IpAddr::V4(n.into()), "ann", now + Duration::from_millis(n.into())).is_ok());
+        }
+        assert_eq!((limiter.known.len(), limiter.known_tries.len()), (100, 100));
     }
 }

@@ -5,20 +5,27 @@
 
 pub mod actions;
 pub mod api;
+mod browser;
+mod clients;
 mod csv;
 pub mod first_run;
+mod halfway;
 mod http;
 mod limiter;
 mod login;
 mod mail_view;
 mod pages;
+mod paging;
 pub mod ports;
 mod search;
 mod secret;
 mod session;
+pub mod setup;
 pub mod socket;
+mod totp;
 pub mod viewer;
 mod visitor;
+mod why_words;
 
 use std::io;
 use std::net::IpAddr;
@@ -32,13 +39,15 @@ pub use actions::people::Privacy;
 pub use actions::{Actions, Parts, Refusal};
 pub use limiter::LimiterOptions;
 pub use ports::{
-    ClientAddress, InboxEntry, InboxReader, KeyEntry, Keys, MetricsText, PortError, QueueEntry, QueueHealth,
-    QueueKeeper, QueueRecipient, QueueStage, TestMail, TestMailRequest,
+    ClientAddress, Glance, HealthKeeper, InboxEntry, InboxReader, KeyEntry, Keys, MetricsText, PortError, QueueEntry,
+    QueueHealth, QueueKeeper, QueueList, QueueOf, QueueRecipient, QueueStage, Submitted, TestMail, TestMailRequest,
+    UpstreamPasswords,
 };
 pub use secret::OneTimePassword;
-pub use session::SessionOptions;
+pub use session::{SessionOptions, SessionView};
 pub use viewer::Viewer;
 
+use halfway::Halfway;
 use limiter::Limiter;
 use session::Sessions;
 
@@ -59,8 +68,12 @@ pub struct Options {
     pub sessions: SessionOptions,
     /// Password tries.
     pub limiter: LimiterOptions,
+    /// Requests with API keys.
+    pub keys: LimiterOptions,
     /// A command line that sends a mail through this server, shown while there is none; e.g. `curl smtp://…`.
     pub example_command: String,
+    /// What mail programs are told.
+    pub setup: setup::Setup,
 }
 
 impl Default for Options {
@@ -73,7 +86,9 @@ impl Default for Options {
             grace_max: Duration::from_secs(5),
             sessions: SessionOptions::default(),
             limiter: LimiterOptions::default(),
+            keys: LimiterOptions::of_keys(),
             example_command: String::new(),
+            setup: setup::Setup::default(),
         }
     }
 }
@@ -83,8 +98,13 @@ pub struct Site {
     actions: Arc<Actions>,
     options: Options,
     client_address: ClientAddress,
-    sessions: Mutex<Sessions>,
     limiter: Mutex<Limiter>,
+    keys: Mutex<Limiter>,
+    /// Codes of second factors.
+    codes: Mutex<Limiter>,
+    halfway: Mutex<Halfway>,
+    /// Who has logged in with a one-time password and chooses their own.
+    choosing: Mutex<Halfway>,
 }
 
 impl std::fmt::Debug for Site {
@@ -96,9 +116,13 @@ impl std::fmt::Debug for Site {
 impl Site {
     /// A site over `actions`. `client_address` tells who is behind a trusted proxy.
     pub fn new(actions: Arc<Actions>, options: Options, client_address: ClientAddress) -> Arc<Site> {
+        actions.sessions().set_options(options.sessions);
         Arc::new(Site {
-            sessions: Mutex::new(Sessions::new(options.sessions)),
-            limiter: Mutex::new(Limiter::new(options.limiter)),
+            limiter: Mutex::new(Limiter::new(options.limiter, "login_attempts_per_minute")),
+            keys: Mutex::new(Limiter::new(options.keys, "api_requests_per_minute")),
+            codes: Mutex::new(Limiter::new(halfway::codes(), "second_factor_codes")),
+            halfway: Mutex::default(),
+            choosing: Mutex::default(),
             actions,
             options,
             client_address,
@@ -106,7 +130,23 @@ impl Site {
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.actions.sessions()
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Limiter> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn codes(&self) -> MutexGuard<'_, Limiter> {
+        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn halfway(&self) -> MutexGuard<'_, Halfway> {
+        self.halfway.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn choosing(&self) -> MutexGuard<'_, Halfway> {
+        self.choosing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn limiter(&self) -> MutexGuard<'_, Limiter> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 
+use crate::health::Report;
 use crate::settings::OrgName;
 use crate::store::BoxFuture;
 use crate::token::MessageId;
@@ -29,10 +30,22 @@ pub struct InboxEntry {
     pub size_bytes: u64,
 }
 
+/// Keeps the passwords of organisations' own upstreams.
+pub trait UpstreamPasswords: Send + Sync {
+    /// Whether this organisation has an upstream of its own whose password is to be sealed.
+    fn takes(&self, org: &OrgName) -> bool;
+
+    /// The password, sealed for the organisation's account as it is now; `None`: it takes none, or every key is revoked.
+    fn seal(&self, org: &OrgName, password: &str) -> Option<Vec<u8>>;
+
+    /// Makes the ways upstream anew from what is stored: waiting mail goes on.
+    fn renew(&self) -> BoxFuture<'_, Result<(), PortError>>;
+}
+
 /// Reads the built-in inbox.
 pub trait InboxReader: Send + Sync {
-    /// The newest mails first, at most `limit`.
-    fn list(&self, limit: usize) -> BoxFuture<'_, Result<Vec<InboxEntry>, PortError>>;
+    /// The newest mails first, at most `limit`; with an id only those before it.
+    fn list(&self, before: Option<String>, limit: usize) -> BoxFuture<'_, Result<Vec<InboxEntry>, PortError>>;
 
     /// One mail and its octets as received; `None` when there is no such mail. At most the inbox's own mail limit.
     fn read(&self, id: &str) -> BoxFuture<'_, Result<Option<(InboxEntry, Bytes)>, PortError>>;
@@ -43,10 +56,21 @@ pub trait InboxReader: Send + Sync {
 pub struct TestMailRequest {
     /// Whose settings apply.
     pub org: OrgName,
-    /// Who asked, when it was a person.
+    /// Whose mail it is, when it is a person's own.
     pub login: Option<String>,
+    /// The address it comes from; `None`: one made up in the organisation's domain.
+    pub from: Option<String>,
     /// Whom it goes to.
     pub to: String,
+}
+
+/// A mail that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// Upstream's words, or the relay's.
+    pub words: String,
+    /// Its record; `None` when it could not be written.
+    pub message: Option<MessageId>,
 }
 
 /// Sends a mail of waxseal's own through the relay: tracked, recorded and delivered like any other.
@@ -54,8 +78,8 @@ pub trait TestMail: Send + Sync {
     /// The address the form suggests: a made-up one when everything ends in the built-in inbox, else empty.
     fn suggested_to(&self) -> String;
 
-    /// Sends it. The answer is upstream's (or the relay's) words.
-    fn send(&self, request: TestMailRequest) -> BoxFuture<'_, Result<String, PortError>>;
+    /// Sends it.
+    fn send(&self, request: TestMailRequest) -> BoxFuture<'_, Result<Submitted, PortError>>;
 }
 
 /// One root key, without its secret.
@@ -78,6 +102,9 @@ pub trait Keys: Send + Sync {
 
     /// Adds a key and makes it current; old keys open for ever.
     fn rotate(&self) -> BoxFuture<'_, Result<KeyEntry, PortError>>;
+
+    /// Revokes a key that does not seal new links: what it sealed answers 404 from now on, for ever.
+    fn revoke(&self, id: u8) -> BoxFuture<'_, Result<KeyEntry, PortError>>;
 }
 
 /// One mail that waits in the queue.
@@ -150,10 +177,41 @@ pub struct QueueHealth {
     pub upstream_down: bool,
 }
 
+/// Whose mails of the queue are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueueOf {
+    /// Everybody's, and nobody's.
+    All,
+    /// An organisation's.
+    Org(OrgName),
+    /// A login's, for that organisation.
+    Login(OrgName, String),
+}
+
+impl QueueOf {
+    /// Whether a mail of this organisation and login is asked for.
+    pub fn fits(&self, org: &str, login: Option<&str>) -> bool {
+        match self {
+            QueueOf::All => true,
+            QueueOf::Org(name) => name.as_str() == org,
+            QueueOf::Login(name, own) => name.as_str() == org && login == Some(own),
+        }
+    }
+}
+
+/// Mails that wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueList {
+    /// Oldest first.
+    pub mails: Vec<QueueEntry>,
+    /// There are more, or more that were not looked at.
+    pub cut: bool,
+}
+
 /// The mails that wait, and what may be done with one.
 pub trait QueueKeeper: Send + Sync {
-    /// Mails that wait, oldest first, at most `max`: the ones due soonest.
-    fn list(&self, max: usize) -> BoxFuture<'_, Result<Vec<QueueEntry>, PortError>>;
+    /// Mails of somebody that wait, at most `max`: the ones due soonest. Another's backlog takes nobody's place.
+    fn list(&self, whose: QueueOf, max: usize) -> BoxFuture<'_, Result<QueueList, PortError>>;
 
     /// One of them.
     fn find(&self, id: MessageId) -> BoxFuture<'_, Result<Option<QueueEntry>, PortError>>;
@@ -172,6 +230,24 @@ pub trait QueueKeeper: Send + Sync {
 pub trait MetricsText: Send + Sync {
     /// The text format, version 0.0.4, as of now.
     fn text(&self) -> BoxFuture<'_, String>;
+}
+
+/// The last report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glance {
+    /// `None` before the first look has ended.
+    pub report: Option<Report>,
+    /// A newer one is on its way: some seconds.
+    pub looking: bool,
+}
+
+/// Looks at everything.
+pub trait HealthKeeper: Send + Sync {
+    /// All of it, or what concerns one organisation. Takes seconds where somebody does not answer, never more than twenty.
+    fn look(&self, org: Option<OrgName>) -> BoxFuture<'_, Report>;
+
+    /// What was seen last, at once; unless it is some seconds old at most, the next look has begun behind it.
+    fn glance(&self, org: Option<OrgName>) -> Glance;
 }
 
 /// Why a plugged-in part did not do as asked, in words for the person who asked.

@@ -2,6 +2,7 @@
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use serde::Deserialize;
 
 use super::Refusal;
 use crate::store::record::{DeliveryState, ReadersDid, Wanted};
@@ -10,7 +11,8 @@ use crate::store::record::{DeliveryState, ReadersDid, Wanted};
 const TEXT_BYTES_MAX: usize = 200;
 
 /// The fields as typed; empty is not asked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub(super) struct Search {
     pub(super) recipient: String,
     pub(super) subject: String,

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Of the digits and letters that look alike (`0 o`, `1 l i`) only `i`.
-const ALPHABET: &[u8; 32] = b"23456789abcdefghijkmnpqrstuvwxyz";
+use crate::store::credentials::groups;
+
 /// Groups of four: 24 characters of 5 bits are 120 bits.
 const GROUPS: usize = 6;
 
@@ -17,12 +17,7 @@ impl OneTimePassword {
     /// # Errors
     /// The system gives no randomness.
     pub fn random() -> Result<OneTimePassword, getrandom::Error> {
-        let mut bytes = [0_u8; GROUPS * 4];
-        getrandom::fill(&mut bytes)?;
-        let letters: Vec<char> =
-            bytes.iter().filter_map(|b| ALPHABET.get(usize::from(b % 32))).map(|b| char::from(*b)).collect();
-        let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
-        Ok(OneTimePassword(groups.join("-")))
+        groups(GROUPS).map(OneTimePassword)
     }
 
     /// The password, for the one place that shows or hashes it.
@@ -48,7 +43,9 @@ mod tests {
         let groups: Vec<&str> = a.reveal().split('-').collect();
         assert_eq!(groups.len(), GROUPS);
         assert!(
-            groups.iter().all(|group| group.len() == 4 && group.bytes().all(|b| ALPHABET.contains(&b))),
+            groups
+                .iter()
+                .all(|group| group.len() == 4 && group.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())),
             "{groups:?}"
         );
         assert_eq!(format!("{a:?}"), "OneTimePassword(…)");

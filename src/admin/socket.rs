@@ -61,7 +61,7 @@ impl Socket {
         shutdown: impl Future<Output = ()> + Send,
     ) -> io::Result<()> {
         let options = Options { request_max: options.request_max + api::EVENT_WAIT_MAX, ..options.clone() };
-        let router = api::router(actions, Viewer::Operator);
+        let router = api::router_telling(actions, Viewer::Operator, options.setup.clone());
         let served = http::serve(http::Unix(self.listener), router, &options, shutdown).await;
         drop(self.file);
         served

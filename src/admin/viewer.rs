@@ -3,6 +3,10 @@
 //! **Invariant:** what a viewer may not see does not exist for them: another organisation's thing and a thing that is
 //! not there get the same answer.
 
+use std::collections::BTreeSet;
+
+use super::Refusal;
+use crate::settings::access::Scope;
 use crate::settings::{OrgName, Role, User};
 use crate::store::audit::{Author, Via};
 
@@ -26,6 +30,10 @@ pub struct Person {
     pub role: Role,
     /// How the audit log names it.
     pub author: Author,
+    /// What the API key it came with may do; `None`: it logged in itself.
+    pub scopes: Option<BTreeSet<Scope>>,
+    /// Their organisation lets its admins see everybody's mail (`admins_see_messages`).
+    pub sees_messages: bool,
 }
 
 /// How much of one mail a viewer sees.
@@ -47,7 +55,46 @@ impl Viewer {
             org: user.org.clone(),
             role: user.role,
             author: Author { login: Some(user.login.clone()), ..author },
+            scopes: None,
+            sees_messages: false,
         })
+    }
+
+    /// The same, whose organisation lets its admins see everybody's mail, or does not.
+    #[must_use]
+    pub fn seeing_messages(self, sees_messages: bool) -> Viewer {
+        match self {
+            Viewer::Operator => Viewer::Operator,
+            Viewer::Person(person) => Viewer::Person(Person { sees_messages, ..person }),
+        }
+    }
+
+    /// The same, who came with an API key that may do this.
+    #[must_use]
+    pub fn with_key(self, scopes: BTreeSet<Scope>) -> Viewer {
+        match self {
+            Viewer::Operator => Viewer::Operator,
+            Viewer::Person(person) => Viewer::Person(Person { scopes: Some(scopes), ..person }),
+        }
+    }
+
+    /// Who logged in, or the operator: no program with a key.
+    pub fn is_in_person(&self) -> bool {
+        match self {
+            Viewer::Operator => true,
+            Viewer::Person(person) => person.scopes.is_none(),
+        }
+    }
+
+    /// What makes a way in or an admin is done in person: a key that leaks must not be able to beget what outlives it.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] for a program with a key.
+    pub fn in_person(&self) -> Result<(), Refusal> {
+        match self.is_in_person() {
+            true => Ok(()),
+            false => Err(Refusal::Forbidden("an API key cannot do this: log in to the dashboard")),
+        }
     }
 
     /// How the audit log names this viewer.
@@ -87,6 +134,14 @@ impl Viewer {
         }
     }
 
+    /// Reads every mail of this organisation.
+    pub fn reads_all_of(&self, org: &OrgName) -> bool {
+        match self {
+            Viewer::Operator => true,
+            Viewer::Person(person) => self.rules_all() || (person.sees_messages && self.org_ruled() == Some(org)),
+        }
+    }
+
     /// May know this organisation and read its switches: whoever rules it or sends for it.
     pub fn belongs_to(&self, org: &OrgName) -> bool {
         match self {
@@ -96,11 +151,11 @@ impl Viewer {
     }
 
     /// How much of a mail sent by `login` for `org` this viewer sees. Other people's mail is counts only for an org
-    /// admin: their subjects and recipients are personal data (DESIGN 8).
+    /// admin, unless the organisation says otherwise: their subjects and recipients are personal data (DESIGN 8).
     pub fn sight(&self, org: &OrgName, login: Option<&str>) -> Sight {
         let Viewer::Person(person) = self else { return Sight::Whole };
         let own = login == Some(person.login.as_str()) && person.org.as_ref() == Some(org);
-        if own || person.role == Role::ServerAdmin {
+        if own || person.role == Role::ServerAdmin || self.reads_all_of(org) {
             Sight::Whole
         } else if self.rules(org) {
             Sight::Counts
@@ -120,7 +175,14 @@ mod tests {
 
     fn person(role: Role, login: &str, at: Option<&str>) -> Viewer {
         let author = Author::of(Via::Dashboard);
-        Viewer::Person(Person { login: login.into(), org: at.map(org), role, author })
+        Viewer::Person(Person {
+            login: login.into(),
+            org: at.map(org),
+            role,
+            author,
+            scopes: None,
+            sees_messages: false,
+        })
     }
 
     #[test]
@@ -149,6 +211,23 @@ mod tests {
         ];
         for (viewer, at, login, expected) in rows {
             assert_eq!(viewer.sight(&org(at), *login), *expected, "{viewer:?} {at} {login:?}");
+        }
+    }
+
+    /// With `admins_see_messages`: the admin of that organisation, and nobody besides.
+    #[test]
+    fn sight_where_admins_see_messages() {
+        let seeing = |role, login, at| person(role, login, Some(at)).seeing_messages(true);
+        let (admin, sender) = (seeing(Role::OrgAdmin, "boss", "a"), seeing(Role::Sender, "ann", "a"));
+        for (viewer, at, login, expected) in [
+            (&admin, "a", Some("ann"), Sight::Whole),
+            (&admin, "a", None, Sight::Whole),
+            (&admin, "b", Some("eve"), Sight::Nothing),
+            (&sender, "a", Some("ann"), Sight::Whole),
+            (&sender, "a", Some("boss"), Sight::Nothing),
+            (&sender, "a", None, Sight::Nothing),
+        ] {
+            assert_eq!(viewer.sight(&org(at), login), expected, "{viewer:?} {at} {login:?}");
         }
     }
 

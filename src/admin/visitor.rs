@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Request};
-use axum::http::{Extensions, HeaderMap, Method, header, request};
+use axum::http::{Extensions, HeaderMap, Method, Uri, header, request};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::http::Peer;
@@ -52,6 +52,13 @@ impl Fields {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Puts what was typed where the form shows it: a mistake elsewhere costs nobody their words.
+    pub(super) fn keep(&self, name: &str, shown: &mut String) {
+        if let Some(typed) = self.optional(name) {
+            typed.clone_into(shown);
+        }
+    }
+
     /// Every value of a field, as checkboxes of one name send them.
     pub(super) fn all(&self, name: &str) -> Vec<&str> {
         self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
@@ -62,6 +69,12 @@ impl Fields {
         let split =
             |text: &str| text.split(['\n', ',']).map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
         self.optional(name).map(split)
+    }
+
+    /// A list whose entries may hold commas: one a line.
+    pub(super) fn lines(&self, name: &str) -> Option<Vec<String>> {
+        let lines = |text: &str| text.lines().map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
+        self.optional(name).map(lines)
     }
 
     /// Reads the form of a request.
@@ -78,7 +91,10 @@ impl FromRequestParts<Arc<Site>> for Visitor {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut request::Parts, site: &Arc<Site>) -> Result<Visitor, Response> {
-        match visitor(site, &parts.extensions, &parts.headers) {
+        match find(site, &parts.extensions, &parts.headers) {
+            Some(visitor) if owes_factor(site, &visitor, path_of(&parts.extensions, &parts.uri)) => {
+                Err(Redirect::to(FACTOR_PATH).into_response())
+            }
             Some(visitor) => Ok(visitor),
             None => Err(to_login(parts)),
         }
@@ -89,9 +105,12 @@ impl FromRequest<Arc<Site>> for Posted {
     type Rejection = Response;
 
     async fn from_request(request: Request, site: &Arc<Site>) -> Result<Posted, Response> {
-        let Some(visitor) = visitor(site, request.extensions(), request.headers()) else {
+        let Some(visitor) = find(site, request.extensions(), request.headers()) else {
             return Err(Redirect::to("/login").into_response());
         };
+        if owes_factor(site, &visitor, path_of(request.extensions(), request.uri())) {
+            return Err(Redirect::to(FACTOR_PATH).into_response());
+        }
         if !is_from_our_pages(request.headers()) {
             return Err(PageError::ForeignForm.into_response());
         }
@@ -139,7 +158,8 @@ pub(super) fn no_cookie(headers: &HeaderMap) -> String {
     format!("{name}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0{secure}")
 }
 
-fn visitor(site: &Site, extensions: &Extensions, headers: &HeaderMap) -> Option<Visitor> {
+/// The person of a living session, whatever they still owe.
+pub(super) fn find(site: &Site, extensions: &Extensions, headers: &HeaderMap) -> Option<Visitor> {
     let session = session_id(headers)?;
     let login = site.sessions().login(&session, Instant::now())?;
     let Some(user) = site.actions.settings.snapshot().users.get(&login).cloned() else {
@@ -147,8 +167,20 @@ fn visitor(site: &Site, extensions: &Extensions, headers: &HeaderMap) -> Option<
         return None;
     };
     let author = Author { from: client(site, extensions, headers), ..Author::of(Via::Dashboard) };
-    let viewer = Viewer::of(&user, author);
+    let viewer = site.actions.viewer_of(&user, author);
     site.sessions().still_belongs_to(&session, &user).then_some(Visitor { viewer, user, session })
+}
+
+/// Where a second factor is set up.
+const FACTOR_PATH: &str = "/account/second-factor";
+
+/// Whoever must set up a second factor does that first, or leaves.
+fn owes_factor(site: &Site, visitor: &Visitor, path: &str) -> bool {
+    path != FACTOR_PATH && path != "/logout" && site.actions.factor_missing(&visitor.user)
+}
+
+fn path_of<'a>(extensions: &'a Extensions, uri: &'a Uri) -> &'a str {
+    extensions.get::<OriginalUri>().map_or(uri, |original| &original.0).path()
 }
 
 /// The person's address; requests that come over no socket have none.
@@ -164,9 +196,18 @@ fn session_id(headers: &HeaderMap) -> Option<SessionId> {
 }
 
 /// Whether the browser speaks https to the proxy in front of us. Believed from anyone: a client that lies about its own
-/// connection only gives itself a cookie it cannot use.
-fn over_https(headers: &HeaderMap) -> bool {
+/// connection only gives itself a cookie it cannot use, and a policy that its browser does not believe over plain http.
+pub(super) fn over_https(headers: &HeaderMap) -> bool {
     headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+}
+
+/// A path of ours as an address to be copied: from the very request that a logged-in person made.
+pub(super) fn absolute(headers: &HeaderMap, path: &str) -> String {
+    let scheme = if over_https(headers) { "https" } else { "http" };
+    match headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
+        Some(host) => format!("{scheme}://{host}{path}"),
+        None => path.to_owned(),
+    }
 }
 
 /// To the login page, and back here afterwards.

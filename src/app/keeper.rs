@@ -2,31 +2,33 @@
 
 use std::sync::Arc;
 
-use crate::admin::{PortError, QueueEntry, QueueHealth, QueueKeeper, QueueRecipient, QueueStage};
-use crate::deliver::courier::Courier;
+use crate::admin::{PortError, QueueEntry, QueueHealth, QueueKeeper, QueueList, QueueOf, QueueRecipient, QueueStage};
+use crate::deliver::couriers::Couriers;
 use crate::queue::Queue;
+use crate::queue::heads::{Heads, Owner};
 use crate::smtp::ReversePath;
 use crate::spool::{Head, RecipientState, SpoolError, Stage, State};
 use crate::store::BoxFuture;
 use crate::token::MessageId;
 
-/// The queue and the way upstream.
+/// The queue and the ways upstream.
 pub(super) struct Keeper {
     queue: Queue,
-    courier: Arc<Courier>,
+    couriers: Arc<Couriers>,
 }
 
 impl Keeper {
-    pub(super) fn new(queue: Queue, courier: Arc<Courier>) -> Keeper {
-        Keeper { queue, courier }
+    pub(super) fn new(queue: Queue, couriers: Arc<Couriers>) -> Keeper {
+        Keeper { queue, couriers }
     }
 }
 
 impl QueueKeeper for Keeper {
-    fn list(&self, max: usize) -> BoxFuture<'_, Result<Vec<QueueEntry>, PortError>> {
+    fn list(&self, whose: QueueOf, max: usize) -> BoxFuture<'_, Result<QueueList, PortError>> {
         Box::pin(async move {
-            let heads = self.queue.heads(max).await.map_err(unreadable)?;
-            Ok(heads.into_iter().map(|(head, state)| shown(head, state)).collect())
+            let fits = move |owner: &Owner| whose.fits(&owner.org, owner.login.as_deref());
+            let Heads { found, cut } = self.queue.heads(fits, max).await.map_err(unreadable)?;
+            Ok(QueueList { mails: found.into_iter().map(|(head, state)| shown(head, state)).collect(), cut })
         })
     }
 
@@ -60,7 +62,7 @@ impl QueueKeeper for Keeper {
                 corrupt,
                 free_bytes,
                 short_of_room: !self.queue.has_room(),
-                upstream_down: self.courier.is_down(),
+                upstream_down: self.couriers.down() > 0,
             })
         })
     }

@@ -9,11 +9,12 @@ use tokio::task::JoinSet;
 
 use super::now_ms;
 use crate::admin::MetricsText;
-use crate::deliver::courier::{self, Courier};
+use crate::deliver::courier;
+use crate::deliver::couriers::Couriers;
 use crate::notify::Notify;
 use crate::queue::Queue;
 use crate::store::BoxFuture;
-use crate::telemetry::metrics::{Reader, UPKEEP_EVERY, install};
+use crate::telemetry::metrics::{Reader, UPKEEP_EVERY, describe_limits, install};
 use crate::{listener, relay, web};
 
 /// The disk may be asked this long; then the rest is told without it.
@@ -23,7 +24,7 @@ const DISK_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Gauges {
     reader: Reader,
     queue: Queue,
-    courier: Arc<Courier>,
+    couriers: Arc<Couriers>,
     site: Arc<web::Counters>,
     notify: Arc<Notify>,
 }
@@ -31,9 +32,11 @@ pub(super) struct Gauges {
 /// Begins to count and declares every metric. `None` when this process counts elsewhere already.
 pub(super) fn begin() -> Option<Reader> {
     let reader = install()?;
+    describe_limits();
     relay::describe_metrics();
     courier::describe_metrics();
     listener::describe_metrics();
+    crate::acme::describe_metrics();
     crate::notify::describe_metrics();
     describe();
     Some(reader)
@@ -57,11 +60,11 @@ impl Gauges {
     pub(super) fn new(
         reader: Reader,
         queue: Queue,
-        courier: Arc<Courier>,
+        couriers: Arc<Couriers>,
         site: Arc<web::Counters>,
         notify: Arc<Notify>,
     ) -> Gauges {
-        Gauges { reader, queue, courier, site, notify }
+        Gauges { reader, queue, couriers, site, notify }
     }
 }
 
@@ -72,8 +75,9 @@ impl MetricsText for Gauges {
             counter!("waxseal_events_lost_total").absolute(self.site.lost());
             counter!("waxseal_events_withheld_total").absolute(self.site.withheld());
             counter!("waxseal_bad_tokens_total").absolute(self.site.bad_tokens());
+            counter!("waxseal_bad_tokens_limited_total").absolute(self.site.limited());
             gauge!("waxseal_queue_mails").set(number(self.queue.depth() as u64));
-            gauge!("waxseal_upstream_down").set(if self.courier.is_down() { 1.0 } else { 0.0 });
+            gauge!("waxseal_upstream_down").set(number(self.couriers.down() as u64));
             gauge!("waxseal_feed_streams").set(number(self.notify.feed().listeners() as u64));
             ask_outbox(&self.notify).await;
             if tokio::time::timeout(DISK_MAX, ask_disk(&self.queue)).await.is_err() {
@@ -122,6 +126,10 @@ fn describe() {
         "Opens and clicks of people who do not want to be recorded; they were served and nothing was kept."
     );
     describe_counter!("waxseal_bad_tokens_total", "Requests with a token that does not open.");
+    describe_counter!(
+        "waxseal_bad_tokens_limited_total",
+        "Of these, requests from a source that had shown too many and was told to wait."
+    );
     describe_gauge!("waxseal_queue_mails", "Mails that wait to be delivered.");
     describe_gauge!(
         "waxseal_queue_oldest_seconds",
@@ -132,7 +140,10 @@ fn describe() {
     describe_gauge!("waxseal_webhook_events_waiting", "Events that wait for a webhook to take them.");
     describe_gauge!("waxseal_webhook_events_failed", "Events that no webhook took in time; they can be replayed.");
     describe_gauge!("waxseal_notice_lines_waiting", "Events that wait for the next notice by mail.");
-    describe_gauge!("waxseal_upstream_down", "1 while upstream is known to be unreachable.");
+    describe_gauge!(
+        "waxseal_upstream_down",
+        "Upstreams known to be unreachable, the server's and organisations' own, and own ones that the configuration lost."
+    );
     describe_gauge!("waxseal_spool_free_bytes", Unit::Bytes, "Room on the file system of the spool.");
     describe_gauge!("waxseal_spool_corrupt_mails", "Unreadable mails in spool/corrupt: somebody must look.");
 }

@@ -9,6 +9,7 @@ use super::now_ms;
 use crate::config::Config;
 use crate::copies::Composer;
 use crate::deliver::backoff::Schedule;
+use crate::deliver::couriers::Couriers;
 use crate::message::Envelope;
 use crate::notify::{Options, Postman};
 use crate::queue::{Queue, Renderer as _};
@@ -50,16 +51,25 @@ pub(super) fn options(config: &Config) -> Options {
 /// Puts notices into the spool, from where they leave as reports do: as they are, and never answered with a report.
 pub(super) struct Spooler {
     queue: Queue,
+    couriers: Arc<Couriers>,
     composer: Arc<Composer>,
 }
 
 impl Spooler {
-    pub(super) fn new(queue: Queue, composer: Arc<Composer>) -> Spooler {
-        Spooler { queue, composer }
+    pub(super) fn new(queue: Queue, couriers: Arc<Couriers>, composer: Arc<Composer>) -> Spooler {
+        Spooler { queue, couriers, composer }
     }
 }
 
+/// Why nothing of our own leaves where each client logs in upstream as itself.
+const NO_LOGIN: &str = "no notices by mail can be sent here: the upstream server takes mail only from people logged in as themselves \
+    (auth = \"passthrough\"), and waxseal has no login of its own there. The Activity page and webhooks tell the same";
+
 impl Postman for Spooler {
+    fn cannot_post(&self, org: &OrgName) -> Option<&'static str> {
+        self.couriers.is_passthrough(org.as_str()).then_some(NO_LOGIN)
+    }
+
     fn post(&self, org: OrgName, login: String, envelope: Envelope, raw: Bytes) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             let id = MessageId(getrandom::u64().map_err(|error| error.to_string())?);
@@ -73,6 +83,7 @@ impl Postman for Spooler {
                 login: Some(login),
                 own_report: true,
                 recipe: self.composer.plain_recipe(recipients),
+                via: self.queue.via(org.as_str()),
                 envelope,
                 first_state: state.clone(),
                 raw,

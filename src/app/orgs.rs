@@ -2,12 +2,14 @@
 
 use anyhow::Context;
 
+use super::upstream::takes_sealed;
 use crate::config::OrgConfig;
 use crate::config::org::released;
 use crate::store::audit::{Author, Via};
 use crate::store::{Change, SettingsStore};
 
-/// Makes the organisations in force durable: those of the file overlaid, those it no longer names released.
+/// Makes the organisations in force durable: those of the file overlaid, those it no longer names released. The sealed password
+/// of an upstream that the file no longer has goes with it.
 pub(super) async fn overlay(store: &dyn SettingsStore, named: &[OrgConfig]) -> anyhow::Result<()> {
     let snapshot = store.snapshot();
     let mut changes = Vec::new();
@@ -21,6 +23,12 @@ pub(super) async fn overlay(store: &dyn SettingsStore, named: &[OrgConfig]) -> a
     let no_longer = |name| named.iter().all(|config| &config.name != name);
     for org in snapshot.orgs.values().filter(|org| org.managed.org && no_longer(&org.name)) {
         changes.push(Change::PutOrg(released(org)));
+    }
+    for org in snapshot.upstream_passwords.keys() {
+        let takes = |config: &OrgConfig| config.name == *org && config.upstream.as_ref().is_some_and(takes_sealed);
+        if !named.iter().any(takes) {
+            changes.push(Change::RemoveUpstreamPassword(org.clone()));
+        }
     }
     warn_of_shared_domains(store, named);
     if changes.is_empty() {

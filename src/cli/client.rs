@@ -49,6 +49,20 @@ impl Client {
         Ok(Client { socket: parsed.config.server.data_dir.join(SOCKET_NAME) })
     }
 
+    /// Whether a server answers here.
+    ///
+    /// # Errors
+    /// One may, but not to this user.
+    pub(super) async fn is_answered(&self) -> anyhow::Result<bool> {
+        match UnixStream::connect(&self.socket).await {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                Ok(false)
+            }
+            Err(error) => Err(not_reached(&self.socket, &error)),
+        }
+    }
+
     /// `GET` of a JSON value.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         read(&self.get_bytes(path).await?)

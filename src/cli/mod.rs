@@ -19,7 +19,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{audit, consent, events, figures, inbox, keys, link, message, org, privacy, queue, user, webhook};
+use crate::policy::sensitive;
+use crate::settings::{BadLinkPattern, LinkPattern};
+use commands::{
+    audit, consent, doctor, events, figures, inbox, keys, link, message, org, privacy, queue, user, webhook, why,
+};
 
 /// An SMTP relay you host yourself that tells you what happened to the mail you sent.
 #[derive(Debug, Parser)]
@@ -56,6 +60,8 @@ enum Command {
     Serve,
     /// Read the configuration and tell every problem at once
     Check,
+    /// Look at everything now, tracking site to disk: what works, what does not, and what to do about it
+    Doctor(Form),
     /// Show what would change in a mail: the rewriter, from standard input to standard output, nothing stored
     Rewrite(RewriteArgs),
     /// Mail that was sent
@@ -91,6 +97,8 @@ enum Command {
     Keys(keys::Command),
     /// Who changed what, when and from where
     Audit(audit::Command),
+    /// Why a mail from somebody to somebody is tracked or not: what each level says, and who decides
+    Why(why::Command),
     /// Programs that are told of opens, clicks and bounces
     #[command(subcommand)]
     Webhook(webhook::Command),
@@ -108,6 +116,15 @@ pub struct RewriteArgs {
     /// Rewrite links in plain text too
     #[arg(long, value_enum, default_value = "off")]
     pub text_links: OnOff,
+    /// A host never tracked, with everything below it; may be repeated
+    #[arg(long = "exclude", value_name = "HOST")]
+    pub excluded_hosts: Vec<String>,
+    /// Links never tracked, as portal.example.com/account; may be repeated
+    #[arg(long = "leave-link", value_name = "HOST/PATH", value_parser = link_pattern)]
+    pub leave_links: Vec<LinkPattern>,
+    /// A rule about sensitive links that does not count (docs/REWRITING.md); may be repeated
+    #[arg(long = "sensitive-off", value_name = "RULE", value_parser = sensitive::switches())]
+    pub sensitive_off: Vec<String>,
     /// Print a line-by-line difference instead of the mail
     #[arg(long, conflicts_with = "plan")]
     pub diff: bool,
@@ -123,6 +140,11 @@ pub enum OnOff {
     On,
     /// Off.
     Off,
+}
+
+/// clap wants an error it can show.
+fn link_pattern(text: &str) -> Result<LinkPattern, String> {
+    text.parse().map_err(|why: BadLinkPattern| why.to_string())
 }
 
 /// Runs one command line, the program's name first. Exit codes: 0 done, 1 not done, 2 the line is wrong.
@@ -155,6 +177,7 @@ fn dispatch(Line { place, command }: Line) -> anyhow::Result<ExitCode> {
     match command {
         None | Some(Command::Serve) => serve::serve(config.as_deref()),
         Some(Command::Check) => check::check(config.as_deref()),
+        Some(Command::Doctor(form)) => doctor::run(&place, form),
         Some(Command::Rewrite(args)) => rewrite::rewrite(&args),
         Some(Command::Message(command)) => commands::ask(&place, async |client| message::run(client, command).await),
         Some(Command::Queue(command)) => commands::ask(&place, async |client| queue::run(client, command).await),
@@ -168,6 +191,7 @@ fn dispatch(Line { place, command }: Line) -> anyhow::Result<ExitCode> {
         Some(Command::Consent(command)) => commands::ask(&place, async |client| consent::run(client, command).await),
         Some(Command::Privacy(command)) => commands::ask(&place, async |client| privacy::run(client, command).await),
         Some(Command::Keys(command)) => commands::ask(&place, async |client| keys::run(client, command).await),
+        Some(Command::Why(command)) => commands::ask(&place, async |client| why::run(client, command).await),
         Some(Command::Webhook(command)) => commands::ask(&place, async |client| webhook::run(client, command).await),
     }
 }
@@ -197,8 +221,16 @@ mod tests {
             ("serve --config other.toml", true),
             ("--config other.toml serve", true),
             ("check", true),
+            ("doctor --json", true),
+            ("doctor now", false),
             ("rewrite --opens on --links off --text-links on --plan", true),
             ("rewrite --plan --diff", false),
+            (
+                "rewrite --plan --exclude a.example --leave-link b.example/c --leave-link */d --sensitive-off token",
+                true,
+            ),
+            ("rewrite --plan --leave-link https://b.example/", false),
+            ("rewrite --plan --sensitive-off reset", false),
             ("rewrite --opens maybe", false),
             // mail and events
             ("message list --org acme --limit 5 --json", true),
@@ -228,10 +260,36 @@ mod tests {
             ("user notices ann --mail on --level every", true),
             ("user notices ann --mail maybe", false),
             ("user notices ann", false),
+            ("user tracking ann", true),
+            ("user tracking ann --opens off --text-links follow --shadow true --json", true),
+            ("user tracking ann --opens on", false),
+            ("user app-password add ann --name phone", true),
+            ("user app-password add ann", false),
+            ("user app-password list ann --json", true),
+            ("user app-password revoke ann 00", true),
+            ("user api-key add ann --name ci --scope read --scope send-test --days 30", true),
+            ("user api-key add ann --name ci", false),
+            ("user api-key add ann --name ci --scope everything", false),
+            ("user api-key revoke ann", false),
+            ("user sessions ann --end", true),
+            ("user invite ann --org acme --role org-admin", true),
+            ("user invite ann", false),
+            ("user invitations --withdraw 00", true),
+            ("user link ann", true),
+            ("user no-second-factor ann", true),
+            ("org access acme", true),
+            ("org access acme --admins-see-messages true --second-factor required", true),
+            ("org access acme --second-factor maybe", false),
             // organisations
             ("org set acme --opens aggregate --links follow --text-links off", true),
             ("org set acme --domain a.example --domain b.example", true),
             ("org set acme", false),
+            (
+                "org set acme --lock opens --lock links --shadow true --sensitive-off token --leave-link a.example/b",
+                true,
+            ),
+            ("org set acme --exclude-recipient a@b.example --lock=", true),
+            ("org set acme --shadow perhaps", false),
             ("org set acme --opens sometimes", false),
             // links, inbox, keys
             ("link show 00000000000000a1", true),
@@ -260,6 +318,13 @@ mod tests {
             ("audit --org acme --before 7 --limit 5 --json", true),
             ("audit --limit 0", false),
             ("audit --limit 1001", false),
+            // why
+            ("why --from ann --to bob@x.example --json", true),
+            (
+                "why --from ann --to bob@x.example --org acme --header X-Waxseal-Opens:off --header X-Waxseal-Links:off",
+                true,
+            ),
+            ("why --from ann", false),
             // webhooks
             ("webhook add https://hooks.example/ --org acme", true),
             (

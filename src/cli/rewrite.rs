@@ -7,6 +7,8 @@ use anyhow::Context;
 use bytes::Bytes;
 
 use super::{OnOff, RewriteArgs};
+use crate::policy::LinkRules;
+use crate::policy::sensitive::Switched;
 use crate::rewrite::offline;
 use crate::settings::{Mode, Tracking};
 use crate::token::{Keyring, MessageId, RootKey, Secret, Site, SiteId, TokenId, encoded_len};
@@ -29,7 +31,7 @@ pub(super) fn rewrite(args: &RewriteArgs) -> anyhow::Result<ExitCode> {
     let sealer = keyring.sealer(site, 0).context("no demo key")?;
     let id = |link| TokenId { message: MessageId(0), recipient: 0, link };
     let mint = |slot: &crate::rewrite::Slot| sealer.seal(slot.kind, id(slot.link), slot.payload.as_bytes());
-    let rewritten = offline(&raw, tracking(args), SITE_URL, &encoded_len, mint);
+    let rewritten = offline(&raw, tracking(args), &rules(args), SITE_URL, &encoded_len, mint);
     let mut out = io::stdout().lock();
     let written = if args.plan {
         rewritten.outcome.lines().iter().try_for_each(|line| writeln!(out, "{line}"))
@@ -45,6 +47,16 @@ pub(super) fn rewrite(args: &RewriteArgs) -> anyhow::Result<ExitCode> {
 fn tracking(args: &RewriteArgs) -> Tracking {
     let mode = |on| if on == OnOff::On { Mode::Individual } else { Mode::Off };
     Tracking { opens: mode(args.opens), links: mode(args.links), text_links: args.text_links == OnOff::On }
+}
+
+/// What an organisation with these settings would leave alone.
+fn rules(args: &RewriteArgs) -> LinkRules {
+    LinkRules {
+        excluded_hosts: args.excluded_hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+        patterns: args.leave_links.clone(),
+        switched: Switched::without(&args.sensitive_off),
+        ..LinkRules::default()
+    }
 }
 
 /// A key that everybody knows: its links open nowhere.

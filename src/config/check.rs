@@ -94,9 +94,16 @@ fn plan(config: &Config) -> Vec<String> {
             format!("mail goes to: {}:{} ({}), {login}", smtp.host, smtp.port, smtp.tls.as_str())
         }
     };
+    let own = config.orgs.iter().filter_map(|org| {
+        let smtp = org.upstream.as_ref()?;
+        Some(format!("mail of {} goes to: {}:{} ({})", org.name, smtp.host, smtp.port, smtp.tls.as_str()))
+    });
+    let ordered = config
+        .acme
+        .as_ref()
+        .map(|acme| format!("certificate: ordered from {} for {}", acme.server().0, acme.domains.join(", ")));
     let tracking = &config.tracking;
     let rest = [
-        upstream,
         format!(
             "tracking: opens {}, links {}, at most; seen at {}",
             tracking.opens, tracking.links, config.web.public_url
@@ -106,7 +113,9 @@ fn plan(config: &Config) -> Vec<String> {
     ];
     let wide = config.webhooks.allow_private;
     let wide = wide.then(|| "webhooks: also on this machine and in private networks (allow_private)".to_owned());
-    listeners.chain(rest).chain(wide).collect()
+    let servers: Vec<String> = config.dns.servers.iter().map(ToString::to_string).collect();
+    let dns = (!servers.is_empty()).then(|| format!("waxseal doctor asks the DNS at {}", servers.join(", ")));
+    listeners.chain([upstream]).chain(own).chain(rest).chain(ordered).chain(wide).chain(dns).collect()
 }
 
 #[cfg(test)]
@@ -135,6 +144,12 @@ mod tests {
         assert!(text.starts_with("config ok: "), "{text}");
         assert!(text.contains("the built-in inbox"), "{text}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a check makes nothing");
+    }
+
+    #[test]
+    fn name_servers_are_told() {
+        let (_folder, report) = report(&format!("{PORTS}[dns]\nservers = [\"192.0.2.53\", \"[::1]:5353\"]\n"));
+        assert!(report.to_string().contains("asks the DNS at 192.0.2.53:53, [::1]:5353"), "{report}");
     }
 
     #[test]

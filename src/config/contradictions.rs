@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use super::Config;
 use super::file::File;
 use super::problem::{Severity, Wrong};
-use super::upstream::UpstreamConfig;
 use super::values;
+use crate::acme::Proof;
 use crate::settings::Mode;
 
 /// The shown names of repeated sections (`org[2]`), beside `config.listeners` and `config.orgs`.
@@ -22,25 +22,42 @@ pub(super) fn find(file: &File<'_>, config: &Config, shown: &Shown) {
     listener_orgs(file, config, &shown.listeners);
     owners(file, config, &shown.orgs);
     passthrough(file, config, shown);
-    if let UpstreamConfig::Smtp(upstream) = &config.upstream {
+    acme(file, config);
+    let servers = config.servers();
+    if !servers.is_empty() {
         consent(file, config);
-        // A development server on this machine needs no name and no address that the world knows.
-        if !values::is_loopback(&upstream.host) {
-            names_for_the_world(file, config);
+    }
+    // A development server on this machine needs no name and no address that the world knows.
+    if servers.iter().any(|(_, upstream)| !values::is_loopback(&upstream.host)) {
+        names_for_the_world(file, config);
+    }
+}
+
+/// An ordered certificate is shown by somebody, and the CA's questions are answered.
+fn acme(file: &File<'_>, config: &Config) {
+    let Some(acme) = &config.acme else { return };
+    match acme.proof {
+        Proof::Http01 if config.web.tls && acme.listen.is_none() => {
+            file.note(Severity::Error, "acme.listen", Wrong::AcmeUnanswered);
         }
+        Proof::TlsAlpn01 if !config.web.tls => file.note(Severity::Error, "acme.challenge", Wrong::AcmeNeedsTls),
+        Proof::Http01 | Proof::TlsAlpn01 => {}
+    }
+    if !config.shows_certificate() {
+        file.note(Severity::Warning, "acme.domains", Wrong::AcmeForNobody);
     }
 }
 
 /// Whose login goes on to upstream must have one.
 fn passthrough(file: &File<'_>, config: &Config, shown: &Shown) {
-    let is_passed = config.upstream.is_passthrough();
     for (listener, section) in config.listeners.iter().zip(&shown.listeners) {
+        let is_passed = listener.org.as_ref().is_some_and(|org| config.upstream_of(org).is_passthrough());
         if is_passed && !listener.networks.is_empty() {
             file.note(Severity::Error, &format!("{section}.networks"), Wrong::NetworksWithoutLogin);
         }
     }
     for (org, section) in config.orgs.iter().zip(&shown.orgs) {
-        if !is_passed && org.create_users {
+        if org.create_users && !config.upstream_of(&org.name).is_passthrough() {
             file.note(Severity::Warning, &format!("{section}.create_users"), Wrong::CreateUsersWithoutPassthrough);
         }
     }
@@ -51,7 +68,8 @@ fn addresses(file: &File<'_>, config: &Config, shown: &[String]) {
     let listeners =
         config.listeners.iter().zip(shown).map(|(listener, section)| (format!("{section}.addr"), listener.addr));
     let web = [("web.tracking".to_owned(), config.web.tracking), ("web.admin".to_owned(), config.web.admin)];
-    let all: Vec<(String, SocketAddr)> = listeners.chain(web).collect();
+    let door = config.acme.as_ref().and_then(|acme| acme.listen).map(|addr| ("acme.listen".to_owned(), addr));
+    let all: Vec<(String, SocketAddr)> = listeners.chain(web).chain(door).collect();
     for (index, (key, addr)) in all.iter().enumerate() {
         if let Some((other, _)) = all.iter().take(index).find(|(_, earlier)| clash(*earlier, *addr)) {
             file.note(Severity::Error, key, Wrong::AddressClash { addr: addr.to_string(), other: other.clone() });

@@ -164,6 +164,11 @@ impl<'f, 'i> Section<'f, 'i> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
+    /// Whether the section itself is written, as a section.
+    pub(super) fn is_written(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// The key as problems show it: `listener[2].addr`.
     pub(super) fn key(&self, key: &str) -> String {
         format!("{}.{key}", self.shown)
@@ -288,6 +293,22 @@ impl<'f, 'i> Section<'f, 'i> {
         };
         let found: Vec<Option<T>> = items.iter().map(element).collect();
         found.into_iter().collect()
+    }
+
+    /// The section `[name.key]` inside this one, empty when it is not written. `path` is its whole name, as `org.upstream`.
+    pub(super) fn section(&self, key: &'static str, path: &'static str) -> Section<'f, 'i> {
+        let value = self.value(key);
+        let line = self.file.notes.borrow().lines.get(&self.key(key)).copied();
+        let section =
+            Section { file: self.file, table: None, name: path, shown: self.key(key), line: line.or(self.line) };
+        match value {
+            None => section,
+            Some(DeValue::Table(table)) => Section { table: Some(table), ..section },
+            Some(other) => {
+                section.wrong_here(wrong_type("a section", other, format!("[{path}] on a line of its own")));
+                section
+            }
+        }
     }
 
     /// Ends the section: what is left over is unknown.

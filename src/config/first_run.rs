@@ -4,15 +4,15 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
 
+use super::Config;
 use super::problem::Wrong;
-use super::{Config, ListenerTls};
 
 /// How long the certificate holds: what Apple's clients accept of a self-signed one at most.
 const VALID_DAYS: i64 = 825;
@@ -33,7 +33,7 @@ pub struct Made {
 /// # Errors
 /// What the operator must mend: one of the two files is there alone, or the folder cannot be written.
 pub fn ensure_certificate(config: &Config, now: Timestamp) -> Result<Option<Made>, Wrong> {
-    let needed = config.listeners.iter().any(|listener| listener.tls != ListenerTls::None);
+    let needed = config.shows_certificate();
     let (certificate, private_key) = (&config.tls.certificate, &config.tls.private_key);
     match (certificate.exists(), private_key.exists()) {
         _ if !needed || !config.tls.may_generate => return Ok(None),
@@ -46,7 +46,15 @@ pub fn ensure_certificate(config: &Config, now: Timestamp) -> Result<Option<Made
     let (certificate_pem, key_pem) =
         self_signed(&config.server.hostname, now).map_err(|error| failed(certificate, error.to_string()))?;
     let folder = certificate.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(|error| failed(folder, error.to_string()))?;
+    // A folder inside the data folder is as private as that.
+    let mode = if config.acme.is_some() { 0o700 } else { 0o777 };
+    let made = fs::DirBuilder::new().recursive(true).mode(mode).create(folder);
+    made.map_err(|error| failed(folder, error.to_string()))?;
+    if certificate == private_key {
+        let both = format!("{key_pem}{certificate_pem}");
+        write_new(certificate, 0o600, &both).map_err(|error| failed(certificate, error.to_string()))?;
+        return Ok(Some(Made { certificate: certificate.clone(), private_key: private_key.clone() }));
+    }
     write_new(private_key, 0o600, &key_pem).map_err(|error| failed(private_key, error.to_string()))?;
     write_new(certificate, 0o644, &certificate_pem).map_err(|error| failed(certificate, error.to_string()))?;
     Ok(Some(Made { certificate: certificate.clone(), private_key: private_key.clone() }))
@@ -92,8 +100,8 @@ fn write_new(path: &Path, mode: u32, text: &str) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::super::certificate::examine;
     use super::*;
+    use crate::certificate::examine;
 
     fn config(folder: &Path, text: &str) -> Config {
         Config::parse(&format!("[[listener]]\naddr = \"127.0.0.1:0\"\n{text}"), folder).unwrap().config

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::file::{File, Section};
+use super::problem::Wrong;
 
 /// What becomes of a CR or LF that stands alone in a mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -104,7 +105,7 @@ limits! {
     message_bytes_max: usize = "message_bytes_max", 26_214_400, 65_536..=1_073_741_824, Effect;
     /// Recipients of one mail; 100 is the least a server must take (RFC 5321 §4.5.3.1.8).
     recipients_max: usize = "recipients_max", 100, 1..=10_000, Effect;
-    /// Octets of a command line with its end; 512 is the least, AUTH may need 12,288 (RFC 4954 §4), ours are shorter.
+    /// Octets of a command line with its end; 512 is the least. AUTH and its responses may have 12,288 whatever stands here (RFC 4954 §4).
     command_line_bytes_max: usize = "command_line_bytes_max", 4_096, 512..=65_536, Effect;
     /// Connections in all; an idle one costs some 5 KiB, with TLS 40 KiB.
     connections_max: usize = "connections_max", 1_000, 1..=100_000, Restart;
@@ -116,8 +117,16 @@ limits! {
     idle_max: Duration = "idle_secs_max", 300, 10..=3_600, Effect;
     /// How long one command line may take once it has begun; a person who types needs less.
     command_max: Duration = "command_secs_max", 60, 5..=3_600, Effect;
-    /// Slowest content, averaged over a minute; below a modem's rate it is an attack on memory.
+    /// Slowest content, averaged over `data_window_secs`; below a modem's rate it is an attack on memory.
     data_bytes_per_sec_min: u64 = "data_bytes_per_sec_min", 500, 0..=1_048_576, Effect;
+    /// Over how long that is averaged: a client on a train stands still for some of it and makes up for it.
+    data_window: Duration = "data_window_secs", 60, 1..=1_800, Effect;
+    /// How long a client may leave our replies unread; a minute is more than any that lives needs.
+    write_max: Duration = "write_secs_max", 60, 1..=600, Effect;
+    /// How long a client waits for room among `in_flight_bytes_max` before it is told to come again: it has minutes (RFC 5321 §4.5.3.2.4).
+    room_wait_max: Duration = "room_wait_secs_max", 10, 0..=120, Effect;
+    /// How long a login may take to be judged, waiting for its turn included; programs give up after a minute. Upstream's own judging (passthrough) gets 25 s at most.
+    login_max: Duration = "login_secs_max", 30, 5..=120, Effect;
     /// Refused commands before the connection is closed; honest clients make one or two.
     command_errors_max: u32 = "command_errors_max", 20, 1..=1_000, Effect;
     /// Failed logins before the connection is closed; a client that stored an old password tries two or three times.
@@ -142,8 +151,14 @@ limits! {
     user_recipients_per_day_max: u64 = "user_recipients_per_day_max", 10_000, 0..=1_000_000_000, Effect;
     /// Passwords hashed at one time; each takes a processor and tens of MiB for its duration.
     hashing_concurrency_max: usize = "hashing_concurrency_max", 2, 1..=256, Restart;
+    /// Logins that may wait for their turn to be hashed; with two at a time and 20 ms each, 64 are served within a second.
+    hashing_waiting_max: usize = "hashing_waiting_max", 64, 1..=100_000, Restart;
+    /// How long one waits for its turn; then it is told to come again, which every program does.
+    hashing_wait_max: Duration = "hashing_wait_secs_max", 5, 1..=60, Restart;
     /// Octets of mail in memory over all connections; ten of the largest mails.
     in_flight_bytes_max: usize = "in_flight_bytes_max", 268_435_456, 65_536..=1_099_511_627_776, Restart;
+    /// The same of one login, or of one address of a trusted network: two of the largest mails and some. The largest mail must fit.
+    in_flight_bytes_per_sender_max: usize = "in_flight_bytes_per_sender_max", 67_108_864, 65_536..=1_099_511_627_776, Effect;
     /// `Received:` fields before a mail is taken for a loop (RFC 5321 §6.3 asks for at least 100 to be let through by relays that cannot tell; a submission never has that many).
     received_headers_max: usize = "received_headers_max", 50, 10..=1_000, Effect;
     /// TLS handshake with a mail client.
@@ -178,9 +193,13 @@ limits! {
     upstream_idle_max: Duration = "upstream_idle_secs_max", 30, 0..=300, Restart;
     /// Mails sent over one connection before a new one is made; some servers cut a connection off after a hundred.
     upstream_mails_per_connection_max: u32 = "upstream_mails_per_connection_max", 100, 1..=10_000, Restart;
-    /// Logins tried upstream at one time, with `auth = "passthrough"`.
+    /// Logins of one organisation tried upstream at one time, with `auth = "passthrough"`.
     upstream_logins_max: usize = "upstream_logins_max", 8, 1..=1_000, Restart;
-    /// Logins tried upstream within a minute, of all users: a provider closes its door to an address that asks too often.
+    /// Sessions of one organisation that hold a way upstream of their own, with `auth = "passthrough"`: one connection each while
+    /// it lasts, `[spool] parallel_max` while a mail goes out.
+    upstream_sessions_max: usize = "upstream_sessions_max", 200, 1..=100_000, Restart;
+    /// Logins tried upstream within a minute, of all users of an organisation: a provider closes its door to an address that asks
+    /// too often. As many again from addresses where their login has succeeded before, which strangers cannot use up.
     upstream_logins_per_minute_max: u32 = "upstream_logins_per_minute_max", 120, 1..=100_000, Effect;
     /// The same of one user; a program that connects for every mail logs in each time.
     upstream_logins_per_user_per_minute_max: u32 = "upstream_logins_per_user_per_minute_max", 30, 1..=100_000, Effect;
@@ -192,6 +211,20 @@ limits! {
     web_connections_max: usize = "web_connections_max", 4_096, 16..=100_000, Restart;
     /// Reading one request's head, and idling between two.
     web_request_max: Duration = "web_request_secs_max", 10, 1..=120, Restart;
+    /// Links that do not open, from one address in a minute, before the next are answered 429; those that open are never limited.
+    bad_tokens_per_minute_max: u32 = "bad_tokens_per_minute_max", 60, 1..=1_000_000, Restart;
+    /// Octets of one request's head at the tracking site; a token takes up to 2.8 KB, a proxy may add a few KiB of its own.
+    web_head_bytes_max: usize = "web_head_bytes_max", 16_384, 8_192..=1_048_576, Restart;
+    /// How long a connection to the tracking site may live, however busy; a proxy that keeps its own makes another.
+    web_connection_max: Duration = "web_connection_secs_max", 300, 10..=86_400, Restart;
+    /// Connections to the dashboard; a page needs two, and one more while it shows events as they come.
+    admin_connections_max: usize = "admin_connections_max", 256, 8..=10_000, Restart;
+    /// Reading one request's head at the dashboard, and idling between two.
+    admin_head_max: Duration = "admin_head_secs_max", 10, 1..=120, Restart;
+    /// Answering one request there; a test mail waits for upstream, which may take `budget_secs` of `[spool]`.
+    admin_request_max: Duration = "admin_request_secs_max", 30, 5..=600, Restart;
+    /// Octets of one request's body there; a list of consents is the largest.
+    admin_body_bytes_max: usize = "admin_body_bytes_max", 65_536, 16_384..=16_777_216, Restart;
     /// Events waiting for the disk; beyond it they are lost, and counted. 65,536 are some 20 MiB.
     event_queue_max: usize = "event_queue_max", 65_536, 64..=4_194_304, Restart;
     /// Logins tried at the dashboard, from one address in a minute.
@@ -234,6 +267,26 @@ impl fmt::Display for BareNewlines {
 
 const BARE_NEWLINES: &[(&str, BareNewlines)] =
     &[("normalize", BareNewlines::Normalize), ("reject", BareNewlines::Reject)];
+
+/// Waits that a list of them may name.
+const WAITS_MAX: usize = 20;
+/// The longest wait between two attempts: a day.
+pub(super) const WAIT_SECS_MAX: u64 = 86_400;
+
+/// `retry_secs`: the waits between attempts, none below the one before; `usual` where they are not written or wrong.
+pub(super) fn retry_waits(section: &Section<'_, '_>, usual: &[u64]) -> Vec<Duration> {
+    let as_usual = || usual.iter().copied().map(Value::of).collect();
+    let Some(waits) = section.numbers("retry_secs", 1..=WAIT_SECS_MAX, usual) else { return as_usual() };
+    if waits.is_empty() || waits.len() > WAITS_MAX {
+        section.wrong("retry_secs", Wrong::Count { given: waits.len(), min: 1, max: WAITS_MAX });
+        return as_usual();
+    }
+    if let Some((before, after)) = waits.iter().zip(waits.iter().skip(1)).find(|(before, after)| after < before) {
+        section.wrong("retry_secs", Wrong::Shrinks { before: *before, after: *after });
+        return as_usual();
+    }
+    waits.into_iter().map(Value::of).collect()
+}
 
 /// A number of this range, as what it means; `usual` where it is not written or wrong.
 pub(super) fn limit<T: Value>(

@@ -12,27 +12,28 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::certificate::{self, Unusable};
 use super::load;
 use super::problem::{Problem, Severity, Wrong};
-use super::{Config, ListenerTls, Parsed, SmtpUpstream, UpstreamAuth, UpstreamConfig};
+use super::{AcmeConfig, Config, Parsed, SmtpUpstream, UpstreamAuth};
+use crate::acme;
+use crate::certificate::{self, EXPIRY_WARNING_DAYS, Unusable, date};
 
 /// How long upstream may take to answer, its name's look-up included.
 const UPSTREAM_WAIT: Duration = Duration::from_secs(5);
-/// Warned of this many days before a certificate ends: automatic renewal comes at 30, so it has failed for two weeks.
-const EXPIRY_WARNING_DAYS: i64 = 14;
-const DAY_SECS: i64 = 86_400;
 
 /// Everything outside the file.
 pub(super) fn look(parsed: &Parsed, now: Timestamp) -> Vec<Problem> {
     let config = &parsed.config;
     let mut found = Found { parsed, problems: Vec::new() };
     data_dir(&mut found, &config.server.data_dir);
-    if config.listeners.iter().any(|listener| listener.tls != ListenerTls::None) {
+    if config.shows_certificate() {
         certificate(&mut found, config, now);
     }
-    if let UpstreamConfig::Smtp(smtp) = &config.upstream {
-        upstream(&mut found, smtp);
+    if let Some(acme) = &config.acme {
+        ordered(&mut found, acme);
+    }
+    for (section, smtp) in config.servers() {
+        upstream(&mut found, &section, smtp);
     }
     for (key, database) in [("geo.database", &config.geo.database), ("geo.database_ipv6", &config.geo.database_ipv6)] {
         if let Some(database) = database {
@@ -125,7 +126,7 @@ fn certificate(found: &mut Found<'_>, config: &Config, now: Timestamp) {
 
 fn dates_and_names(found: &mut Found<'_>, facts: &certificate::Facts, path: String, config: &Config, now_secs: i64) {
     const KEY: &str = "tls.certificate";
-    let days = (facts.not_after_secs - now_secs).div_euclid(DAY_SECS);
+    let days = facts.days_left(now_secs);
     if facts.not_after_secs < now_secs {
         found.error(KEY, Wrong::CertificateExpired { path: path.clone(), date: date(facts.not_after_secs) });
     } else if days < EXPIRY_WARNING_DAYS {
@@ -139,22 +140,36 @@ fn dates_and_names(found: &mut Found<'_>, facts: &certificate::Facts, path: Stri
     }
 }
 
-fn date(unix_secs: i64) -> String {
-    Timestamp::from_second(unix_secs)
-        .map_or_else(|_| "a date beyond the calendar".to_owned(), |at| at.strftime("%Y-%m-%d").to_string())
+/// What the CA said last, whether it can be asked, and the roots to trust for it.
+fn ordered(found: &mut Found<'_>, config: &AcmeConfig) {
+    if let Some(ca_file) = &config.ca_file {
+        roots(found, "acme.ca_file", ca_file);
+    }
+    let status = acme::status_in(&config.folder).unwrap_or_default();
+    if !status.last_error.is_empty() {
+        let (date, next) = (date(status.last_error_secs), date(status.next_try_secs));
+        found.warning("acme.domains", Wrong::AcmeFailed { date, detail: status.last_error, next });
+    }
+    let (host, port) = config.server();
+    if let Err(detail) = reach(&host, port, UPSTREAM_WAIT) {
+        found.warning("acme.directory", Wrong::Unreachable { address: format!("{host}:{port}"), detail });
+    }
 }
 
-/// Its files, and whether it answers at all. No mail dialogue is begun: that is the server's own business.
-fn upstream(found: &mut Found<'_>, smtp: &SmtpUpstream) {
-    if let UpstreamAuth::Login { password_file, .. } = &smtp.auth {
-        const KEY: &str = "upstream.password_file";
+/// The files of one upstream, and whether it answers at all. No mail dialogue is begun: that is the server's own business.
+fn upstream(found: &mut Found<'_>, section: &str, smtp: &SmtpUpstream) {
+    if let UpstreamAuth::Login { password_file: None, .. } = &smtp.auth {
+        found.warning(&format!("{section}.password_file"), Wrong::PasswordElsewhere);
+    }
+    if let UpstreamAuth::Login { password_file: Some(password_file), .. } = &smtp.auth {
+        let key = &format!("{section}.password_file");
         match load::password(password_file) {
-            Err(wrong) => found.error(KEY, wrong),
+            Err(wrong) => found.error(key, wrong),
             Ok(_) => {
                 let mode = fs::metadata(password_file).map_or(0, |metadata| metadata.permissions().mode() & 0o7777);
                 if mode & 0o077 != 0 {
                     found.warning(
-                        KEY,
+                        key,
                         Wrong::TooOpen { path: password_file.display().to_string(), mode, wanted: 0o600 },
                     );
                 }
@@ -162,11 +177,12 @@ fn upstream(found: &mut Found<'_>, smtp: &SmtpUpstream) {
         }
     }
     if let Some(ca_file) = &smtp.ca_file {
-        roots(found, "upstream.ca_file", ca_file);
+        roots(found, &format!("{section}.ca_file"), ca_file);
     }
     if let Err(detail) = reach(&smtp.host, smtp.port, UPSTREAM_WAIT) {
         // It may be down for an hour; the relay starts all the same and says 451 until it is back.
-        found.warning("upstream.host", Wrong::Unreachable { address: format!("{}:{}", smtp.host, smtp.port), detail });
+        let address = format!("{}:{}", smtp.host, smtp.port);
+        found.warning(&format!("{section}.host"), Wrong::Unreachable { address, detail });
     }
 }
 
@@ -220,7 +236,8 @@ fn addresses(found: &mut Found<'_>, config: &Config) {
     let listeners = config.listeners.iter().enumerate();
     let listeners = listeners.map(|(index, listener)| (format!("listener[{}].addr", index + 1), listener.addr));
     let web = [("web.tracking".to_owned(), config.web.tracking), ("web.admin".to_owned(), config.web.admin)];
-    for (key, addr) in listeners.chain(web) {
+    let door = config.acme.as_ref().and_then(|acme| acme.listen).map(|addr| ("acme.listen".to_owned(), addr));
+    for (key, addr) in listeners.chain(web).chain(door) {
         let Err(error) = TcpListener::bind(addr) else { continue };
         let addr = addr.to_string();
         match error.kind() {
@@ -380,6 +397,38 @@ mod tests {
         let text = fs::read_to_string(desk.path("config.toml")).unwrap();
         desk.write("config.toml", &text.replace(&format!("port = {port}"), &format!("port = {closed_port}")), 0o644);
         assert_told(&desk.told(now), &["c:3: warning: upstream.host: "]);
+    }
+
+    /// What the running server wrote down of its CA is told by whoever asks.
+    #[test]
+    fn the_cas_last_words_are_told() {
+        let ca = TcpListener::bind("127.0.0.1:0").unwrap();
+        let acme = format!(
+            "[acme]\ndomains = [\"a.example\"]\nterms_agreed = true\ndirectory = \"http://{}/dir\"\nca_file = \"ca\"\n",
+            ca.local_addr().unwrap()
+        );
+        let desk = Desk::new(&format!("{acme}{PORTS}"));
+        desk.write("ca", "not PEM", 0o644);
+        let now = day("2026-01-01");
+        assert_told(&desk.told(now), &["c:5: acme.ca_file: "]);
+        let made = first_run::ensure_certificate(&desk.parsed().config, now).unwrap().unwrap();
+        assert_eq!(made.certificate, made.private_key);
+        fs::copy(&made.certificate, desk.path("ca")).unwrap();
+        assert_told(&desk.told(now), &[]);
+        let status = acme::Status {
+            last_error: "too many certificates".to_owned(),
+            last_error_secs: now.as_second(),
+            next_try_secs: day("2026-01-02").as_second(),
+            failures: 1,
+            ..acme::Status::default()
+        };
+        let folder = made.certificate.parent().unwrap();
+        fs::write(folder.join("status.json"), serde_json::to_vec(&status).unwrap()).unwrap();
+        let words =
+            "c:2: warning: acme.domains: the order of 2026-01-01 failed; next try 2026-01-02: too many certificates";
+        assert_told(&desk.told(now), &[words]);
+        drop(ca);
+        assert_told(&desk.told(now), &[words, "c:4: warning: acme.directory: "]);
     }
 
     #[test]

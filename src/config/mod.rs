@@ -5,9 +5,10 @@
 //!
 //! **Invariant:** a `Config` exists only when nothing in its file is wrong, unknown or contradictory.
 
-mod certificate;
+pub mod acme;
 pub mod check;
 mod contradictions;
+mod dns;
 mod file;
 pub mod first_run;
 mod keeping;
@@ -18,6 +19,7 @@ mod log;
 mod machine;
 pub mod notify;
 pub mod org;
+mod org_tracking;
 pub mod privacy;
 pub mod problem;
 pub mod reload;
@@ -32,6 +34,8 @@ pub mod web;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+pub use acme::AcmeConfig;
+pub use dns::DnsConfig;
 pub use keeping::OrgEvents;
 pub use limits::LimitsConfig;
 pub use listener::{ListenerConfig, ListenerTls};
@@ -46,7 +50,7 @@ pub use values::BaseUrl;
 pub use verdicts::VerdictsConfig;
 pub use web::{ForwardedBy, WebConfig};
 
-use crate::settings::Tracking;
+use crate::settings::{OrgName, Tracking};
 use contradictions::Shown;
 use file::{File, Read};
 
@@ -62,6 +66,8 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// `[tls]`
     pub tls: TlsConfig,
+    /// `[acme]`: the certificate is ordered.
+    pub acme: Option<AcmeConfig>,
     /// `[upstream]`
     pub upstream: UpstreamConfig,
     /// `[web]`
@@ -82,6 +88,8 @@ pub struct Config {
     pub geo: GeoConfig,
     /// `[verdicts]`
     pub verdicts: VerdictsConfig,
+    /// `[dns]`
+    pub dns: DnsConfig,
     /// `[log]`
     pub log: crate::telemetry::log::Options,
     /// `[[org]]`; names, domains and tracking hosts are each used once.
@@ -116,6 +124,34 @@ impl Config {
         }
     }
 
+    /// Whether anybody is shown a certificate.
+    pub fn shows_certificate(&self) -> bool {
+        self.web.tls || self.listeners.iter().any(|listener| listener.tls != ListenerTls::None)
+    }
+
+    /// Where the mail of an organisation leaves.
+    pub fn upstream_of(&self, org: &OrgName) -> UpstreamConfig {
+        let own = self.orgs.iter().find(|known| known.name == *org).and_then(|org| org.upstream.clone());
+        own.map_or_else(|| self.upstream.clone(), UpstreamConfig::Smtp)
+    }
+
+    /// Every upstream that is a real server, with its shown section: `upstream`, `org[2].upstream`.
+    pub fn servers(&self) -> Vec<(String, &SmtpUpstream)> {
+        let server = match &self.upstream {
+            UpstreamConfig::Smtp(smtp) => Some(("upstream".to_owned(), smtp)),
+            UpstreamConfig::Inbox => None,
+        };
+        let own = (1..).zip(&self.orgs).filter_map(|(number, org): (usize, _)| {
+            org.upstream.as_ref().map(|smtp| (format!("org[{number}].upstream"), smtp))
+        });
+        server.into_iter().chain(own).collect()
+    }
+
+    /// Whether clients of any organisation log in upstream as themselves.
+    pub fn any_passthrough(&self) -> bool {
+        self.servers().iter().any(|(_, smtp)| smtp.auth == UpstreamAuth::Passthrough)
+    }
+
     /// Every key the program knows, as `section.key`, and every section.
     pub fn known_keys() -> BTreeSet<String> {
         let Ok(file) = File::parse("[[listener]]\n[[org]]") else { return BTreeSet::new() };
@@ -127,7 +163,11 @@ impl Config {
     fn read(file: &File<'_>, base_dir: &Path) -> Option<Config> {
         let server = ServerConfig::read(file, base_dir);
         let (shown_listeners, listeners) = ListenerConfig::read_all(file).into_iter().unzip();
-        let tls = TlsConfig::read(file, base_dir);
+        let mut tls = TlsConfig::read(file, base_dir);
+        let acme = AcmeConfig::read(file, base_dir, &server.data_dir);
+        if let Some(acme) = &acme {
+            acme.takes_over(file, &mut tls);
+        }
         let upstream = UpstreamConfig::read(file, base_dir);
         let web = WebConfig::read(file);
         let tracking = org::read_ceiling(file);
@@ -138,12 +178,14 @@ impl Config {
         let privacy = PrivacyConfig::read(file);
         let geo = GeoConfig::read(file, base_dir);
         let verdicts = VerdictsConfig::read(file);
+        let dns = DnsConfig::read(file);
         let log = log::read(file);
-        let (shown_orgs, orgs) = OrgConfig::read_all(file, tracking, privacy.events_days).into_iter().unzip();
+        let (shown_orgs, orgs) = OrgConfig::read_all(file, base_dir, tracking, &privacy).into_iter().unzip();
         let config = Config {
             server,
             listeners,
             tls,
+            acme,
             upstream: upstream?,
             web: web?,
             tracking,
@@ -154,6 +196,7 @@ impl Config {
             privacy,
             geo,
             verdicts,
+            dns,
             log,
             orgs,
         };
@@ -214,6 +257,7 @@ mod tests {
     fn the_shipped_file_is_right_with_every_key_in_use() {
         let is_key = |text: &str| text.trim_end().bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         let in_use = |line: &str| match line.strip_prefix("# ") {
+            Some(section) if section.starts_with('[') => section.to_owned(),
             Some(rest) if rest.split_once('=').is_some_and(|(key, _)| is_key(key)) => rest.to_owned(),
             _ => line.to_owned(),
         };

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::file::{File, Section};
-use super::limits::{Value, limit};
-use super::problem::Wrong;
-use super::server;
+use super::file::File;
+use super::limits::{Value, limit, retry_waits};
+use super::{server, values};
 use crate::smtp::ReversePath;
 
 /// `[notify]`. Nothing of it changes while the program runs.
@@ -70,10 +69,6 @@ const LIFE_SECS: u64 = 86_400;
 /// A week: somebody who was away can still replay.
 const KEPT_SECS: u64 = 604_800;
 
-/// Waits that can be named.
-const WAITS_MAX: usize = 20;
-/// The longest wait between two tries: a day.
-const WAIT_SECS_MAX: u64 = 86_400;
 /// Thirty days.
 const LONG_SECS_MAX: u64 = 2_592_000;
 
@@ -112,7 +107,9 @@ impl NotifyConfig {
             feed_streams_max: limit(&section, "feed_streams_max", FEED_STREAMS_MAX, 1..=200),
             mails_per_hour_max: limit(&section, "mails_per_hour_max", MAILS_PER_HOUR_MAX, 1..=3_600),
             mail_lines_max: limit(&section, "mail_lines_max", MAIL_LINES_MAX, 1..=1_000),
-            mail_from: section.parsed("mail_from", "\"waxseal@example.com\"", mail_from).unwrap_or(ReversePath::Null),
+            mail_from: section
+                .parsed("mail_from", "\"waxseal@example.com\"", values::reverse_path)
+                .unwrap_or(ReversePath::Null),
         };
         section.finish();
         notify
@@ -145,7 +142,7 @@ impl WebhooksConfig {
             concurrency_max: limit(&section, "concurrency_max", CONCURRENCY_MAX, 1..=256),
             connect_max: limit(&section, "connect_secs_max", CONNECT_SECS_MAX, 1..=60),
             answer_max: limit(&section, "answer_secs_max", ANSWER_SECS_MAX, 1..=120),
-            retry: retry(&section),
+            retry: retry_waits(&section, &RETRY_SECS),
             life: limit(&section, "life_secs", LIFE_SECS, 1..=LONG_SECS_MAX),
             kept: limit(&section, "kept_secs", KEPT_SECS, 60..=LONG_SECS_MAX),
         };
@@ -170,26 +167,6 @@ impl WebhooksConfig {
             ("kept_secs", self.kept.number().to_string()),
         ]
     }
-}
-
-/// The waits, in order.
-fn retry(section: &Section<'_, '_>) -> Vec<Duration> {
-    let usual = || RETRY_SECS.map(Value::of).to_vec();
-    let Some(waits) = section.numbers("retry_secs", 1..=WAIT_SECS_MAX, &RETRY_SECS) else { return usual() };
-    if waits.is_empty() || waits.len() > WAITS_MAX {
-        section.wrong("retry_secs", Wrong::Count { given: waits.len(), min: 1, max: WAITS_MAX });
-        return usual();
-    }
-    if let Some((before, after)) = waits.iter().zip(waits.iter().skip(1)).find(|(before, after)| after < before) {
-        section.wrong("retry_secs", Wrong::Shrinks { before: *before, after: *after });
-        return usual();
-    }
-    waits.into_iter().map(Value::of).collect()
-}
-
-/// Nothing is the person's own address. ASCII only: a notice must not need more of upstream than the mail did.
-fn mail_from(text: &str) -> Result<ReversePath, Wrong> {
-    ReversePath::parse(text.as_bytes(), false).map_err(|_| Wrong::Mailbox(text.to_owned()))
 }
 
 #[cfg(test)]

@@ -2,12 +2,16 @@
 //!
 //! **Invariant:** no organisation is above the ceiling (DESIGN, promise 10), and no domain or tracking host has two owners.
 
+use std::path::Path;
+
 use super::file::{File, Section};
 use super::keeping::{self, OrgEvents};
+use super::org_tracking::{self, OrgTracking};
+use super::privacy::PrivacyConfig;
 use super::problem::Wrong;
+use super::upstream::{self, SmtpUpstream};
 use super::values::{self, BaseUrl};
-use crate::settings::privacy::OrgPrivacy;
-use crate::settings::{Choice, Keeping, Managed, Mode, Org, OrgName, Quotes, Tracking, VisibleUrls};
+use crate::settings::{Choice, Managed, Mode, Org, OrgName, Tracking};
 
 /// What `[tracking]` says when nothing is written there: what waxseal is for. Text links stay as typed.
 const CEILING: Tracking = Tracking { opens: Mode::Individual, links: Mode::Individual, text_links: false };
@@ -28,15 +32,19 @@ pub struct OrgConfig {
     pub former_urls: Vec<BaseUrl>,
     /// How its readers' events are judged, and what is kept of them.
     pub events: OrgEvents,
+    /// What is never tracked, what its users may not turn, and shadow mode.
+    pub rules: OrgTracking,
     /// Who logs in upstream with an address of its domains is made a user.
     pub create_users: bool,
+    /// Where its mail leaves; the server's `[upstream]` when left out.
+    pub upstream: Option<SmtpUpstream>,
 }
 
 impl OrgConfig {
     /// The organisation in force: what the store holds (if it knows this one), overlaid by the file. What an earlier file set and this
     /// one leaves out follows the ceiling again.
     pub fn over(&self, stored: Option<&Org>) -> Org {
-        let own = stored.map_or_else(|| fresh(&self.name), released);
+        let own = stored.map_or_else(|| Org::named(self.name.clone()), released);
         let mut org = Org {
             domains: self.domains.clone(),
             choice: Choice {
@@ -49,6 +57,7 @@ impl OrgConfig {
                 opens: self.choice.opens.is_some(),
                 links: self.choice.links.is_some(),
                 text_links: self.choice.text_links.is_some(),
+                upstream: self.upstream.is_some(),
                 ..Managed::default()
             },
             tracking_url: self.tracking_url.as_ref().map(BaseUrl::to_string),
@@ -56,24 +65,38 @@ impl OrgConfig {
             ..own
         };
         self.events.lay_over(&mut org);
+        self.rules.lay_over(&mut org);
         org
     }
 
     /// Every organisation that is right enough to look at, with its shown section (`org[1]`).
-    pub(super) fn read_all(file: &File<'_>, ceiling: Tracking, events_days: u32) -> Vec<(String, OrgConfig)> {
-        let read =
-            |(index, section)| Some((format!("org[{}]", index + 1), OrgConfig::read(section, ceiling, events_days)?));
+    pub(super) fn read_all(
+        file: &File<'_>,
+        base_dir: &Path,
+        ceiling: Tracking,
+        privacy: &PrivacyConfig,
+    ) -> Vec<(String, OrgConfig)> {
+        let read = |(index, section)| {
+            Some((format!("org[{}]", index + 1), OrgConfig::read(section, base_dir, ceiling, privacy)?))
+        };
         file.sections("org").into_iter().enumerate().filter_map(read).collect()
     }
 
-    fn read(section: Section<'_, '_>, ceiling: Tracking, events_days: u32) -> Option<OrgConfig> {
+    fn read(
+        section: Section<'_, '_>,
+        base_dir: &Path,
+        ceiling: Tracking,
+        privacy: &PrivacyConfig,
+    ) -> Option<OrgConfig> {
         let org_name = section.parsed("name", "\"default\"", name);
         let domains = section.list("domains", "\"example.com\"", values::domain);
         let choice = read_choice(&section, ceiling);
         let tracking_url = section.parsed("tracking_url", "\"https://t.example.com\"", values::base_url);
         let former_urls = section.list("former_urls", "\"https://old.example.com\"", values::base_url);
-        let events = OrgEvents::read(&section, events_days);
+        let events = OrgEvents::read(&section, privacy);
+        let rules = OrgTracking::read(&section);
         let create_users = section.flag("create_users").unwrap_or(false);
+        let upstream = upstream::read_own(&section, base_dir);
         if !section.has("name") {
             section.wrong("name", Wrong::Missing("give it one, as name = \"default\""));
         }
@@ -91,44 +114,29 @@ impl OrgConfig {
             tracking_url,
             former_urls: former_urls.unwrap_or_default(),
             events,
+            rules,
             create_users,
+            upstream,
         })
     }
 }
 
 /// An organisation that the file names no longer: all of it is the dashboard's again, and what the file had chosen follows the ceiling.
-/// Its domains and tracking hosts stay, for people send and links go on working.
+/// Its domains and tracking hosts stay, for people send and links go on working; and so does the mark of an upstream of its own, for
+/// its mail must not leave through another's account.
 pub fn released(stored: &Org) -> Org {
     let managed = stored.managed;
     let mut org = stored.clone();
     keeping::release(&mut org);
+    org_tracking::release(&mut org);
     Org {
         choice: Choice {
             opens: stored.choice.opens.filter(|_| !managed.opens),
             links: stored.choice.links.filter(|_| !managed.links),
             text_links: stored.choice.text_links.filter(|_| !managed.text_links),
         },
-        managed: Managed::default(),
+        managed: Managed { upstream: managed.upstream, ..Managed::default() },
         ..org
-    }
-}
-
-/// An organisation nobody has touched.
-fn fresh(name: &OrgName) -> Org {
-    Org {
-        name: name.clone(),
-        domains: Vec::new(),
-        choice: Choice::default(),
-        managed: Managed::default(),
-        tracking_url: None,
-        former_urls: Vec::new(),
-        visible_urls: VisibleUrls::default(),
-        quotes: Quotes::default(),
-        excluded_hosts: Vec::new(),
-        rules_off: Vec::new(),
-        own_networks: Vec::new(),
-        privacy: OrgPrivacy::default(),
-        keeping: Keeping::default(),
     }
 }
 
@@ -183,7 +191,7 @@ pub(super) fn name(text: &str) -> Result<OrgName, Wrong> {
 mod tests {
     use super::*;
     use crate::event::Rule;
-    use crate::settings::PlaceDetail;
+    use crate::settings::{Keeping, Locked, PlaceDetail, Switch, VisibleUrls};
 
     fn config(choice: Choice) -> OrgConfig {
         let domains = vec!["example.com".to_owned()];
@@ -194,7 +202,9 @@ mod tests {
             tracking_url: None,
             former_urls: Vec::new(),
             events: OrgEvents::default(),
+            rules: OrgTracking::default(),
             create_users: false,
+            upstream: None,
         }
     }
 
@@ -204,7 +214,7 @@ mod tests {
         let stored = Org {
             choice: Choice { opens: Some(Mode::Aggregate), links: Some(Mode::Aggregate), text_links: None },
             visible_urls: VisibleUrls::Leave,
-            ..fresh(&"default".parse().unwrap())
+            ..Org::named("default".parse().unwrap())
         };
         let managed = config(off).over(Some(&stored));
         assert_eq!(managed.choice, Choice { opens: Some(Mode::Off), links: Some(Mode::Aggregate), text_links: None });
@@ -219,12 +229,32 @@ mod tests {
         assert_eq!(config(off).over(None).choice, off, "one that the store has never seen");
     }
 
+    /// The mark outlives the file's word for the organisation; only an `[[org]]` without an upstream of its own takes it away.
+    #[test]
+    fn an_upstream_of_its_own_leaves_a_mark() {
+        let smtp = SmtpUpstream {
+            host: "smtp.example".to_owned(),
+            port: 587,
+            tls: upstream::UpstreamTls::StartTls,
+            auth: upstream::UpstreamAuth::None,
+            ca_file: None,
+            messages_per_minute: None,
+            spool_credentials: false,
+        };
+        let own = OrgConfig { upstream: Some(smtp), ..config(Choice::default()) };
+        let managed = own.over(None);
+        assert_eq!(managed.managed.names(), ["org", "upstream"]);
+        let let_go = released(&managed);
+        assert_eq!(let_go.managed.names(), ["upstream"]);
+        assert_eq!(config(Choice::default()).over(Some(&let_go)).managed.names(), ["org"]);
+    }
+
     /// What is said of events goes the same way: over the dashboard's, and back to the default when the file lets go.
     #[test]
     fn the_file_overlays_what_is_kept_of_events() {
         let dashboard = Keeping { place: PlaceDetail::Country, events_days: Some(7), ..Keeping::default() };
         let stored =
-            Org { keeping: dashboard, rules_off: vec!["own".to_owned()], ..fresh(&"default".parse().unwrap()) };
+            Org { keeping: dashboard, rules_off: vec!["own".to_owned()], ..Org::named("default".parse().unwrap()) };
         let events = OrgEvents {
             rules_off: Some(vec![Rule::Instant]),
             own_networks: Some(vec!["192.0.2.0/24".parse().unwrap()]),
@@ -241,5 +271,34 @@ mod tests {
         let let_go = released(&managed);
         assert!(let_go.rules_off.is_empty() && let_go.own_networks.is_empty());
         assert_eq!(let_go.keeping, dashboard, "the dashboard's stays");
+    }
+
+    /// What is never tracked, the locks and shadow mode go the same way.
+    #[test]
+    fn the_file_overlays_what_is_never_tracked() {
+        let stored = Org {
+            leave_links: vec!["own.example/a".parse().unwrap()],
+            shadow: true,
+            ..Org::named("default".parse().unwrap())
+        };
+        let rules = OrgTracking {
+            excluded_hosts: Some(vec!["intranet.example".to_owned()]),
+            excluded_recipients: Some(vec!["partner.example".parse().unwrap()]),
+            sensitive_off: Some(vec!["token"]),
+            locked: Some(Locked::default().with(Switch::Opens)),
+            shadow: Some(false),
+            ..OrgTracking::default()
+        };
+        let file = OrgConfig { rules, ..config(Choice::default()) };
+        let managed = file.over(Some(&stored));
+        assert_eq!((managed.sensitive_off.as_slice(), managed.shadow), (&["token".to_owned()][..], false));
+        assert_eq!((managed.locked.names(), managed.excluded_hosts.len()), (vec!["opens"], 1));
+        let names = ["org", "excluded_hosts", "excluded_recipients", "sensitive_off", "locked", "shadow"];
+        assert_eq!(managed.managed.names(), names);
+        assert_eq!(managed.leave_links, stored.leave_links, "what the file leaves out is the dashboard's");
+        assert_eq!(file.over(Some(&managed)), managed, "a second start changes nothing");
+        let let_go = released(&managed);
+        let fresh = Org { leave_links: stored.leave_links, ..Org::named("default".parse().unwrap()) };
+        assert_eq!(let_go, Org { domains: let_go.domains.clone(), ..fresh });
     }
 }

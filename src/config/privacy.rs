@@ -21,7 +21,7 @@ pub struct PrivacyConfig {
     pub without_consent: Mode,
     /// Days that events are kept; an organisation may choose fewer.
     pub events_days: u32,
-    /// Days that messages are kept.
+    /// Days that messages are kept; an organisation may choose fewer.
     pub messages_days: u32,
     /// Whether `Received:` tells where a client that logged in is.
     pub show_client: bool,

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::settings::BadLinkPattern;
+
 /// One mistake, or one thing to think about again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -146,6 +148,9 @@ pub enum Wrong {
     /// Not `IP:port`.
     #[error("\"{0}\" is not an address to listen on; write IP:port, as \"127.0.0.1:2525\" or \"[::]:25\"")]
     Address(String),
+    /// Not the address of a name server.
+    #[error("\"{0}\" is not the address of a name server; write it as \"192.0.2.53\" or \"[2001:db8::53]:5353\"")]
+    NameServer(String),
     /// Not a network.
     #[error("\"{0}\" is not a network; write it as \"192.0.2.0/24\", \"192.0.2.7\" or \"2001:db8::/32\"")]
     Network(String),
@@ -200,6 +205,26 @@ pub enum Wrong {
     /// Text that must not be empty or hold control characters.
     #[error("is empty or holds a control character; {0}")]
     Text(&'static str),
+
+    /// No address and no domain.
+    #[error("\"{0}\" is no recipient; write an address, as \"press@example.net\", or a domain, as \"example.net\"")]
+    Recipient(String),
+    /// No pattern of links.
+    #[error("\"{given}\" is no pattern of links: {why}")]
+    LinkPattern {
+        /// As written.
+        given: String,
+        /// What is wrong with it.
+        why: BadLinkPattern,
+    },
+    /// A list that is too long.
+    #[error("has {given} entries; at most {most} are taken")]
+    TooMany {
+        /// How many.
+        given: usize,
+        /// How many may be.
+        most: usize,
+    },
 
     // What does not go together.
     /// The record would be due before the client's wait is over.
@@ -269,11 +294,19 @@ pub enum Wrong {
         /// As in force.
         auth: &'static str,
     },
+    /// A login whose password is not in a file.
+    #[error(
+        "is not written, so the password must be in the settings store: while waxseal runs, `waxseal org upstream-password NAME`; without it the organisation's mail is held"
+    )]
+    PasswordElsewhere,
     /// Mail that nobody's login could carry on.
     #[error(
         "with upstream.auth = \"passthrough\" mail goes on with the client's own login, and who comes from these networks has none; remove networks and org"
     )]
     NetworksWithoutLogin,
+    /// Nobody's login but our own.
+    #[error("seals the logins of clients, of which there are none without auth = \"passthrough\"; remove it")]
+    NothingToSeal,
     /// Users are made by logging in upstream only.
     #[error("does nothing without upstream.auth = \"passthrough\"; remove it")]
     CreateUsersWithoutPassthrough,
@@ -322,6 +355,46 @@ pub enum Wrong {
         "{0} is not https: mail clients warn of such links or refuse such pictures; put a TLS proxy in front and write https"
     )]
     PlainPublicUrl(String),
+    /// TLS that nobody is told of.
+    #[error("is of no use while web.public_url is not https; write the address that begins with https://")]
+    TlsWithoutHttps,
+    /// Two owners of one certificate.
+    #[error(
+        "stands beside [acme], which orders the certificate and keeps it in data_dir; remove this and private_key, or [acme]"
+    )]
+    CertificateBesideAcme,
+    /// A name that no CA gives a certificate for over http-01.
+    #[error("\"{0}\" can get no certificate here; write a full host name, as \"relay.example.com\"")]
+    NotForAcme(String),
+    /// No mail address.
+    #[error("\"{0}\" is no mail address; write one, as \"postmaster@example.com\"")]
+    NoAddress(String),
+    /// No place of a CA.
+    #[error("\"{0}\" is no directory URL; write the CA's, which begins with https:// (http:// only on this machine)")]
+    AcmeDirectory(String),
+    /// The CA's questions would find nobody.
+    #[error(
+        "is missing: the CA asks over plain HTTP on port 80, and the tracking site speaks TLS (web.tls); write listen = \"0.0.0.0:80\""
+    )]
+    AcmeUnanswered,
+    /// The CA's questions would find nobody, over TLS.
+    #[error(
+        "asks the tracking site over TLS, which it does not speak; write tls = true in [web], or challenge = \"http-01\""
+    )]
+    AcmeNeedsTls,
+    /// A certificate for nothing.
+    #[error("orders a certificate that nothing shows; set tls of a [[listener]] or of [web], or remove [acme]")]
+    AcmeForNobody,
+    /// What the running server wrote down.
+    #[error("the order of {date} failed; next try {next}: {detail}")]
+    AcmeFailed {
+        /// When.
+        date: String,
+        /// The CA's words.
+        detail: String,
+        /// When again.
+        next: String,
+    },
     /// Dashboard in clear.
     #[error(
         "{0} offers the dashboard's login in clear to the network; listen on 127.0.0.1 and put a TLS proxy in front"

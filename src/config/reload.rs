@@ -68,11 +68,19 @@ impl Config {
         let consent = |config: &Config| config.privacy.consent.map_or("not set", Consent::as_str);
         compare(live, "privacy.consent", consent(self), consent(new));
         compare(live, "privacy.without_consent", &self.privacy.without_consent, &new.privacy.without_consent);
-        compare(live, "tls.certificate", &self.tls.certificate.display(), &new.tls.certificate.display());
-        compare(live, "tls.private_key", &self.tls.private_key.display(), &new.tls.private_key.display());
+        let factor = |config: &Config| if config.web.admin_second_factor { "required" } else { "optional" };
+        compare(live, "web.admin_second_factor", factor(self), factor(new));
+        // With or without [acme] the files are others; that waits for a restart.
+        if self.acme == new.acme {
+            compare(live, "tls.certificate", &self.tls.certificate.display(), &new.tls.certificate.display());
+            compare(live, "tls.private_key", &self.tls.private_key.display(), &new.tls.private_key.display());
+        }
         for old in &self.orgs {
             match new.orgs.iter().find(|org| org.name == old.name) {
                 None => live.push(format!("[[org]] {}: no longer managed by the file", old.name)),
+                Some(org) if org.upstream != old.upstream => {
+                    live.push(format!("[[org]] {}: changed, with where its mail leaves", old.name));
+                }
                 Some(org) if org != old => live.push(format!("[[org]] {}: changed", old.name)),
                 Some(_) => {}
             }
@@ -91,6 +99,10 @@ impl Config {
         if self.upstream != new.upstream {
             restart.push("[upstream]: changed".to_owned());
         }
+        if self.acme != new.acme {
+            restart.push("[acme]: changed".to_owned());
+        }
+        compare(restart, "web.tls", &self.web.tls, &new.web.tls);
         compare(restart, "web.tracking", &self.web.tracking, &new.web.tracking);
         compare(restart, "web.public_url", &self.web.public_url, &new.web.public_url);
         compare(restart, "web.admin", &self.web.admin, &new.web.admin);
@@ -99,6 +111,9 @@ impl Config {
         }
         if self.geo != new.geo {
             restart.push("[geo]: changed".to_owned());
+        }
+        if self.dns != new.dns {
+            restart.push("[dns]: changed".to_owned());
         }
         if self.verdicts != new.verdicts {
             restart.push("[verdicts]: changed".to_owned());
@@ -155,6 +170,13 @@ mod tests {
                 &["[[org]] a: changed"],
                 &[],
             ),
+            (
+                "[[org]]\nname = \"a\"\ndomains = [\"a.example\"]",
+                "[privacy]\nconsent = \"none\"\n[[org]]\nname = \"a\"\ndomains = [\"a.example\"]\n[org.upstream]\nhost = \"localhost\"",
+                &["privacy.consent: not set → none", "[[org]] a: changed, with where its mail leaves"],
+                &[],
+            ),
+            ("", "[web]\nadmin_second_factor = \"required\"", &["web.admin_second_factor: optional → required"], &[]),
             ("", "[limits]\nrecipients_max = 7", &["limits.recipients_max: 100 → 7"], &[]),
             // A restart: sockets, queues, what is opened once.
             ("", "[limits]\nevent_queue_max = 64", &[], &["limits.event_queue_max: 65536 → 64"]),
@@ -170,6 +192,7 @@ mod tests {
             ),
             ("", "[server]\nhostname = \"a.example\"", &[], &["server.hostname: localhost → a.example"]),
             ("", "[web]\nadmin = \"127.0.0.1:1\"", &[], &["web.admin: 127.0.0.1:8026 → 127.0.0.1:1"]),
+            ("", "[acme]\ndomains = [\"a.example\"]\nterms_agreed = true", &[], &["[acme]: changed"]),
             ("", "[log]\nformat = \"json\"", &[], &["[log]: changed"]),
             ("", "[geo]\ndatabase = \"g\"", &[], &["[geo]: changed"]),
             ("", "[notify]\nmail_lines_max = 5", &[], &["notify.mail_lines_max: 50 → 5"]),

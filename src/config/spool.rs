@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use super::file::{File, Section};
-use super::limits::{Value, limit};
+use super::file::File;
+use super::limits::{Value, WAIT_SECS_MAX, limit, retry_waits};
 use super::problem::Wrong;
+use super::values;
 use crate::policy::plan;
 use crate::smtp::ReversePath;
 
@@ -67,10 +68,6 @@ const SPLIT_RECIPIENTS_MAX: u64 = plan::SPLIT_RECIPIENTS_MAX as u64;
 /// A mail takes four connections at most.
 const PARALLEL_MAX: u64 = 3;
 
-/// Waits that can be named.
-const WAITS_MAX: usize = 20;
-/// The longest wait between two attempts: a day.
-const WAIT_SECS_MAX: u64 = 86_400;
 /// The longest life of a waiting copy: thirty days.
 const LIFE_SECS_MAX: u64 = 2_592_000;
 
@@ -103,12 +100,12 @@ impl SpoolConfig {
             copies_max: limit(&section, "copies_max", COPIES_MAX, 0..=10_000),
             copies_bytes_max: limit(&section, "copies_bytes_max", COPIES_BYTES_MAX, 1..=1_099_511_627_776),
             in_flight_max: limit(&section, "in_flight_max", IN_FLIGHT_MAX, 1..=100_000),
-            retry: retry(&section),
+            retry: retry_waits(&section, &RETRY_SECS),
             life: limit(&section, "life_secs", LIFE_SECS, 1..=LIFE_SECS_MAX),
             unknown_wait: limit(&section, "unknown_wait_secs", UNKNOWN_WAIT_SECS, 0..=WAIT_SECS_MAX),
             delay_notice: limit(&section, "delay_notice_secs", DELAY_NOTICE_SECS, 1..=LIFE_SECS_MAX),
             bounce_sender: section
-                .parsed("bounce_sender", "\"bounces@example.com\"", bounce_sender)
+                .parsed("bounce_sender", "\"bounces@example.com\"", values::reverse_path)
                 .unwrap_or(ReversePath::Null),
             workers_max: limit(&section, "workers_max", WORKERS_MAX, 1..=256),
             split_recipients_max: limit(&section, "split_recipients_max", SPLIT_RECIPIENTS_MAX, 1..=10_000),
@@ -144,26 +141,6 @@ impl SpoolConfig {
             ("parallel_max", self.parallel_max.to_string()),
         ]
     }
-}
-
-/// The waits, in order.
-fn retry(section: &Section<'_, '_>) -> Vec<Duration> {
-    let usual = || RETRY_SECS.map(Value::of).to_vec();
-    let Some(waits) = section.numbers("retry_secs", 1..=WAIT_SECS_MAX, &RETRY_SECS) else { return usual() };
-    if waits.is_empty() || waits.len() > WAITS_MAX {
-        section.wrong("retry_secs", Wrong::Count { given: waits.len(), min: 1, max: WAITS_MAX });
-        return usual();
-    }
-    if let Some((before, after)) = waits.iter().zip(waits.iter().skip(1)).find(|(before, after)| after < before) {
-        section.wrong("retry_secs", Wrong::Shrinks { before: *before, after: *after });
-        return usual();
-    }
-    waits.into_iter().map(Value::of).collect()
-}
-
-/// Nothing is `<>`. ASCII only: a report must not need more of upstream than the mail did.
-fn bounce_sender(text: &str) -> Result<ReversePath, Wrong> {
-    ReversePath::parse(text.as_bytes(), false).map_err(|_| Wrong::Mailbox(text.to_owned()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::problem::{Problem, Severity, Wrong};
 const NOT_AVAILABLE: &[&str] = &["upstream.token_command"];
 
 /// Settings that a person changes while the program runs: they live in the store.
-const LIVE: &[&str] = &["org.visible_urls", "org.quotes", "org.excluded_hosts"];
+const LIVE: &[&str] = &["org.visible_urls", "org.quotes"];
 
 /// One key as it is written.
 pub(super) struct Unknown {
@@ -37,7 +37,7 @@ impl Unknown {
 
     /// The nearest key of the same section, else the section that has a key of this very name.
     fn hint(&self, known: &BTreeSet<String>) -> Option<String> {
-        let split = |path: &'_ String| match path.split_once('.') {
+        let split = |path: &'_ String| match path.rsplit_once('.') {
             Some((section, key)) => (section.to_owned(), key.to_owned()),
             None => (String::new(), path.clone()),
         };
@@ -48,7 +48,9 @@ impl Unknown {
         {
             return Some(format!("did you mean \"{key}\"?"));
         }
-        let elsewhere = all.iter().find(|(section, key)| !section.is_empty() && *key == self.key);
+        // A section inside another is the less likely one to be meant.
+        let is_it = |(section, key): &&(String, String)| !section.is_empty() && *key == self.key;
+        let elsewhere = all.iter().filter(is_it).min_by_key(|(section, _)| section.contains('.'));
         elsewhere.map(|(section, key)| format!("{key} belongs in [{section}]"))
     }
 }

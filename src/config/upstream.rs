@@ -32,6 +32,15 @@ pub struct SmtpUpstream {
     pub ca_file: Option<PathBuf>,
     /// What the provider allows; no limit when left out.
     pub messages_per_minute: Option<u32>,
+    /// With clients' own logins: they are kept, sealed, for mail that waits.
+    pub spool_credentials: bool,
+}
+
+impl SmtpUpstream {
+    /// `smtp.example.com:587`.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
 }
 
 /// When TLS begins towards upstream.
@@ -82,8 +91,9 @@ pub enum UpstreamAuth {
     Login {
         /// The account.
         username: String,
-        /// Holds the password on its first line; mode 0600.
-        password_file: PathBuf,
+        /// Holds the password on its first line; mode 0600. `None`, of an organisation's own upstream only: it is sealed in
+        /// the settings store.
+        password_file: Option<PathBuf>,
     },
     /// AUTH XOAUTH2 or OAUTHBEARER.
     Oauth {
@@ -137,8 +147,18 @@ impl Auth {
 /// Above this a limit by the minute is none: a hundred a second.
 const MESSAGES_PER_MINUTE_MAX: u64 = 6_000;
 
-const SMTP_KEYS: &[&str] =
-    &["host", "port", "tls", "auth", "username", "password_file", "token_command", "ca_file", "messages_per_minute"];
+const SMTP_KEYS: &[&str] = &[
+    "host",
+    "port",
+    "tls",
+    "auth",
+    "username",
+    "password_file",
+    "token_command",
+    "ca_file",
+    "messages_per_minute",
+    "spool_credentials",
+];
 
 impl UpstreamConfig {
     /// Whether clients log in upstream as themselves.
@@ -150,7 +170,7 @@ impl UpstreamConfig {
     pub(super) fn read(file: &File<'_>, base_dir: &Path) -> Option<UpstreamConfig> {
         let section = file.section("upstream");
         let mode = section.choice("mode", &[("inbox", Mode::Inbox), ("smtp", Mode::Smtp)]);
-        let smtp = read_smtp(&section, base_dir, mode == Some(Mode::Smtp));
+        let smtp = read_smtp(&section, base_dir, mode == Some(Mode::Smtp), false);
         if mode == Some(Mode::Inbox) || !section.has("mode") {
             for key in SMTP_KEYS.iter().filter(|key| section.has(key)) {
                 section.warn(key, Wrong::UnusedInInbox);
@@ -166,8 +186,18 @@ impl UpstreamConfig {
     }
 }
 
-/// Reads every key in either mode, so that a slip in one that is not used yet is found today.
-fn read_smtp(section: &Section<'_, '_>, base_dir: &Path, in_use: bool) -> Option<SmtpUpstream> {
+/// `[org.upstream]` of one organisation: a server of its own. Also `None` when it is wrong; the problems are noted.
+pub(super) fn read_own(org: &Section<'_, '_>, base_dir: &Path) -> Option<SmtpUpstream> {
+    let section = org.section("upstream", "org.upstream");
+    section.choice("mode", &[("smtp", Mode::Smtp)]);
+    let smtp = read_smtp(&section, base_dir, section.is_written(), true);
+    section.finish();
+    smtp
+}
+
+/// Reads every key in either mode, so that a slip in one that is not used yet is found today. `sealed`: its password may be
+/// in the settings store instead of a file.
+fn read_smtp(section: &Section<'_, '_>, base_dir: &Path, in_use: bool, sealed: bool) -> Option<SmtpUpstream> {
     let host = section.parsed("host", "\"smtp.example.com\"", values::host);
     let port = section.port("port", UpstreamTls::StartTls.usual_port());
     let tls = section.choice(
@@ -188,6 +218,7 @@ fn read_smtp(section: &Section<'_, '_>, base_dir: &Path, in_use: bool) -> Option
     let ca_file = section.parsed("ca_file", "\"certs/upstream-ca.pem\"", |text| server::path(base_dir, text));
     let messages_per_minute = section.number("messages_per_minute", 1..=MESSAGES_PER_MINUTE_MAX, 30);
     let messages_per_minute = messages_per_minute.and_then(|number| u32::try_from(number).ok());
+    let spool_credentials = section.choice("spool_credentials", &[("none", false), ("sealed", true)]);
     if !in_use {
         return None;
     }
@@ -195,10 +226,15 @@ fn read_smtp(section: &Section<'_, '_>, base_dir: &Path, in_use: bool) -> Option
     if !section.has("host") {
         section.wrong("host", Wrong::Missing("say where mail goes, as host = \"smtp.example.com\""));
     }
-    let auth = read_auth(section, auth, Secrets { username, password_file, token_command });
+    let auth = read_auth(section, auth, Secrets { username, password_file, token_command, sealed });
     let host = host?;
     let port = if section.has("port") { port? } else { tls.usual_port() };
-    let upstream = SmtpUpstream { host, port, tls, auth: auth?, ca_file, messages_per_minute };
+    let auth = auth?;
+    if spool_credentials == Some(true) && auth != UpstreamAuth::Passthrough {
+        section.wrong("spool_credentials", Wrong::NothingToSeal);
+    }
+    let spool_credentials = spool_credentials.unwrap_or(false);
+    let upstream = SmtpUpstream { host, port, tls, auth, ca_file, messages_per_minute, spool_credentials };
     judge_privacy(section, &upstream);
     Some(upstream)
 }
@@ -208,6 +244,8 @@ struct Secrets {
     username: Option<String>,
     password_file: Option<PathBuf>,
     token_command: Option<String>,
+    /// There may be a password elsewhere.
+    sealed: bool,
 }
 
 /// A login needs both its halves, and its halves need a login.
@@ -215,16 +253,18 @@ fn read_auth(section: &Section<'_, '_>, auth: Option<Auth>, secrets: Secrets) ->
     let auth = if section.has("auth") { auth? } else { Auth::None };
     for key in ["username", "password_file", "token_command"] {
         match (auth.keys().contains(&key), section.has(key)) {
+            (true, false) if key == "password_file" && secrets.sealed => {}
             (true, false) => section.wrong(key, Wrong::Missing(why_needed(key))),
             (false, true) => section.wrong(key, Wrong::UnusedWithoutLogin { auth: auth.as_str() }),
             _ => {}
         }
     }
-    let Secrets { username, password_file, token_command } = secrets;
+    let Secrets { username, password_file, token_command, sealed } = secrets;
+    let is_there = password_file.is_some() || (sealed && !section.has("password_file"));
     match auth {
         Auth::None => Some(UpstreamAuth::None),
         Auth::Passthrough => Some(UpstreamAuth::Passthrough),
-        Auth::Login => Some(UpstreamAuth::Login { username: username?, password_file: password_file? }),
+        Auth::Login => is_there.then_some(UpstreamAuth::Login { username: username?, password_file }),
         Auth::Oauth => Some(UpstreamAuth::Oauth { username: username?, token_command: token_command? }),
     }
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::problem::Wrong;
+use crate::smtp::ReversePath;
 
 /// Longest domain name (RFC 1035 §2.3.4, as text).
 const DOMAIN_BYTES_MAX: usize = 253;
@@ -15,6 +16,11 @@ const LABEL_BYTES_MAX: usize = 63;
 /// `IP:port`; port 0 lets the system choose one.
 pub(super) fn socket_addr(text: &str) -> Result<SocketAddr, Wrong> {
     text.parse().map_err(|_| Wrong::Address(text.to_owned()))
+}
+
+/// A sender of ours; nothing is `<>`. ASCII only: our mail must not need more of upstream than the mail it is about did.
+pub(super) fn reverse_path(text: &str) -> Result<ReversePath, Wrong> {
+    ReversePath::parse(text.as_bytes(), false).map_err(|_| Wrong::Mailbox(text.to_owned()))
 }
 
 /// A network, or one address.

@@ -26,6 +26,8 @@ pub enum ForwardedBy {
 const FORWARDED_BY: &[(&str, ForwardedBy)] =
     &[("x-forwarded-for", ForwardedBy::XForwardedFor), ("forwarded", ForwardedBy::Forwarded)];
 
+const SECOND_FACTOR: &[(&str, bool)] = &[("optional", false), ("required", true)];
+
 /// `[web]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebConfig {
@@ -41,6 +43,10 @@ pub struct WebConfig {
     pub forwarded_by: ForwardedBy,
     /// They begin each connection to the tracking site with a PROXY header, version 1 or 2.
     pub proxy_protocol: bool,
+    /// The tracking site speaks TLS itself, with the certificate of the listeners.
+    pub tls: bool,
+    /// Every server admin must have a second factor.
+    pub admin_second_factor: bool,
 }
 
 impl WebConfig {
@@ -59,10 +65,24 @@ impl WebConfig {
         if !admin.ip().is_loopback() {
             section.warn("admin", Wrong::AdminInClear(admin.to_string()));
         }
+        let tls = section.flag("tls").unwrap_or(false);
+        if tls && !public_url.as_ref().is_some_and(BaseUrl::is_https) {
+            section.wrong("tls", Wrong::TlsWithoutHttps);
+        }
+        let admin_second_factor = section.choice("admin_second_factor", SECOND_FACTOR).unwrap_or(false);
         let has_url = section.has("public_url");
         section.finish();
         let public_url = if has_url { public_url? } else { values::base_url(&format!("http://{TRACKING}")).ok()? };
-        Some(WebConfig { tracking, public_url, admin, trusted_proxies, forwarded_by, proxy_protocol })
+        Some(WebConfig {
+            tracking,
+            public_url,
+            admin,
+            trusted_proxies,
+            forwarded_by,
+            proxy_protocol,
+            tls,
+            admin_second_factor,
+        })
     }
 }
 

@@ -15,6 +15,8 @@ use super::outbound::{Deadlines, Outbound};
 use super::pace::Pace;
 use super::pool::Upstream;
 use super::predict;
+use super::standing::Memory;
+pub use super::standing::Standing;
 use super::{Fate, Stage, Trouble, Why};
 use crate::message::tree;
 use crate::smtp::reply::{Enhanced, Reply};
@@ -30,6 +32,7 @@ pub struct Courier {
     in_flight: AtomicUsize,
     started: Instant,
     structure: tree::Limits,
+    memory: Arc<Memory>,
 }
 
 impl Courier {
@@ -44,7 +47,20 @@ impl Courier {
             in_flight: AtomicUsize::new(0),
             started: Instant::now(),
             structure: tree::Limits::default(),
+            memory: Arc::default(),
         }
+    }
+
+    /// The same, remembering its attempts together with the others who have this memory.
+    #[must_use]
+    pub fn remembering(mut self, memory: Arc<Memory>) -> Courier {
+        self.memory = memory;
+        self
+    }
+
+    /// How deliveries have gone since the start.
+    pub fn standing(&self) -> Standing {
+        self.memory.standing(self.is_down())
     }
 
     /// The same with these limits on how far a mail's structure is followed when it must be put into seven bits.
@@ -79,6 +95,11 @@ impl Courier {
     /// Whether upstream sends delivery status notifications itself.
     pub fn offers_dsn(&self) -> bool {
         self.upstream.offers_dsn()
+    }
+
+    /// Whether upstream lets in by an access token, as far as it has said.
+    pub fn offers_bearer(&self) -> bool {
+        self.upstream.offers_bearer()
     }
 
     /// Whether upstream takes 8-bit content, as far as it has said.
@@ -139,6 +160,7 @@ impl Courier {
 
     fn learn(&self, fates: &[Fate], begun: Instant) {
         count(fates, begun.elapsed());
+        self.memory.learn(fates);
         let took_ms = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
         let before = self.recent_copy_ms.load(Ordering::Relaxed);
         self.recent_copy_ms.store((before * 7 + took_ms) / 8, Ordering::Relaxed);

@@ -86,7 +86,7 @@ pub fn stops_the_rest(fate: &Fate) -> bool {
 
 fn all_accepted(standings: &[Standing], id: &str) -> Reply {
     let words = standings.iter().find_map(|s| match s {
-        Standing::Done(Fate::Accepted { reply }) => Some(reply),
+        Standing::Done(Fate::Accepted { reply, .. }) => Some(reply),
         _ => None,
     });
     match words {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn accepted() -> Standing {
-        Standing::Done(Fate::Accepted { reply: reply(250, "ok 1") })
+        Standing::Done(Fate::Accepted { reply: reply(250, "ok 1"), at: tokio::time::Instant::now() })
     }
 
     fn refused(stage: Stage, code: u16) -> Standing {

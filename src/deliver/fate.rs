@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use tokio::time::Instant;
+
 use crate::smtp::Reply;
 use crate::smtp::reply_reader::Malformed;
 
@@ -55,6 +57,8 @@ pub enum Fate {
     Accepted {
         /// That answer.
         reply: Reply,
+        /// When it came: readers are judged by how soon after it they come.
+        at: Instant,
     },
     /// Refused for good: MAIL, RCPT, DATA or the dot, and a 5yz that is about the mail.
     Refused {
@@ -108,6 +112,8 @@ pub enum Why {
     Withdrawn,
     /// The envelope holds octets that cannot stand in a command.
     Unsendable,
+    /// There is no account it may leave through: the words say why. Nothing was tried.
+    Held(&'static str),
 }
 
 /// Something that kept a connection from being ready: never about a mail.
@@ -139,6 +145,13 @@ impl Fate {
         if stage == Stage::Dot { Fate::Unknown { why } } else { Fate::Deferred { stage, why } }
     }
 
+    /// When upstream took the mail, in Unix milliseconds, said at `now`, which is `now_ms` there; `None`: it did not.
+    pub fn accepted_at_ms(&self, now: Instant, now_ms: i64) -> Option<i64> {
+        let Fate::Accepted { at, .. } = self else { return None };
+        let ago_ms = i64::try_from(now.saturating_duration_since(*at).as_millis()).unwrap_or(i64::MAX);
+        Some(now_ms.saturating_sub(ago_ms))
+    }
+
     /// Upstream has the mail.
     pub fn is_accepted(&self) -> bool {
         matches!(self, Fate::Accepted { .. })
@@ -163,7 +176,7 @@ fn is_fault(why: &Why) -> bool {
     match why {
         Why::Reply(reply) => is_about_us(reply.code),
         Why::OutOfPlace(_) | Why::Malformed(_) | Why::OutOfTurn | Why::Unsendable => true,
-        Why::Tls(_) | Why::Injected | Why::NotOffered(_) | Why::NotSecret | Why::NoToken(_) => true,
+        Why::Tls(_) | Why::Injected | Why::NotOffered(_) | Why::NotSecret | Why::NoToken(_) | Why::Held(_) => true,
         Why::Lost(_) | Why::TimedOut | Why::Busy | Why::Withdrawn => false,
     }
 }
@@ -178,7 +191,7 @@ impl fmt::Display for Fate {
     /// One line for logs and records: upstream's words, or ours.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fate::Accepted { reply } | Fate::Refused { reply, .. } => show(f, reply),
+            Fate::Accepted { reply, .. } | Fate::Refused { reply, .. } => show(f, reply),
             Fate::Deferred { stage, why } => write!(f, "{} at {}", why, stage.as_str()),
             Fate::Unknown { why } => write!(f, "perhaps delivered: {why} after the final dot"),
         }
@@ -212,6 +225,7 @@ impl fmt::Display for Why {
             Why::NotSecret => f.write_str("the login would have gone over an unprotected connection"),
             Why::Busy => f.write_str("all connections busy"),
             Why::Withdrawn => f.write_str("withdrawn before the final dot"),
+            Why::Held(why) => write!(f, "held: {why}"),
             Why::Unsendable => f.write_str("an address that cannot stand in a command"),
         }
     }
@@ -276,6 +290,17 @@ mod tests {
         assert!(Fate::of_failure(Stage::Connect, Why::TimedOut).is_our_trouble());
         assert!(!Fate::of_failure(Stage::Connect, Why::Busy).is_our_trouble());
         assert!(!Fate::of_failure(Stage::Rcpt, Why::TimedOut).is_our_trouble());
+    }
+
+    /// Told as late as may be, it is the same moment.
+    #[test]
+    fn when_upstream_took_it() {
+        let at = Instant::now();
+        let accepted = Fate::Accepted { reply: reply(250), at };
+        let later = |ms| at + std::time::Duration::from_millis(ms);
+        assert_eq!(accepted.accepted_at_ms(later(0), 50_000), Some(50_000));
+        assert_eq!(accepted.accepted_at_ms(later(19_000), 69_000), Some(50_000));
+        assert_eq!(Fate::of_failure(Stage::Dot, Why::TimedOut).accepted_at_ms(later(0), 50_000), None);
     }
 
     #[test]

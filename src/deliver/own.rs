@@ -32,13 +32,12 @@ pub fn test_mail(
     link: &str,
     now: SystemTime,
 ) -> Result<(Envelope, Bytes), OwnMailError> {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let message = Message::builder()
         .from(header(from)?)
         .to(header(to)?)
         .subject("A test mail from waxseal")
         .date(now)
-        .message_id(Some(format!("<test.{}@{hostname}>", since.as_nanos())))
+        .message_id(Some(test_mail_id(hostname, now)))
         .multipart(MultiPart::alternative_plain_html(text(link), html(link)))
         .map_err(OwnMailError::Message)?;
     let envelope = Envelope {
@@ -47,6 +46,12 @@ pub fn test_mail(
         recipients: vec![Recipient { path: ForwardPath(to.clone()), params: RcptParams::default() }],
     };
     Ok((envelope, message.formatted().into()))
+}
+
+/// The Message-ID that [`test_mail`] gives its mail, brackets included.
+pub fn test_mail_id(hostname: &str, now: SystemTime) -> String {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("<test.{}@{hostname}>", since.as_nanos())
 }
 
 fn header(mailbox: &Mailbox) -> Result<Header, OwnMailError> {

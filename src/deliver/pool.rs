@@ -33,6 +33,8 @@ pub struct Upstream {
     offers_dsn: AtomicBool,
     /// Whether the last new connection offered 8BITMIME.
     takes_eight_bit: AtomicBool,
+    /// Whether the last new connection offered a login by token.
+    offers_bearer: AtomicBool,
 }
 
 /// Connections at rest, the one used last at the end.
@@ -64,6 +66,7 @@ impl Upstream {
             idle: Arc::default(),
             offers_dsn: AtomicBool::new(false),
             takes_eight_bit: AtomicBool::new(true),
+            offers_bearer: AtomicBool::new(true),
         }
     }
 
@@ -95,6 +98,11 @@ impl Upstream {
     /// Whether upstream takes 8-bit content (RFC 6152), as its last new connection said; yes before the first.
     pub fn takes_eight_bit(&self) -> bool {
         self.takes_eight_bit.load(Ordering::Relaxed)
+    }
+
+    /// Whether upstream lets in by an access token (XOAUTH2, OAUTHBEARER), as its last new connection said; yes before the first.
+    pub fn offers_bearer(&self) -> bool {
+        self.offers_bearer.load(Ordering::Relaxed)
     }
 
     /// Whom we forward to, for logs.
@@ -192,6 +200,8 @@ impl Upstream {
     fn learn(&self, connection: &Connection) {
         self.offers_dsn.store(connection.capabilities().dsn, Ordering::Relaxed);
         self.takes_eight_bit.store(connection.capabilities().eight_bit_mime, Ordering::Relaxed);
+        let bearer = connection.capabilities().auth_xoauth2 || connection.capabilities().auth_oauthbearer;
+        self.offers_bearer.store(bearer, Ordering::Relaxed);
     }
 
     async fn permit(&self, until: Instant) -> Result<OwnedSemaphorePermit, Why> {

@@ -94,7 +94,11 @@ impl TlsClient {
     }
 }
 
-fn verifier(roots: &Roots, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, TlsSetupError> {
+/// What judges certificates by these roots. Reads them (blocking).
+///
+/// # Errors
+/// [`TlsSetupError`], for the operator.
+pub fn verifier(roots: &Roots, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, TlsSetupError> {
     let certificates = match roots {
         Roots::Anyone => return Ok(Arc::new(Unverified(provider.clone()))),
         Roots::System => rustls_native_certs::load_native_certs().certs,

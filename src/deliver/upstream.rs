@@ -234,7 +234,10 @@ impl Transaction<'_> {
         if reply.code == 421 || (300..400).contains(&reply.code) {
             self.ledger.close();
         }
-        let fate = if reply.is_positive() { Fate::Accepted { reply } } else { Fate::of_reply(Stage::Dot, reply) };
+        let fate = match reply.is_positive() {
+            true => Fate::Accepted { reply, at: Instant::now() },
+            false => Fate::of_reply(Stage::Dot, reply),
+        };
         self.ledger.settle_accepted(&fate);
         Ok(())
     }

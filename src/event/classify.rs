@@ -11,9 +11,9 @@ use super::{EventKind, Verdict};
 const INSTANT_OPEN_MS: i64 = 10_000;
 /// A click this soon is a machine's: one has to read before one clicks.
 const INSTANT_CLICK_MS: i64 = 20_000;
-/// A copy that is not accepted yet is with a machine on its way. Later than this the history has probably missed the
-/// answer, and the rule is silent.
-const NOT_YET_MS: i64 = 60_000;
+/// A copy that is not accepted yet is with a machine on its way, which may hold the dot as long as its answer is awaited (ten
+/// minutes, RFC 5321 §4.5.3.2.6). Later than this the history has probably missed the answer, and the rule is silent.
+const NOT_YET_MS: i64 = 660_000;
 
 /// When upstream accepted the copy of an event's recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -169,8 +169,8 @@ mod tests {
             (after(click(), 20_000), None),
             (after(click(), -3_000), Some(Rule::Instant)),
             (Facts { inbox_mode: true, ..after(click(), 0) }, None),
-            (not_yet(facts(), 59_999), Some(Rule::Instant)),
-            (not_yet(facts(), 60_000), None),
+            (not_yet(facts(), 659_999), Some(Rule::Instant)),
+            (not_yet(facts(), 660_000), None),
         ] {
             assert_eq!(classify(&facts, RuleSet::ALL), rule, "{facts:?}");
         }

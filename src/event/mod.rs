@@ -96,6 +96,15 @@ pub struct Evidence {
     pub agent: Option<String>,
 }
 
+const DAY_MS: i64 = 86_400_000;
+
+impl Event {
+    /// Whether only the day of it is kept: it was sent under `aggregate`, or its message is not known.
+    pub fn is_by_day(&self) -> bool {
+        self.network_hash.is_none() && self.at_ms.rem_euclid(DAY_MS) == 0
+    }
+}
+
 /// One event as recorded: by default no address, no raw agent (DESIGN, promise 9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {

@@ -41,15 +41,28 @@ pub struct Reading {
     pub shared: bool,
 }
 
+impl Reading {
+    /// What was counted of one recipient's own copy: whether anybody opened it and followed a link, and in how many countries
+    /// and networks that was.
+    pub fn of(opened: bool, clicked: bool, countries: usize, networks: usize) -> Reading {
+        let read = match (opened, clicked) {
+            (true, _) => Read::Opened,
+            (false, true) => Read::Inferred,
+            (false, false) => Read::No,
+        };
+        Reading { read, clicked, shared: countries >= 2 || networks > NETWORKS_MAX }
+    }
+}
+
 /// Reads the events of one recipient's own copy, in any order.
 pub fn reading<'a>(events: impl IntoIterator<Item = &'a Event>) -> Reading {
-    let mut reading = Reading::default();
+    let (mut opened, mut clicked) = (false, false);
     let mut countries: Vec<&str> = Vec::new();
     let mut networks: Vec<[u8; 8]> = Vec::new();
     for event in events.into_iter().filter(|event| event.verdict.counts()) {
         match event.kind {
-            EventKind::Open => reading.read = Read::Opened,
-            EventKind::Click => reading.clicked = true,
+            EventKind::Open => opened = true,
+            EventKind::Click => clicked = true,
         }
         // Behind a proxy or relay neither place nor network is the reader's.
         if event.verdict != Verdict::Proxy && event.via.is_none() {
@@ -57,11 +70,7 @@ pub fn reading<'a>(events: impl IntoIterator<Item = &'a Event>) -> Reading {
             networks.extend(event.network_hash);
         }
     }
-    if reading.clicked && reading.read == Read::No {
-        reading.read = Read::Inferred;
-    }
-    reading.shared = distinct(countries) >= 2 || distinct(networks) > NETWORKS_MAX;
-    reading
+    Reading::of(opened, clicked, distinct(countries), distinct(networks))
 }
 
 fn distinct<T: Ord>(mut values: Vec<T>) -> usize {

@@ -6,9 +6,9 @@
 
 use std::collections::VecDeque;
 
+use super::EventKind;
 use super::classify::verdict;
 use super::rule::{Rule, RuleSet};
-use super::{EventKind, Verdict};
 
 /// Hits kept for one copy. Beyond it the oldest go: a repeat of one of them is then an event of its own.
 pub const HITS_MAX: usize = 64;
@@ -81,7 +81,7 @@ impl Recent {
         let mut rejudged = Vec::new();
         if rules.has(Rule::Burst) && joins_bursts(&hit) && self.is_burst(&hit, shape) {
             rejudged = self.take_back(&hit, shape);
-            if hit.rule.is_none_or(|rule| verdict(Some(rule)) == Verdict::Proxy) {
+            if hit.rule.is_none() {
                 hit.rule = Some(Rule::Burst);
             }
         }
@@ -164,13 +164,13 @@ impl Recent {
         })
     }
 
-    /// Makes the burst's earlier events a machine's; gives those that were not.
+    /// Makes the burst's earlier events a machine's, where no rule above it in the table has spoken; gives those.
     fn take_back(&mut self, hit: &Hit, shape: Shape) -> Vec<Ticket> {
         let fast = self.distinct_links(hit, BURST_MS, shape) >= BURST_LINKS_MIN;
         let within_ms = if fast { BURST_MS } else { BURST_ALL_MS };
         let tickets: Vec<Ticket> = self
             .companions(hit, within_ms, shape)
-            .filter(|kept| !kept.folded && verdict(kept.hit.rule).counts())
+            .filter(|kept| !kept.folded && kept.hit.rule.is_none())
             .map(|kept| kept.hit.ticket)
             .collect();
         for kept in &mut self.hits {
@@ -242,12 +242,14 @@ mod tests {
         assert_eq!(last(&same, FIVE), outcome(None, &[]));
     }
 
-    /// Only what counted is taken back; what a browser fetched ahead and the sender's own are no part of it.
+    /// What another rule decided stays as it is, for the first that matches decides; what a browser fetched ahead and the
+    /// sender's own are no part of it at all.
     #[test]
     fn what_is_no_part_of_a_burst() {
         let with =
             |first, second| [click(1, 0, 1, HOME, first), click(2, 1, 2, HOME, second), click(3, 2, 3, HOME, None)];
-        assert_eq!(last(&with(Some(Declared), Some(ImageProxy)), FIVE).rejudged, [2]);
+        assert_eq!(last(&with(Some(Declared), Some(ImageProxy)), FIVE).rejudged, [0; 0]);
+        assert_eq!(last(&with(Some(Declared), None), FIVE).rejudged, [2]);
         assert_eq!(last(&with(Some(Declared), None), FIVE).rule, Some(Burst));
         assert_eq!(last(&with(Some(Prefetch), Some(Prefetch)), FIVE).rule, None);
         assert_eq!(last(&with(Some(Own), None), FIVE).rule, None);
@@ -258,10 +260,11 @@ mod tests {
             click(3, 3, 3, HOME, None),
         ];
         assert_eq!(last(&opened, FIVE).rejudged, [1, 2], "opens are not judged by clicks");
-        // A machine by another rule keeps that rule.
-        let mut known = with(None, None);
-        known[2].rule = Some(Instant);
-        assert_eq!(last(&known, FIVE), Outcome { rule: Some(Instant), repeat_of: None, rejudged: vec![1, 2] });
+        for rule in [Instant, ImageProxy] {
+            let mut known = with(None, None);
+            known[2].rule = Some(rule);
+            assert_eq!(last(&known, FIVE), Outcome { rule: Some(rule), repeat_of: None, rejudged: vec![1, 2] });
+        }
     }
 
     #[test]

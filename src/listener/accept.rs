@@ -23,6 +23,9 @@ use crate::smtp::Reply;
 /// After an accept that failed for want of something of ours, file descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The limit of connections from one address.
+const PER_ADDRESS: &str = "connections_per_address";
+
 /// Serves one socket until `shutdown` turns true (or its sender goes), then lets sessions end and returns.
 pub async fn serve(door: Door, shared: Arc<Shared>, mut shutdown: watch::Receiver<bool>) {
     let Door { socket, rules } = door;
@@ -62,11 +65,14 @@ fn admit(
     shutdown: &watch::Receiver<bool>,
 ) {
     let proxied = rules.is_proxy(peer);
-    let place = shared.capacity.slot().and_then(|slot| match proxied {
-        true => Some(Place::Proxied(slot)),
-        false => shared.capacity.claim(slot, peer).map(Place::Known),
-    });
-    let Some(place) = place else { return refuse(&stream, peer, rules.tls) };
+    let Some(slot) = shared.capacity.slot() else { return refuse(&stream, peer, rules.tls, "connections") };
+    let place = match proxied {
+        true => Place::Proxied(slot),
+        false => match shared.capacity.claim(slot, peer) {
+            Some(permit) => Place::Known(permit),
+            None => return refuse(&stream, peer, rules.tls, PER_ADDRESS),
+        },
+    };
     // Nagle against delayed acknowledgement costs 40 ms a mail.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone before it began");
@@ -122,7 +128,7 @@ async fn introduced(
     match shared.capacity.claim(slot, client) {
         Some(permit) => Some((stream, client, permit)),
         None => {
-            refuse(&stream, client, rules.tls);
+            refuse(&stream, client, rules.tls, PER_ADDRESS);
             None
         }
     }
@@ -135,10 +141,10 @@ fn client_of(named: Option<IpAddr>) -> IpAddr {
     named.filter(|address| !address.to_canonical().is_loopback()).unwrap_or(stranger)
 }
 
-fn refuse(stream: &TcpStream, peer: IpAddr, tls: TlsMode) {
+fn refuse(stream: &TcpStream, peer: IpAddr, tls: TlsMode, limit: &'static str) {
     counter!("waxseal_connections_refused_total").increment(1);
-    limit_met("connections");
-    tracing::warn!(peer.addr = %peer, "too many connections");
+    limit_met(limit);
+    tracing::warn!(peer.addr = %peer, limit, "too many connections");
     turn_away(stream, tls);
 }
 
@@ -147,7 +153,6 @@ pub fn describe_metrics() {
     describe_gauge!("waxseal_connections_open", "Connections of mail clients that are open.");
     describe_counter!("waxseal_connections_total", "Connections of mail clients that were let in.");
     describe_counter!("waxseal_connections_refused_total", "Connections turned away because there were too many.");
-    describe_counter!("waxseal_limits_met_total", "Limits that mail clients met, by the limit.");
 }
 
 /// One open connection; no longer one when it is dropped.

@@ -4,10 +4,12 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use super::Options;
 
@@ -18,7 +20,38 @@ pub struct Capacity {
     per_address_max: usize,
     addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
     room: Arc<Semaphore>,
+    /// Units one sender may have of it.
+    share_units: AtomicUsize,
+    shares: Mutex<HashMap<Sender, Weak<Semaphore>>>,
 }
+
+/// Whose mail it is, for a fair share of the room.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// A login.
+    Login(String),
+    /// An address of a trusted network (IPv6: its /64).
+    Address(IpAddr),
+}
+
+impl Sender {
+    /// Of the login, where there is one.
+    pub fn of(login: Option<&str>, peer: IpAddr) -> Sender {
+        login.map_or_else(|| Sender::Address(subscriber(peer)), |login| Sender::Login(login.to_owned()))
+    }
+}
+
+/// Whose room it is that there is no more of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRoom {
+    /// The sender's own share.
+    OfSender,
+    /// Everybody's.
+    OfAll,
+}
+
+/// Senders whose shares are kept in the table before those without mail are swept out.
+const SHARES_SWEPT_AT: usize = 1024;
 
 /// A connection's place; given back on drop.
 #[derive(Debug)]
@@ -38,6 +71,8 @@ pub struct Slot {
 #[derive(Debug)]
 pub struct Room {
     permit: OwnedSemaphorePermit,
+    /// The same of its sender's share.
+    share: OwnedSemaphorePermit,
 }
 
 /// The budget is counted in these, so that it fits the semaphore's numbers.
@@ -52,6 +87,8 @@ impl Capacity {
             per_address_max: options.connections_per_address_max,
             addresses: Arc::default(),
             room: Arc::new(Semaphore::new(units)),
+            share_units: AtomicUsize::new(share_units(options)),
+            shares: Mutex::default(),
         }
     }
 
@@ -78,12 +115,37 @@ impl Capacity {
         Some(ConnectionPermit { _slot: slot, address, addresses: Arc::clone(&self.addresses) })
     }
 
-    /// Room for so many octets, waited for so long.
-    pub async fn room(&self, bytes: usize, wait_max: Duration) -> Option<Room> {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).ok()?;
-        let acquire = Arc::clone(&self.room).acquire_many_owned(units);
-        let permit = tokio::time::timeout(wait_max, acquire).await.ok()?.ok()?;
-        Some(Room { permit })
+    /// Room for so many octets of this sender's, waited for so long.
+    ///
+    /// # Errors
+    /// [`NoRoom`]; nothing was set aside.
+    pub async fn room(&self, sender: &Sender, bytes: usize, wait_max: Duration) -> Result<Room, NoRoom> {
+        let until = Instant::now() + wait_max;
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).map_err(|_| NoRoom::OfAll)?;
+        // The sender's own first: whoever waits for that must not hold what others could use.
+        let share = timeout_at(until, self.share(sender).acquire_many_owned(units)).await;
+        let Ok(Ok(share)) = share else { return Err(NoRoom::OfSender) };
+        let permit = timeout_at(until, Arc::clone(&self.room).acquire_many_owned(units)).await;
+        let Ok(Ok(permit)) = permit else { return Err(NoRoom::OfAll) };
+        Ok(Room { permit, share })
+    }
+
+    fn share(&self, sender: &Sender) -> Arc<Semaphore> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = shares.get(sender).and_then(Weak::upgrade) {
+            return share;
+        }
+        if shares.len() >= SHARES_SWEPT_AT {
+            shares.retain(|_, share| share.strong_count() > 0);
+        }
+        let share = Arc::new(Semaphore::new(self.share_units.load(Ordering::Relaxed)));
+        shares.insert(sender.clone(), Arc::downgrade(&share));
+        share
+    }
+
+    /// Changes what one sender may have, from its next mail with none under way.
+    pub fn change_shares(&self, options: &Options) {
+        self.share_units.store(share_units(options), Ordering::Relaxed);
     }
 
     /// Octets not set aside at this moment.
@@ -92,21 +154,26 @@ impl Capacity {
     }
 }
 
+fn share_units(options: &Options) -> usize {
+    (options.in_flight_bytes_per_sender_max / UNIT_BYTES).min(Semaphore::MAX_PERMITS)
+}
+
 impl Room {
     /// How many octets.
     pub fn bytes(&self) -> usize {
         self.permit.num_permits() * UNIT_BYTES
     }
 
-    /// Makes this one larger by the other.
+    /// Makes this one larger by the other, which is the same sender's.
     pub fn add(&mut self, other: Room) {
         self.permit.merge(other.permit);
+        self.share.merge(other.share);
     }
 
     /// Gives back all but so many octets.
     pub fn shrink_to(&mut self, bytes: usize) {
         let spare = self.permit.num_permits().saturating_sub(bytes.div_ceil(UNIT_BYTES));
-        drop(self.permit.split(spare));
+        drop((self.permit.split(spare), self.share.split(spare)));
     }
 }
 
@@ -169,14 +236,59 @@ mod tests {
     #[tokio::test]
     async fn room_is_given_back() {
         let capacity = capacity(1, 1, 10 * UNIT_BYTES);
-        let wait = Duration::from_millis(1);
-        let mut room = capacity.room(1, wait).await.unwrap();
-        room.add(capacity.room(8 * UNIT_BYTES, wait).await.unwrap());
+        let (ana, wait) = (Sender::of(Some("ana"), [192, 0, 2, 1].into()), Duration::from_millis(1));
+        let mut room = capacity.room(&ana, 1, wait).await.unwrap();
+        room.add(capacity.room(&ana, 8 * UNIT_BYTES, wait).await.unwrap());
         assert_eq!(room.bytes(), 9 * UNIT_BYTES);
-        assert!(capacity.room(2 * UNIT_BYTES, wait).await.is_none());
+        assert_eq!(capacity.room(&ana, 2 * UNIT_BYTES, wait).await.unwrap_err(), NoRoom::OfAll);
         room.shrink_to(UNIT_BYTES + 1);
         assert_eq!(capacity.free_bytes(), 8 * UNIT_BYTES);
         drop(room);
         assert_eq!(capacity.free_bytes(), 10 * UNIT_BYTES);
+    }
+
+    /// One sender, however many connections it has, leaves room for the others.
+    #[tokio::test]
+    async fn each_sender_has_a_share() {
+        let mut options = Options::new(session::Options::new("x.test"));
+        (options.in_flight_bytes_max, options.in_flight_bytes_per_sender_max) = (10 * UNIT_BYTES, 4 * UNIT_BYTES);
+        let (capacity, wait) = (Capacity::new(&options), Duration::from_millis(1));
+        let ana = Sender::of(Some("ana"), [192, 0, 2, 1].into());
+        let mut first = capacity.room(&ana, 2 * UNIT_BYTES, wait).await.unwrap();
+        let _second = capacity.room(&ana, 2 * UNIT_BYTES, wait).await.unwrap();
+        assert_eq!(capacity.room(&ana, 1, wait).await.unwrap_err(), NoRoom::OfSender);
+        assert_eq!(capacity.free_bytes(), 6 * UNIT_BYTES, "whoever waits holds nothing");
+        let others = [Sender::of(Some("ben"), [192, 0, 2, 1].into()), Sender::of(None, [192, 0, 2, 1].into())];
+        for other in &others {
+            assert!(capacity.room(other, 4 * UNIT_BYTES, wait).await.is_ok(), "{other:?}");
+        }
+        first.shrink_to(UNIT_BYTES);
+        assert!(capacity.room(&ana, UNIT_BYTES, wait).await.is_ok(), "what is given back is the sender's again");
+        // Two addresses of one IPv6 subscriber are one sender.
+        let [one, two] = ["2001:db8::1", "2001:db8::2"].map(|peer| Sender::of(None, peer.parse().unwrap()));
+        assert_eq!(one, two);
+    }
+
+    /// A larger mail that is allowed while we run has room from then on.
+    #[tokio::test]
+    async fn a_larger_share_holds_from_the_next_mail_on() {
+        let mut options = Options::new(session::Options::new("x.test"));
+        (options.in_flight_bytes_max, options.in_flight_bytes_per_sender_max) = (10 * UNIT_BYTES, 4 * UNIT_BYTES);
+        let (capacity, wait) = (Capacity::new(&options), Duration::from_millis(1));
+        let ana = Sender::of(Some("ana"), [192, 0, 2, 1].into());
+        assert_eq!(capacity.room(&ana, 8 * UNIT_BYTES, wait).await.unwrap_err(), NoRoom::OfSender);
+        options.in_flight_bytes_per_sender_max = 8 * UNIT_BYTES;
+        capacity.change_shares(&options);
+        assert!(capacity.room(&ana, 8 * UNIT_BYTES, wait).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn shares_of_who_has_no_mail_are_forgotten() {
+        let capacity = capacity(1, 1, 10 * UNIT_BYTES);
+        for n in 0..=SHARES_SWEPT_AT {
+            let sender = Sender::Login(n.to_string());
+            drop(capacity.room(&sender, 1, Duration::from_secs(1)).await.unwrap());
+        }
+        assert!(capacity.shares.lock().unwrap().len() <= 2);
     }
 }

@@ -15,11 +15,11 @@ use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tracing::Instrument as _;
 
 use super::transport::Transport;
-use super::{ClientGone, Lease, LoginOutcome, Options, Rules, Shared, TlsMode, limit_met, stopped};
+use super::{Backend, ClientGone, Lease, LoginOutcome, Options, Rules, Shared, TlsMode, limit_met, stopped};
 use crate::settings::Submitter;
 use crate::smtp::command::Verb;
 use crate::smtp::sasl::Credentials;
-use crate::smtp::session::{Action, Facts, Input, LoginAnswer, Session, Tls, Wait};
+use crate::smtp::session::{self, Action, Facts, Input, LoginAnswer, Session, Tls, Wait};
 use crate::smtp::{Reply, ReversePath};
 use crate::telemetry::maillog;
 use room::Body;
@@ -51,12 +51,26 @@ enum End {
     Lost(#[from] io::Error),
     #[error("TLS handshake failed: {0}")]
     Handshake(io::Error),
+    #[error("the TLS handshake took too long")]
+    HandshakeTooSlow,
     #[error("the client hung up")]
     HungUp,
     #[error("the client did not read our replies")]
     NotRead,
     #[error("the backend gave no answer in time")]
     NoAnswer,
+}
+
+impl End {
+    /// Which limit the conversation ended at.
+    fn limit(&self) -> Option<&'static str> {
+        match self {
+            End::HandshakeTooSlow => Some("tls_handshake_secs"),
+            End::NotRead => Some("write_secs"),
+            End::NoAnswer => Some("accept_secs"),
+            End::Closed | End::Lost(_) | End::Handshake(_) | End::HungUp => None,
+        }
+    }
 }
 
 struct Conn<S> {
@@ -85,6 +99,14 @@ const OUT_KEPT_BYTES_MAX: usize = 1024;
 const LINGER_MAX: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
+/// What cannot succeed is not offered: tokens, where nobody takes them.
+fn session_options(options: &Arc<session::Options>, backend: &dyn Backend) -> Arc<session::Options> {
+    if !options.bearer_logins || backend.offers_bearer() {
+        return Arc::clone(options);
+    }
+    Arc::new(session::Options { bearer_logins: false, ..session::Options::clone(options) })
+}
+
 impl<S> Conn<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -97,9 +119,10 @@ where
         };
         let facts = Facts::new(peer.to_canonical().is_loopback(), tls, rules.logins, rules.trusted(peer));
         let (now, options) = (Instant::now(), shared.options());
+        let session = session_options(&options.session, shared.backend.as_ref());
         Conn {
             transport: Transport::Plain(stream),
-            session: Session::new(Arc::clone(&options.session), facts),
+            session: Session::new(session, facts),
             out: Vec::new(),
             peer,
             session_end: now + options.session_max,
@@ -120,6 +143,9 @@ where
         };
         if matches!(end, End::Lost(_) | End::NotRead) {
             self.client_left();
+        }
+        if let Some(limit) = end.limit() {
+            limit_met(limit);
         }
         if matches!(end, End::Lost(_) | End::HungUp) {
             maillog::hung_up(self.session.last_verb().map_or("the start", Verb::name));
@@ -282,7 +308,7 @@ where
         // Boxed: it is large, and every idle connection would carry its size.
         let accept = Box::pin(tls.acceptor().accept(stream));
         let accepted = timeout(self.options.tls_handshake_max, accept).await;
-        let stream = accepted.map_err(|_| End::Handshake(io::ErrorKind::TimedOut.into()))?.map_err(End::Handshake)?;
+        let stream = accepted.map_err(|_| End::HandshakeTooSlow)?.map_err(End::Handshake)?;
         self.transport = Transport::Tls(Box::new(stream));
         Ok(())
     }
@@ -297,7 +323,11 @@ where
             }
             Ok(LoginOutcome::Told(reply)) => LoginAnswer::Told(reply),
             Ok(LoginOutcome::Refused) => LoginAnswer::Refused,
-            Ok(LoginOutcome::Unavailable) | Err(_) => LoginAnswer::Unavailable,
+            Ok(LoginOutcome::Unavailable) => LoginAnswer::Unavailable,
+            Err(_) => {
+                limit_met("login_secs");
+                LoginAnswer::Unavailable
+            }
         })
     }
 

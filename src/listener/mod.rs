@@ -17,6 +17,7 @@ use crate::message::Mail;
 use crate::settings::{OrgName, Submitter};
 use crate::smtp::sasl::Credentials;
 use crate::smtp::{Reply, ReversePath};
+use crate::telemetry::metrics::limit_met;
 
 mod accept;
 pub mod capacity;
@@ -37,6 +38,11 @@ pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a
 pub trait Backend: Send + Sync + 'static {
     /// Judges a login. Takes the same time whether or not the user exists.
     fn login(&self, credentials: Credentials, peer: IpAddr) -> BoxFuture<'_, LoginOutcome>;
+
+    /// Whether a login by access token (XOAUTH2, OAUTHBEARER) can succeed. Asked for each connection; no I/O.
+    fn offers_bearer(&self) -> bool {
+        true
+    }
 
     /// May this submitter use this reverse path? Asked at MAIL; no I/O.
     ///
@@ -198,16 +204,12 @@ impl Shared {
         self.options.load_full()
     }
 
-    /// New limits and deadlines for the connections to come. How many connections and octets there is room for stays
-    /// as it was at start.
+    /// New limits and deadlines for the connections to come. How many connections and octets there is room for in all
+    /// stays as it was at start.
     pub fn change_options(&self, options: Options) {
+        self.capacity.change_shares(&options);
         self.options.store(Arc::new(options));
     }
-}
-
-/// Counts that a client met a limit.
-fn limit_met(limit: &'static str) {
-    metrics::counter!("waxseal_limits_met_total", "limit" => limit).increment(1);
 }
 
 /// Waits until shutdown is asked for; a sender that went away means the same.

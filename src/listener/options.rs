@@ -25,6 +25,8 @@ pub const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(15);
 pub const WRITE_MAX: Duration = Duration::from_secs(60);
 /// Octets of messages being read or delivered, over all connections.
 pub const IN_FLIGHT_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The same of one login, or one address of a trusted network: a quarter, so that nobody takes all of it.
+pub const IN_FLIGHT_BYTES_PER_SENDER_MAX: usize = 64 * 1024 * 1024;
 /// How long a client is kept waiting for room before it gets 452; well under any client's own patience.
 pub const ROOM_WAIT_MAX: Duration = Duration::from_secs(10);
 /// For a login to be judged: hashing takes tens of milliseconds and may queue.
@@ -65,6 +67,8 @@ pub struct Options {
     pub write_max: Duration,
     /// [`IN_FLIGHT_BYTES_MAX`]; at least the largest message and 64 KiB.
     pub in_flight_bytes_max: usize,
+    /// [`IN_FLIGHT_BYTES_PER_SENDER_MAX`]; at least the largest message and 64 KiB.
+    pub in_flight_bytes_per_sender_max: usize,
     /// [`ROOM_WAIT_MAX`]
     pub room_wait_max: Duration,
     /// [`LOGIN_MAX`]
@@ -94,6 +98,7 @@ impl Options {
             tls_handshake_max: TLS_HANDSHAKE_MAX,
             write_max: WRITE_MAX,
             in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
+            in_flight_bytes_per_sender_max: IN_FLIGHT_BYTES_PER_SENDER_MAX,
             room_wait_max: ROOM_WAIT_MAX,
             login_max: LOGIN_MAX,
             accept_max: ACCEPT_MAX,

@@ -92,7 +92,7 @@ impl ServerTls {
     }
 
     /// For one handshake.
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
+    pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.config.load_full())
     }
 }

@@ -81,8 +81,10 @@ pub struct Tree {
 /// Why the structure is not plain, or too large to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Doubt {
-    /// A header over the octet or line limit.
+    /// A header over the octet limit.
     HeaderTooLarge,
+    /// A header over the line limit.
+    TooManyLines,
     /// More parts than the limit.
     TooManyParts,
     /// Deeper than the limit.
@@ -99,6 +101,7 @@ impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Doubt::HeaderTooLarge => "a header is over the limit",
+            Doubt::TooManyLines => "a header has more lines than the limit",
             Doubt::TooManyParts => "more parts than the limit",
             Doubt::TooDeep => "parts nested deeper than the limit",
             Doubt::BoundaryReused => "a boundary is used twice",
@@ -208,9 +211,11 @@ impl Walk<'_> {
                 return Ok((found, at));
             }
             let Some(field) = walk.next() else { return Ok((found, self.after_empty_line(&walk))) };
-            let too_long = field.whole.end - from > self.limits.header_bytes_max;
-            if too_long || found.len() >= self.limits.header_lines_max {
+            if field.whole.end - from > self.limits.header_bytes_max {
                 return Err(Doubt::HeaderTooLarge);
+            }
+            if found.len() >= self.limits.header_lines_max {
+                return Err(Doubt::TooManyLines);
             }
             found.push(field);
         }
@@ -422,7 +427,7 @@ mod tests {
             deep.push_str(&format!("Content-Type: multipart/mixed; boundary=b{level}x\n\n--b{level}x\n"));
         }
         assert_eq!(outline(&deep).unwrap_err(), Doubt::TooDeep);
-        assert_eq!(outline(&"X: y\n".repeat(HEADER_LINES_MAX + 1)).unwrap_err(), Doubt::HeaderTooLarge);
+        assert_eq!(outline(&"X: y\n".repeat(HEADER_LINES_MAX + 1)).unwrap_err(), Doubt::TooManyLines);
         assert_eq!(outline(&format!("X: {}\n", "y".repeat(HEADER_BYTES_MAX))).unwrap_err(), Doubt::HeaderTooLarge);
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use metrics::counter;
 use tokio::sync::{Notify as Wake, OwnedSemaphorePermit, Semaphore, broadcast, watch};
+use tokio::time::Instant;
 
 use super::stopped;
 use crate::event::{EventKind, Verdict};
@@ -25,7 +26,8 @@ const LOOK_MIN: Duration = Duration::from_millis(100);
 /// How often it is looked at when nobody says that there is something.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long a click may yet turn out to be a machine's.
-const CHANGES_MS: i64 = 15_000;
+pub const CHANGES_MS: i64 = 15_000;
+const CHANGES: Duration = Duration::from_millis(CHANGES_MS.unsigned_abs());
 /// Events looked at for that.
 const LOOK_BACK_MAX: u32 = 1_000;
 /// Clicks remembered for that.
@@ -159,14 +161,29 @@ impl Feed {
                 break;
             }
         }
-        // What is heard can only change by what comes after it.
-        if to == position { Ok(()) } else { self.look_back(recent).await }
+        // Also when nothing came: a click that is counted on another before it may complete a burst.
+        self.look_back(recent).await
+    }
+
+    /// Somebody's word has judged an event anew. Whoever listens is told; who cannot be, sees it with the next look at the page.
+    pub async fn judged_anew(&self, sequence: i64) {
+        if self.listeners() == 0 {
+            return;
+        }
+        let filter = TimelineFilter { after_sequence: sequence - 1, limit: 1, ..TimelineFilter::default() };
+        match self.history.timeline(filter).await {
+            Ok(found) => {
+                for entry in found.into_iter().filter(|entry| entry.sequence == sequence) {
+                    self.tell(Heard { entry, changed: true });
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the live feed cannot read an event that was judged anew"),
+        }
     }
 
     /// Tells which clicks of late are judged otherwise by now.
     async fn look_back(&self, recent: &mut VecDeque<Click>) -> Result<(), StoreError> {
-        let newest_ms = recent.back().map_or(0, |click| click.at_ms);
-        recent.retain(|click| newest_ms.saturating_sub(click.at_ms) < CHANGES_MS);
+        recent.retain(|click| click.heard.elapsed() < CHANGES);
         let Some(oldest) = recent.front() else { return Ok(()) };
         let filter =
             TimelineFilter { after_sequence: oldest.sequence - 1, limit: LOOK_BACK_MAX, ..TimelineFilter::default() };
@@ -195,7 +212,7 @@ pub fn is_for_listeners(entry: &TimelineEntry) -> bool {
 /// A click of late.
 struct Click {
     sequence: i64,
-    at_ms: i64,
+    heard: Instant,
     verdict: Verdict,
 }
 
@@ -204,8 +221,7 @@ fn remember(recent: &mut VecDeque<Click>, entry: &TimelineEntry) {
         if recent.len() >= CHANGES_MAX {
             recent.pop_front();
         }
-        let (sequence, at_ms, verdict) = (entry.sequence, entry.event.at_ms, entry.event.verdict);
-        recent.push_back(Click { sequence, at_ms, verdict });
+        recent.push_back(Click { sequence: entry.sequence, heard: Instant::now(), verdict: entry.event.verdict });
     }
 }
 
@@ -319,6 +335,12 @@ mod tests {
         assert_eq!(soon(listener.next()).await.unwrap().entry.sequence, 5);
         let heard = soon(listener.next()).await.unwrap();
         assert_eq!((heard.entry.sequence, heard.changed, heard.entry.event.verdict), (3, true, Verdict::Machine));
+        // And the fifth, by one that was counted on it: no event comes of that.
+        let mended = vec![Mended { sequence: 5, repeats: 1, verdict }];
+        world.history.put_on_record(Arc::new(Recording { events: vec![], mended })).await.unwrap();
+        world.news.send_replace(());
+        let heard = soon(listener.next()).await.unwrap();
+        assert_eq!((heard.entry.sequence, heard.changed, heard.entry.event.verdict), (5, true, Verdict::Machine));
         world.stop.send_replace(true);
         assert_eq!(soon(listener.next()).await.unwrap_err(), Ended::Closed);
     }

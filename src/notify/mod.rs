@@ -4,7 +4,8 @@
 //! `mailer` writes the mail; [`feed`] shows events to open pages as they come.
 //!
 //! **Invariants:** what is told is on record (an event first, then its notice). A webhook's event arrives at least once, under
-//! one `webhook-id`, or is listed as failed. Machines and the sender's own are never told; a click is told when no burst can
+//! one `webhook-id`; or it is listed as failed, at the latest when its day is over; or it found no room, and is counted at its
+//! webhook. Machines and the sender's own are never told; a click is told when no burst can
 //! show it a machine's any more. Nothing here ever holds up mail or recording.
 
 pub mod address;
@@ -18,6 +19,7 @@ pub mod signature;
 pub mod target;
 mod teller;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +34,7 @@ use crate::message::Envelope;
 use crate::settings::OrgName;
 use crate::settings::notices::{Webhook, WebhookId};
 use crate::smtp::ReversePath;
-use crate::store::outbox::{DeliveryStage, NewDelivery, Outbox, WebhookDelivery};
+use crate::store::outbox::{DeliveryStage, Dropped, NewDelivery, Outbox, WebhookDelivery};
 use crate::store::{BoxFuture, HistoryStore, SettingsStore, StoreError};
 use crate::token::Keyring;
 use feed::Feed;
@@ -110,6 +112,9 @@ impl Default for Options {
 
 /// Takes mail of our own: on disk when it answers, sent as it is, never tracked and never answered with a report.
 pub trait Postman: Send + Sync {
+    /// Why mail of our own for this organisation cannot leave; `None`: it can.
+    fn cannot_post(&self, org: &OrgName) -> Option<&'static str>;
+
     /// Takes one mail on behalf of an organisation and a login.
     fn post(&self, org: OrgName, login: String, envelope: Envelope, raw: Bytes) -> BoxFuture<'_, Result<(), String>>;
 }
@@ -202,6 +207,7 @@ impl Notify {
             message_id,
             topic: payload::TEST_TOPIC.to_owned(),
             message: None,
+            recipient: None,
             body: payload::test(at_ms, webhook),
             at_ms,
         };
@@ -241,6 +247,19 @@ impl Notify {
     pub async fn forget(&self, webhook: WebhookId) -> Result<(), NotifyError> {
         self.parts.outbox.forget(webhook).await?;
         Ok(())
+    }
+
+    /// Why nobody of this organisation can be sent notices by mail; `None`: they can.
+    pub fn no_mail_for(&self, org: &OrgName) -> Option<&'static str> {
+        self.parts.postman.cannot_post(org)
+    }
+
+    /// What found no room, by webhook.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn dropped(&self) -> Result<BTreeMap<WebhookId, Dropped>, NotifyError> {
+        Ok(self.parts.outbox.dropped().await?)
     }
 
     /// How much waits.

@@ -255,4 +255,89 @@ mod tests {
         let called = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await;
         assert!(called.is_err(), "somebody was called");
     }
+
+    /// A receiver that reads the request and then writes pieces for as long as it is let, each after this pause. What was made
+    /// of it, and the octets it got rid of.
+    async fn against(
+        begins: &'static str,
+        goes_on: &'static str,
+        pause_ms: u64,
+    ) -> (Result<StatusCode, PostError>, usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target::parse(&format!("http://{}/", listener.local_addr().unwrap()), true).unwrap();
+        let receiver = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"{}") {
+                stream.read_buf(&mut asked).await.unwrap();
+            }
+            let (mut written, mut piece) = (0, begins);
+            while stream.write_all(piece.as_bytes()).await.is_ok() {
+                written += piece.len();
+                piece = goes_on;
+                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            }
+            written
+        });
+        let posting = poster(true);
+        let posted = posting.post(&target, signed(), "{}".to_owned());
+        let answer =
+            tokio::time::timeout(Duration::from_secs(30), posted).await.expect("it holds us for as long as it likes");
+        let written =
+            tokio::time::timeout(Duration::from_secs(30), receiver).await.expect("its connection is still open");
+        (answer, written.unwrap())
+    }
+
+    /// However a receiver behaves: an end within the time there is for an answer, and next to nothing read or kept.
+    #[tokio::test]
+    async fn a_hostile_receiver_is_bounded() {
+        const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n";
+        /// What may stand in the kernel's buffers of both sides, besides what was read.
+        const WRITTEN_MAX: usize = 32 << 20;
+        let long: &'static str = Box::leak("x".repeat(1 << 16).into_boxed_str());
+        let chunk: &'static str = Box::leak(format!("10000\r\n{long}\r\n").into_boxed_str());
+        let headers: &'static str = Box::leak("X: y\r\n".repeat(1_000).into_boxed_str());
+        let rows = [
+            // drips: its head, its body, answers before the answer
+            ("HTTP/1.1 204 No Content\r\nX: ", "x", 50, "no answer in time"),
+            (HEAD, "x", 50, "no answer in time"),
+            ("", "HTTP/1.1 103 Early Hints\r\n\r\n", 50, "no answer in time"),
+            // floods: headers, one header, bodies of both kinds
+            ("HTTP/1.1 204 No Content\r\n", headers, 0, "no answer: "),
+            ("HTTP/1.1 204 No Content\r\nX: ", long, 0, "no answer: "),
+            (HEAD, long, 0, "200 OK"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunk, 0, "200 OK"),
+        ];
+        for (begins, goes_on, pause_ms, expected) in rows {
+            let (answer, written) = against(begins, goes_on, pause_ms).await;
+            let words = answer.map_or_else(|error| error.to_string(), |status| status.to_string());
+            assert!(words.starts_with(expected), "{begins:?}: {words}");
+            assert!(written < WRITTEN_MAX, "{begins:?}: {written} octets went");
+        }
+    }
+
+    /// Somebody who accepts and says nothing, where TLS is to begin.
+    #[tokio::test]
+    async fn tls_that_stalls_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca_file = folder.path().join("ca.pem");
+        let authority = rcgen::generate_simple_self_signed(vec!["receiver.example".to_owned()]).unwrap();
+        std::fs::write(&ca_file, authority.cert.pem()).unwrap();
+        let connect_max = Duration::from_millis(300);
+        let options = Options { allow_private: true, ca_file: Some(ca_file), connect_max, ..Options::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+        let stalling = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut hello = Vec::new();
+            stream.read_to_end(&mut hello).await.unwrap();
+            hello.len()
+        });
+        let target = Target::parse(&url, true).unwrap();
+        let answer = Poster::new(&options).post(&target, signed(), String::new()).await;
+        assert!(matches!(answer, Err(PostError::Timeout)), "{answer:?}");
+        let hello =
+            tokio::time::timeout(Duration::from_secs(30), stalling).await.expect("its connection is still open");
+        assert!(hello.unwrap() > 0, "TLS had begun");
+    }
 }

@@ -1,7 +1,9 @@
 //! The outbox to webhooks: what is due is tried, each webhook by itself, those that do not answer with less and less zeal.
 //!
-//! **Invariant:** a try is noted after it was made, so a crash between the two makes it again and never not at all. One webhook
-//! that hangs holds up no other beyond the bound of all tries at once.
+//! **Invariant:** a try is noted after it was made, so a crash between the two makes it again and never not at all. While a note
+//! cannot be written, only the note is tried again: nobody is told the same over and over because our disk is full. One
+//! webhook that hangs holds up no other beyond the bound of all tries at once, and a try that breaks off in a fault of our own
+//! gives its place back.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use metrics::{counter, histogram};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::post::Signed;
@@ -34,6 +36,10 @@ const FAILURES_MAX: u32 = 5;
 /// Its first rest; each further failure doubles it, up to the last.
 const REST_MIN: Duration = Duration::from_secs(30);
 const REST_MAX: Duration = Duration::from_secs(600);
+/// Until a note that could not be written is tried again.
+const NOTE_REST: Duration = Duration::from_secs(5);
+/// What a try is noted as that broke off in a fault of our own.
+const BROKE_OFF: &str = "waxseal broke off: a fault of its own, which its log tells";
 /// At a stop, for tries under way; what is cut off is made again.
 const STOP_MAX: Duration = Duration::from_secs(3);
 
@@ -46,16 +52,54 @@ struct Line {
 }
 
 /// What a try left behind.
+#[derive(Debug, Clone, Copy)]
 struct Ended {
     webhook: WebhookId,
     id: i64,
     good: bool,
 }
 
+/// Tries under way.
+#[derive(Default)]
+struct Tries {
+    tasks: JoinSet<Ended>,
+    /// What each is about.
+    of: HashMap<Id, WebhookDelivery>,
+}
+
+/// How a try came to its end.
+enum End {
+    /// It was made, and noted.
+    Made(Ended),
+    /// It broke off.
+    BrokeOff(WebhookDelivery, JoinError),
+}
+
+impl Tries {
+    fn begin(&mut self, delivery: WebhookDelivery, attempt: impl Future<Output = Ended> + Send + 'static) {
+        let task = self.tasks.spawn(attempt);
+        self.of.insert(task.id(), delivery);
+    }
+
+    /// The next that ends; `None` while there is none.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    async fn next(&mut self) -> Option<End> {
+        match self.tasks.join_next_with_id().await? {
+            Ok((id, ended)) => {
+                self.of.remove(&id);
+                Some(End::Made(ended))
+            }
+            Err(died) => self.of.remove(&died.id()).map(|delivery| End::BrokeOff(delivery, died)),
+        }
+    }
+}
+
 /// Hands over until it is time to stop.
 pub(super) async fn run(notify: Arc<Notify>, mut stop: watch::Receiver<bool>) {
     let mut lines: HashMap<WebhookId, Line> = HashMap::new();
-    let mut tries: JoinSet<Ended> = JoinSet::new();
+    let mut tries = Tries::default();
     let mut purged: Option<Instant> = None;
     loop {
         let mut rest = LOOK_EVERY;
@@ -70,14 +114,11 @@ pub(super) async fn run(notify: Arc<Notify>, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             () = stopped(&mut stop) => break,
             () = notify.due.notified() => {}
-            Some(ended) = tries.join_next() => match ended {
-                Ok(ended) => settle(&mut lines, &ended),
-                Err(died) => tracing::error!(%died, "a try of a webhook ended in a panic"),
-            },
+            Some(end) = tries.next() => settle(&notify, &mut lines, &mut tries, end),
             () = tokio::time::sleep(rest) => {}
         }
     }
-    let finished = async { while tries.join_next().await.is_some() {} };
+    let finished = async { while tries.next().await.is_some() {} };
     if tokio::time::timeout(STOP_MAX, finished).await.is_err() {
         tracing::info!("webhooks that had not answered are told again after the next start");
     }
@@ -87,7 +128,7 @@ pub(super) async fn run(notify: Arc<Notify>, mut stop: watch::Receiver<bool>) {
 async fn begin(
     notify: &Arc<Notify>,
     lines: &mut HashMap<WebhookId, Line>,
-    tries: &mut JoinSet<Ended>,
+    tries: &mut Tries,
 ) -> Result<(), StoreError> {
     let now_ms = (notify.parts.clock)();
     let snapshot = notify.parts.settings.snapshot();
@@ -98,7 +139,7 @@ async fn begin(
             continue;
         };
         let line = lines.entry(id).or_default();
-        let free = notify.options.concurrency_max.saturating_sub(tries.len()).min(line.room());
+        let free = notify.options.concurrency_max.saturating_sub(tries.tasks.len()).min(line.room());
         if webhook.paused || free == 0 {
             continue;
         }
@@ -108,7 +149,7 @@ async fn begin(
             due.into_iter().filter(|delivery| !line.under_way.contains(&delivery.id)).take(free).collect();
         for delivery in new {
             line.under_way.insert(delivery.id);
-            tries.spawn(attempt(Arc::clone(notify), webhook.clone(), delivery));
+            tries.begin(delivery.clone(), attempt(Arc::clone(notify), webhook.clone(), delivery));
         }
     }
     Ok(())
@@ -135,11 +176,26 @@ impl Line {
     }
 }
 
-fn settle(lines: &mut HashMap<WebhookId, Line>, ended: &Ended) {
-    if let Some(line) = lines.get_mut(&ended.webhook) {
-        line.ended(ended.id, ended.good);
-        if line.failures == FAILURES_MAX {
-            tracing::warn!(webhook.id = %ended.webhook, "webhook {} does not answer as it should: it is tried less often", ended.webhook);
+/// A try has come to its end. One that broke off is noted as failed, still under way until it is.
+fn settle(notify: &Arc<Notify>, lines: &mut HashMap<WebhookId, Line>, tries: &mut Tries, end: End) {
+    match end {
+        End::Made(ended) => {
+            let Some(line) = lines.get_mut(&ended.webhook) else { return };
+            line.ended(ended.id, ended.good);
+            if line.failures == FAILURES_MAX {
+                tracing::warn!(webhook.id = %ended.webhook, "webhook {} does not answer as it should: it is tried less often", ended.webhook);
+            }
+        }
+        End::BrokeOff(delivery, died) => {
+            tracing::error!(%died, webhook.id = %delivery.webhook, delivery.id = delivery.id, "a try of a webhook ended in a panic");
+            let ended = Ended { webhook: delivery.webhook, id: delivery.id, good: false };
+            let now_ms = (notify.parts.clock)();
+            let tried = outcome(notify, &delivery, false, BROKE_OFF.to_owned(), now_ms);
+            let notify = Arc::clone(notify);
+            tries.begin(delivery, async move {
+                note(&notify, tried).await;
+                ended
+            });
         }
     }
 }
@@ -158,7 +214,7 @@ async fn attempt(notify: Arc<Notify>, webhook: Webhook, delivery: WebhookDeliver
     let mut tried = outcome(&notify, &delivery, good, answer, at_ms);
     if gone {
         tried.stage = DeliveryStage::Failed;
-        pause(&notify, webhook.id).await;
+        pause(&notify, &webhook).await;
     }
     match tried.stage {
         DeliveryStage::Delivered => counter!("waxseal_webhook_tries_total", "outcome" => "delivered"),
@@ -169,19 +225,32 @@ async fn attempt(notify: Arc<Notify>, webhook: Webhook, delivery: WebhookDeliver
     if tried.stage == DeliveryStage::Failed {
         tracing::warn!(webhook.id = %webhook.id, delivery.id = delivery.id, "webhook {} was not told of {}: {}", webhook.id, delivery.message_id, tried.answer);
     }
-    if let Err(error) = notify.parts.outbox.tried(tried).await {
-        tracing::error!(%error, "a try of a webhook could not be noted: it will be made again");
-    }
+    note(&notify, tried).await;
     Ended { webhook: webhook.id, id: delivery.id, good }
 }
 
+/// Notes a try, however long that takes: until it is noted its delivery is under way, and not made again.
+async fn note(notify: &Notify, tried: Tried) {
+    let mut failing = false;
+    while let Err(error) = notify.parts.outbox.tried(tried.clone()).await {
+        if matches!(error, StoreError::Closed { .. }) {
+            tracing::info!("a try of a webhook was not noted before the stop: it is made again after the next start");
+            return;
+        }
+        if !failing {
+            tracing::error!(%error, delivery.id = tried.id, "a try of a webhook cannot be noted for now; nothing is sent again for that");
+        }
+        failing = true;
+        tokio::time::sleep(NOTE_REST).await;
+    }
+}
+
 /// Its receiver says that it is gone for good (410): Standard Webhooks asks senders to stop.
-async fn pause(notify: &Notify, id: WebhookId) {
-    let Some(webhook) = notify.parts.settings.snapshot().webhooks.get(&id).cloned() else { return };
+async fn pause(notify: &Notify, webhook: &Webhook) {
+    let id = webhook.id;
     tracing::warn!(webhook.id = %id, "webhook {id} says that it is gone (410): it is paused");
-    if let Err(error) =
-        notify.parts.settings.change(vec![Change::PutWebhook(Webhook { paused: true, ..webhook })]).await
-    {
+    let pause = Change::PauseWebhook { id, url: webhook.url.clone() };
+    if let Err(error) = notify.parts.settings.change(vec![pause]).await {
         tracing::error!(%error, "a webhook that is gone could not be paused");
     }
 }
@@ -224,7 +293,21 @@ fn outcome(notify: &Notify, delivery: &WebhookDelivery, good: bool, answer: Stri
     }
 }
 
+/// What waits longer than a delivery lives is given up, whether its webhook is tried, rests or is paused: who replays it later
+/// decides so. What ended long ago goes.
 async fn purge(notify: &Notify) {
+    let life_ms = i64::try_from(notify.options.schedule.life.as_millis()).unwrap_or(i64::MAX);
+    match notify.parts.outbox.give_up((notify.parts.clock)().saturating_sub(life_ms)).await {
+        Ok(0) => {}
+        Ok(given_up) => {
+            counter!("waxseal_webhook_tries_total", "outcome" => "given_up").increment(given_up);
+            tracing::warn!(
+                given_up,
+                "{given_up} events were not taken by their webhooks in time: they are listed as failed"
+            );
+        }
+        Err(error) => tracing::warn!(%error, "deliveries to webhooks that are overdue could not be given up yet"),
+    }
     let kept_ms = i64::try_from(notify.options.kept.as_millis()).unwrap_or(i64::MAX);
     if let Err(error) = notify.parts.outbox.purge((notify.parts.clock)().saturating_sub(kept_ms)).await {
         tracing::warn!(%error, "old deliveries to webhooks could not be forgotten yet");
@@ -232,41 +315,4 @@ async fn purge(notify: &Notify) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn who_does_not_answer_is_tried_less_often() {
-        let mut line = Line::default();
-        assert_eq!(line.room(), PER_WEBHOOK_MAX);
-        for failure in 1..FAILURES_MAX {
-            line.ended(0, false);
-            assert_eq!(line.room(), PER_WEBHOOK_MAX, "failure {failure}");
-        }
-        // It rests for longer and longer, and then gets one try at a time.
-        for rest in [30, 60, 120, 240, 480, 600, 600] {
-            line.ended(0, false);
-            assert_eq!(line.room(), 0);
-            tokio::time::advance(Duration::from_secs(rest - 1)).await;
-            assert_eq!(line.room(), 0, "{rest} s");
-            tokio::time::advance(Duration::from_secs(2)).await;
-            assert_eq!(line.room(), 1, "{rest} s");
-        }
-        line.under_way.insert(7);
-        assert_eq!(line.room(), 0);
-        line.ended(7, true);
-        assert_eq!(line.room(), PER_WEBHOOK_MAX, "one answer, and it is as before");
-    }
-
-    #[test]
-    fn answers_in_words() {
-        for (code, words) in [
-            (204, "204 No Content"),
-            (302, "302 Found (redirects are not followed)"),
-            (500, "500 Internal Server Error"),
-            (599, "599"),
-        ] {
-            assert_eq!(said(StatusCode::from_u16(code).unwrap()), words);
-        }
-    }
-}
+mod tests;

@@ -125,11 +125,13 @@ fn telling(notify: &Notify, snapshot: &Snapshot, batch: Batch, now_ms: i64) -> T
                 message_id,
                 topic: payload::topic(news).as_str().to_owned(),
                 message: Some(message_of(news)),
+                recipient: recipient_of(news).cloned(),
                 body: payload::body(news, webhook.words),
                 at_ms: now_ms,
             });
         }
-        telling.lines.extend(line(snapshot, news));
+        // Upstream would refuse the mail for days: it is not written in the first place.
+        telling.lines.extend(line(snapshot, news).filter(|line| notify.no_mail_for(&line.org).is_none()));
     }
     telling
 }
@@ -169,6 +171,7 @@ fn line(snapshot: &Snapshot, news: &News) -> Option<NewLine> {
         login: login.clone(),
         org: org.clone(),
         message: event.id.message,
+        recipient: recipient_of(news).cloned(),
         at_ms: event.at_ms,
         sender: reverse_path.clone(),
         line: Line::of(entry, message_id_header).print(),
@@ -189,13 +192,20 @@ fn message_of(news: &News) -> crate::token::MessageId {
     }
 }
 
+fn recipient_of(news: &News) -> Option<&String> {
+    match news {
+        News::Event { entry, .. } => entry.recipient.as_ref(),
+        News::Refused { recipient, .. } => Some(recipient),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::payload::tests::{event, refused, webhook};
     use super::*;
     use crate::event::Verdict;
     use crate::settings::notices::{Level, NoticeCeiling, NoticeChoice, Topic};
-    use crate::settings::{Choice, Role, User};
+    use crate::settings::{Role, User};
 
     fn opened(first: bool) -> News {
         event(EventKind::Open, Verdict::Person, first)
@@ -207,14 +217,7 @@ mod tests {
 
     /// ann of acme.
     fn snapshot() -> Snapshot {
-        let user = User {
-            login: "ann".to_owned(),
-            org: Some("acme".parse().unwrap()),
-            role: Role::Sender,
-            password_hash: String::new(),
-            addresses: Vec::new(),
-            choice: Choice::default(),
-        };
+        let user = User::new("ann".to_owned(), Some("acme".parse().unwrap()), Role::Sender, String::new());
         Snapshot { users: [("ann".to_owned(), user)].into(), ..Snapshot::default() }
     }
 

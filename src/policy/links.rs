@@ -1,12 +1,12 @@
 //! Which links are left alone, and in what words the sender is told why.
 //!
-//! The rules about sensitive links are data (`sensitive.txt`); this file matches them.
+//! The rules about sensitive links are data; `sensitive.rs` matches them.
 //! **Invariant:** a link no rule names is tracked; every refusal has a reason that names its rule.
 
 use std::fmt;
-use std::sync::LazyLock;
 
-use crate::settings::VisibleUrls;
+use super::sensitive::{Switched, sensitive};
+use crate::settings::{LinkPattern, VisibleUrls};
 
 /// One link as the policy sees it.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,10 @@ pub struct LinkRules {
     pub visible_urls: VisibleUrls,
     /// Hosts never tracked, lower case; `example.com` also covers its subdomains.
     pub excluded_hosts: Vec<String>,
+    /// The organisation's own patterns of links never tracked.
+    pub patterns: Vec<LinkPattern>,
+    /// Which shipped rules about sensitive links do not count.
+    pub switched: Switched,
     /// URLs of the message's List-* fields.
     pub list_urls: Vec<String>,
 }
@@ -43,6 +47,8 @@ pub enum LeftAlone {
     Sensitive(&'static str),
     /// The organisation excludes this host.
     ExcludedHost(String),
+    /// A pattern of the organisation's own.
+    Pattern(String),
     /// Its text shows a URL, and the organisation says `visible_urls = "leave"`.
     VisibleUrl,
     /// A placeholder that nobody filled in.
@@ -56,6 +62,7 @@ impl fmt::Display for LeftAlone {
             LeftAlone::ListField => f.write_str("it stands in the message's List- header"),
             LeftAlone::Sensitive(name) => write!(f, "{name} link"),
             LeftAlone::ExcludedHost(host) => write!(f, "host {host} is excluded"),
+            LeftAlone::Pattern(pattern) => write!(f, "links like {pattern} are left (leave_links)"),
             LeftAlone::VisibleUrl => f.write_str("its text shows an address (visible_urls = \"leave\")"),
             LeftAlone::Template => f.write_str("holds a placeholder that was not filled in"),
         }
@@ -74,12 +81,39 @@ impl LinkRules {
         if let Some(host) = self.excluded_hosts.iter().find(|host| covers(host, link.host)) {
             return Some(LeftAlone::ExcludedHost(host.clone()));
         }
-        if let Some(name) = sensitive(link) {
+        if let Some(pattern) = self.pattern(link) {
+            return Some(LeftAlone::Pattern(pattern.as_str().to_owned()));
+        }
+        if let Some(name) = sensitive(link, &self.switched) {
             return Some(LeftAlone::Sensitive(name));
         }
         let hidden = self.visible_urls == VisibleUrls::Leave && shows_a_url(link.text);
         hidden.then_some(LeftAlone::VisibleUrl)
     }
+
+    /// The organisation's own pattern that means this link. Linear in the link for each pattern.
+    fn pattern(&self, link: &Link<'_>) -> Option<&LinkPattern> {
+        if self.patterns.is_empty() {
+            return None;
+        }
+        let lower = link.path_and_query.to_ascii_lowercase();
+        // `https://example.com?a` has an empty path, which is `/` (WHATWG URL).
+        let target = if lower.starts_with('/') { lower } else { format!("/{lower}") };
+        let means = |pattern: &&LinkPattern| {
+            (pattern.host() == "*" || covers(pattern.host(), link.host)) && has_pieces(pattern, target.as_bytes())
+        };
+        self.patterns.iter().find(means)
+    }
+}
+
+/// Whether the pieces stand in this order, the first at the beginning. The first place of each is as good as any later one.
+fn has_pieces(pattern: &LinkPattern, target: &[u8]) -> bool {
+    let mut pieces = pattern.pieces().map(str::as_bytes);
+    let mut rest = pieces.next().and_then(|first| target.strip_prefix(first));
+    for piece in pieces {
+        rest = rest.and_then(|rest| rest.get(memchr::memmem::find(rest, piece)? + piece.len()..));
+    }
+    rest.is_some()
 }
 
 /// The web addresses of one List-* field value: what stands in angle brackets, white space removed (RFC 2369 §2).
@@ -114,7 +148,7 @@ fn has_braced_word(url: &str) -> bool {
 }
 
 /// Whether `host` is `rule` or a subdomain of it.
-fn covers(rule: &str, host: &str) -> bool {
+pub(super) fn covers(rule: &str, host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host).as_bytes();
     let rule = rule.as_bytes();
     let Some(at) = host.len().checked_sub(rule.len()) else { return false };
@@ -139,191 +173,6 @@ fn shows_a_url(text: &str) -> bool {
     labels.len() >= 2 && labels.iter().all(label) && top
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Path,
-    Key,
-    Url,
-    Text,
-}
-
-struct Rule {
-    name: &'static str,
-    place: Place,
-    words: Vec<&'static str>,
-}
-
-/// The rules of one place, and a sieve: most words of most links begin no rule, and there are many links.
-struct Rules {
-    list: Vec<Rule>,
-    first_words: [bool; SIEVE],
-}
-
-const SIEVE: usize = 1024;
-
-impl Rules {
-    fn of(place: Place) -> Rules {
-        let mut list: Vec<Rule> = include_str!("sensitive.txt").lines().filter_map(rule).collect();
-        list.retain(|rule| rule.place == place);
-        let mut first_words = [false; SIEVE];
-        for word in list.iter().filter_map(|rule| rule.words.first()) {
-            if let Some(mark) = first_words.get_mut(sieve(word.as_bytes())) {
-                *mark = true;
-            }
-        }
-        Rules { list, first_words }
-    }
-
-    /// The rule whose words the text begins with, in any case; `first_len` is how long its first word is.
-    fn named(&self, text: &[u8], first_len: usize) -> Option<&'static str> {
-        let first = text.get(..first_len)?;
-        if !self.first_words.get(sieve(first)).is_some_and(|mark| *mark) {
-            return None;
-        }
-        let matches = |rule: &&Rule| {
-            let mut here = words(text);
-            rule.words.iter().all(|word| here.next().is_some_and(|other| other.eq_ignore_ascii_case(word.as_bytes())))
-        };
-        self.list.iter().find(matches).map(|rule| rule.name)
-    }
-
-    /// The first rule whose words stand in a row in the text.
-    fn by_words(&self, text: &[u8]) -> Option<&'static str> {
-        let mut rest = text;
-        while let Some(start) = rest.iter().position(|b| is_letter(*b)) {
-            let word = rest.get(start..)?;
-            let len = word.iter().position(|b| !is_letter(*b)).unwrap_or(word.len());
-            if let Some(name) = self.named(word, len) {
-                return Some(name);
-            }
-            rest = word.get(len..)?;
-        }
-        None
-    }
-}
-
-/// A word is a run of letters and digits; beyond ASCII everything counts as a letter.
-fn is_letter(octet: u8) -> bool {
-    LETTERS.get(usize::from(octet)).is_some_and(|letter| *letter)
-}
-
-const LETTERS: [bool; 256] = {
-    let mut letters = [false; 256];
-    let mut octet = 0u8;
-    loop {
-        letters[octet as usize] = octet.is_ascii_alphanumeric() || !octet.is_ascii();
-        if octet == u8::MAX {
-            break letters;
-        }
-        octet += 1;
-    }
-};
-
-fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|b| !is_letter(*b)).filter(|word| !word.is_empty())
-}
-
-/// A small number for a word, the same in any ASCII case.
-fn sieve(word: &[u8]) -> usize {
-    let octet = |at: usize| word.get(at).map_or(0, |b| usize::from(b.to_ascii_lowercase()));
-    (octet(0) * 31 + octet(1) * 7 + octet(2) * 3 + word.len()) % SIEVE
-}
-
-static PATH: LazyLock<Rules> = LazyLock::new(|| Rules::of(Place::Path));
-static KEY: LazyLock<Rules> = LazyLock::new(|| Rules::of(Place::Key));
-static URL: LazyLock<Rules> = LazyLock::new(|| Rules::of(Place::Url));
-static TEXT: LazyLock<Rules> = LazyLock::new(|| Rules::of(Place::Text));
-
-/// `NAME  WHERE  WORDS`, columns two or more spaces apart.
-fn rule(line: &'static str) -> Option<Rule> {
-    let line = line.trim();
-    if line.is_empty() || line.starts_with('#') {
-        return None;
-    }
-    let mut columns = line.split("  ").map(str::trim).filter(|column| !column.is_empty());
-    let (name, place, words) = (columns.next()?, columns.next()?, columns.next()?);
-    let place = match place {
-        "path" => Place::Path,
-        "key" => Place::Key,
-        "url" => Place::Url,
-        "text" => Place::Text,
-        _ => return None,
-    };
-    let words = match place {
-        // Host, and the beginning of the path.
-        Place::Url => words.split_at_checked(words.find('/')?).map(|(host, path)| vec![host, path])?,
-        Place::Path | Place::Key | Place::Text => words.split(' ').collect(),
-    };
-    Some(Rule { name, place, words })
-}
-
-/// The name of the first rule that catches the link.
-fn sensitive(link: &Link<'_>) -> Option<&'static str> {
-    // A page that routes by its fragment has path and query there.
-    let target = link.path_and_query.as_bytes();
-    let (before, fragment) = cut(target, b'#');
-    let by_side = |side: &[u8]| {
-        if side.is_empty() {
-            return None;
-        }
-        let (path, query) = cut(side, b'?');
-        PATH.by_words(path).or_else(|| by_key(path)).or_else(|| by_key(query))
-    };
-    by_side(before).or_else(|| by_side(fragment)).or_else(|| by_url(link)).or_else(|| by_text(link.text))
-}
-
-/// What stands before and after the first such octet.
-fn cut(text: &[u8], at: u8) -> (&[u8], &[u8]) {
-    match memchr::memchr(at, text) {
-        Some(found) => (text.get(..found).unwrap_or_default(), text.get(found + 1..).unwrap_or_default()),
-        None => (text, b""),
-    }
-}
-
-/// A rule that names a parameter of the query.
-fn by_key(query: &[u8]) -> Option<&'static str> {
-    memchr::memchr(b'=', query)?;
-    // Where the key that is being read begins; `None` in a value.
-    let mut start = Some(0);
-    for (at, octet) in query.iter().enumerate() {
-        match octet {
-            b'&' | b';' => start = Some(at + 1),
-            b'=' => {
-                let key = start.take().and_then(|start| query.get(start..at));
-                let found = key.and_then(named_key);
-                if found.is_some() {
-                    return found;
-                }
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-fn named_key(key: &[u8]) -> Option<&'static str> {
-    if !KEY.first_words.get(sieve(key)).is_some_and(|mark| *mark) {
-        return None;
-    }
-    let named = |rule: &&Rule| rule.words.first().is_some_and(|word| key.eq_ignore_ascii_case(word.as_bytes()));
-    KEY.list.iter().find(named).map(|rule| rule.name)
-}
-
-fn by_url(link: &Link<'_>) -> Option<&'static str> {
-    let caught = |rule: &&Rule| match rule.words.as_slice() {
-        [host, start] => {
-            let path = link.path_and_query.as_bytes().get(..start.len());
-            path.is_some_and(|path| path.eq_ignore_ascii_case(start.as_bytes())) && covers(host, link.host)
-        }
-        _ => false,
-    };
-    URL.list.iter().find(caught).map(|rule| rule.name)
-}
-
-fn by_text(text: &str) -> Option<&'static str> {
-    if text.is_ascii() { TEXT.by_words(text.as_bytes()) } else { TEXT.by_words(text.to_lowercase().as_bytes()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,87 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_the_data_is_a_rule() {
-        let lines = include_str!("sensitive.txt").lines();
-        let written = lines.filter(|line| !line.trim().is_empty() && !line.starts_with('#')).count();
-        assert_eq!([&PATH, &KEY, &URL, &TEXT].iter().map(|rules| rules.list.len()).sum::<usize>(), written);
-    }
-
-    #[test]
-    fn sensitive_links_are_left() {
-        let rows: &[(&str, &str, &str)] = &[
-            // (url, visible text, rule)
-            ("http://x.test/unsubscribe?u=1", "", "unsubscribe"),
-            ("http://x.test/Unsub/1", "", "unsubscribe"),
-            ("http://x.test/list/opt-out", "", "unsubscribe"),
-            ("http://x.test/optout.aspx", "", "unsubscribe"),
-            ("http://x.test/abmelden", "", "unsubscribe"),
-            ("http://x.test/desinscription", "", "unsubscribe"),
-            ("http://x.test/desabonner", "", "unsubscribe"),
-            ("http://x.test/?unsubscribe=1", "", "unsubscribe"),
-            ("http://x.test/c/8a7f", "Unsubscribe here", "unsubscribe"),
-            ("http://x.test/c/8a7f", "Opt out", "unsubscribe"),
-            ("http://x.test/c/8a7f", "Se désabonner", "unsubscribe"),
-            ("http://x.test/c/8a7f", "Newsletter abbestellen", "unsubscribe"),
-            ("http://x.test/c/8a7f", "Darse de baja", "unsubscribe"),
-            ("http://x.test/password/reset", "", "password reset"),
-            ("http://x.test/users/password/edit?reset_password_token=1", "", "password reset"),
-            ("http://x.test/forgot?x=1", "", "password reset"),
-            ("http://x.test/a", "Reset your password", "password reset"),
-            ("http://x.test/verify-email/123", "", "verification"),
-            ("http://x.test/account/confirm/9", "", "verification"),
-            ("http://x.test/activate", "", "verification"),
-            ("http://x.test/__/auth/action?mode=x&oobCode=abc", "", "verification"),
-            ("http://x.test/magic-link/abc", "", "sign-in"),
-            ("http://x.test/login?token=abc", "", "sign-in"),
-            ("http://x.test/?a=1&Access_Token=abc", "", "sign-in"),
-            ("http://x.test/sso/start", "", "sign-in"),
-            ("http://x.test/oauth2/authorize", "", "sign-in"),
-            ("http://x.test/#access_token=1", "", "sign-in"),
-            ("http://x.test/#/reset-password?x=1", "", "password reset"),
-            ("http://x.test/invite/abc", "", "invitation"),
-            ("http://x.test/workspaces/invitations/1", "", "invitation"),
-            ("http://x.test/event/1/rsvp", "", "calendar reply"),
-            ("https://calendar.google.com/calendar/event?action=RESPOND&eid=1", "", "calendar reply"),
-            ("https://teams.microsoft.com/l/meetup-join/19", "", "calendar reply"),
-        ];
-        for (url, text, name) in rows {
-            assert_eq!(judge(&LinkRules::default(), url, text), Some(format!("{name} link")), "{url} {text}");
-        }
-    }
-
-    #[test]
-    fn ordinary_links_are_not() {
-        let rows: &[(&str, &str)] = &[
-            // a word only inside another word, in the host, in a value, in the fragment
-            ("http://x.test/presets", ""),
-            ("http://verify.test/", ""),
-            ("http://x.test/?next=verify", ""),
-            ("http://x.test/?tokens=3", ""),
-            ("http://x.test/?a=token", ""),
-            ("http://x.test/#token", ""),
-            ("http://x.test/invited-speakers", ""),
-            ("http://x.test/option/out", ""),
-            ("http://x.test/magical", ""),
-            ("http://notcalendar.google.com/calendar/event", ""),
-            ("https://calendar.google.com/about", ""),
-            // words that only sound alike
-            ("http://x.test/a", "Our new subscription"),
-            ("http://x.test/a", "How we verify claims"),
-            ("http://x.test/blog/why-resets-matter", "Read more"),
-            ("http://x.test/?a={}&b={1,2}", ""),
-            ("http://x.test/?list[]=1&list[]=2", ""),
-        ];
-        for (url, text) in rows {
-            assert_eq!(judge(&LinkRules::default(), url, text), None, "{url} {text}");
-        }
-    }
-
-    #[test]
     fn the_organisation_and_the_message_decide() {
         let rules = LinkRules {
             visible_urls: VisibleUrls::Leave,
             excluded_hosts: vec!["example.com".to_owned()],
+            patterns: ["portal.test/account", "*/track*me=", "root.test"].map(|text| text.parse().unwrap()).into(),
+            switched: Switched::default(),
             list_urls: list_urls("<mailto:x@y>,\r\n <https://l.test/u?\r\n a=1>"),
         };
         assert_eq!(rules.list_urls, ["https://l.test/u?a=1"]);
@@ -424,6 +198,15 @@ mod tests {
             ("http://Example.com/", "", Some("host example.com is excluded")),
             ("http://a.b.example.com./", "", Some("host example.com is excluded")),
             ("http://notexample.com/", "", None),
+            // patterns: a host and below, the beginning of a path, any host, a gap; in either case of letters
+            ("http://portal.test/Account/1", "", Some("links like portal.test/account are left (leave_links)")),
+            ("http://a.Portal.test/accounts", "", Some("links like portal.test/account are left (leave_links)")),
+            ("http://portal.test/my/account", "", None),
+            ("http://other.test/account", "", None),
+            ("http://any.test/tracker?a=1&ME=2", "", Some("links like */track*me= are left (leave_links)")),
+            ("http://any.test/me=/track", "", None),
+            ("http://root.test", "", Some("links like root.test/ are left (leave_links)")),
+            ("http://root.test?a=1", "", Some("links like root.test/ are left (leave_links)")),
             // text that is an address, and text that only looks a little like one
             ("http://x.test/", "https://other.test/a", Some("its text shows an address (visible_urls = \"leave\")")),
             ("http://x.test/", " www.other.test ", Some("its text shows an address (visible_urls = \"leave\")")),

@@ -3,6 +3,8 @@
 pub mod links;
 pub mod plan;
 pub mod sender;
+pub mod sensitive;
+pub mod why;
 
 pub use links::{LeftAlone, Link, LinkRules};
 pub use plan::{Plan, plan};

@@ -1,13 +1,14 @@
 //! What each recipient's copy carries, and which recipients share one copy.
 //!
-//! **Invariant:** every recipient is in exactly one group, and no level of the cascade adds what a level above took away
+//! **Invariant:** every recipient is in exactly one group, a copy that several share is never `individual`, and no level of the cascade adds what a level above took away
 //! (DESIGN, promise 10).
 
 use std::fmt;
 
 use crate::message::header::{fields, slice};
+use crate::settings::cascade::{ABOVE_RECIPIENT, Step, decided_by};
 use crate::settings::privacy::{ConsentRule, Says};
-use crate::settings::{Choice, Mode, Tracking};
+use crate::settings::{Choice, Level, Levels, Mode, Org, RecipientPattern, Tracking};
 
 /// Recipients of one message above which individual copies are no longer made (DESIGN 6, "Copies").
 pub const SPLIT_RECIPIENTS_MAX: usize = 50;
@@ -26,68 +27,89 @@ pub struct Plan {
     pub recipients: Vec<RecipientPlan>,
     /// Who shares a copy with whom, in order of their first recipient.
     pub groups: Vec<Group>,
-    /// More than the split limit: copies that would have been individual are shared.
+    /// More than the split limit: nobody gets a copy of their own, so nobody is told apart, and what would have been individual
+    /// is aggregate.
     pub too_many_to_split: bool,
 }
 
 /// What one recipient's copy carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecipientPlan {
-    /// What is in force.
+    /// What is in force; less than the last step says where there are too many to split.
     pub tracking: Tracking,
-    /// Who switched opens off; `None` when they are on.
-    pub opens_off: Option<Off>,
-    /// Who switched links off; `None` when they are on.
-    pub links_off: Option<Off>,
-    /// The recipient's wish took something away.
-    narrowed: bool,
-    because: Off,
+    /// How it came to that, from the ceiling down; the last step is the recipient's.
+    pub steps: [Step; ABOVE_RECIPIENT + 1],
+    /// Why the last step is as it is.
+    pub because: Because,
 }
 
-/// Who switched something off, from the top of the cascade down.
+/// Why a recipient's step is as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Off {
-    /// The organisation's or the user's settings.
-    Settings,
-    /// The message's own header.
-    Header,
-    /// The recipient.
-    Recipient,
+pub enum Because {
+    /// They said no.
+    Refused,
+    /// The organisation excludes them.
+    Excluded,
     /// The organisation tracks nobody who has not agreed.
     NoConsent,
+    /// They agreed.
+    Agreed,
+    /// Nobody has to ask them, and they have said nothing.
+    Unasked,
 }
 
-impl fmt::Display for Off {
+impl Because {
+    /// As written in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Because::Refused => "refused",
+            Because::Excluded => "excluded",
+            Because::NoConsent => "no-consent",
+            Because::Agreed => "agreed",
+            Because::Unasked => "unasked",
+        }
+    }
+}
+
+impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Off::Settings => "switched off in the settings",
-            Off::Header => "the message asks for it",
-            Off::Recipient => "the recipient said no",
-            Off::NoConsent => "the recipient has not agreed",
+            Because::Refused => "the recipient said no",
+            Because::Excluded => "the organisation excludes this recipient",
+            Because::NoConsent => "the recipient has not agreed",
+            Because::Agreed => "the recipient agreed",
+            Because::Unasked => "the recipient has said nothing, and need not be asked",
         })
     }
 }
 
-/// What one recipient's own word comes to: the last narrowing.
+/// What one recipient's own word, or what is said of them, comes to: the last narrowing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wish {
     /// As a choice below the header's.
     pub choice: Choice,
-    /// Whose doing it is where it narrows.
-    pub because: Off,
-}
-
-impl From<Choice> for Wish {
-    fn from(choice: Choice) -> Wish {
-        Wish { choice, because: Off::Recipient }
-    }
+    /// Why it is that.
+    pub because: Because,
 }
 
 impl Wish {
-    /// What a recipient gets who has said this, under this rule (DESIGN 8).
-    pub fn of(says: Says, rule: ConsentRule) -> Wish {
-        let because = if says == Says::No { Off::Recipient } else { Off::NoConsent };
-        Wish { choice: rule.choice_for(says), because }
+    /// What this recipient gets who has said this, under this rule (DESIGN 8). Their own no comes first: it is the one
+    /// reason that nobody can take away.
+    pub fn of(org: &Org, address: &str, says: Says, rule: ConsentRule) -> Wish {
+        let off = Choice { opens: Some(Mode::Off), links: Some(Mode::Off), text_links: Some(false) };
+        let choice = rule.choice_for(says);
+        if says == Says::No {
+            return Wish { choice, because: Because::Refused };
+        }
+        if RecipientPattern::find(&org.excluded_recipients, address).is_some() {
+            return Wish { choice: off, because: Because::Excluded };
+        }
+        let because = match says {
+            Says::Yes => Because::Agreed,
+            _ if choice == Choice::default() => Because::Unasked,
+            _ => Because::NoConsent,
+        };
+        Wish { choice, because }
     }
 }
 
@@ -113,40 +135,46 @@ impl HeaderChoice {
     pub fn read(raw: &[u8]) -> HeaderChoice {
         let mut choice = Choice::default();
         for field in fields(raw, 0) {
-            let value = slice(raw, &field.value).trim_ascii().to_ascii_lowercase();
-            let mode = std::str::from_utf8(&value).ok().and_then(|word| word.parse().ok()).unwrap_or(Mode::Off);
-            if field.is(raw, "X-Waxseal-Track") {
-                let mode = if value == b"on" { Mode::Individual } else { mode };
-                choice.opens = narrowed(choice.opens, mode);
-                choice.links = narrowed(choice.links, mode);
-            } else if field.is(raw, "X-Waxseal-Opens") {
-                choice.opens = narrowed(choice.opens, mode);
-            } else if field.is(raw, "X-Waxseal-Links") {
-                choice.links = narrowed(choice.links, mode);
+            let track = field.is(raw, "X-Waxseal-Track");
+            let (opens, links) = (track || field.is(raw, "X-Waxseal-Opens"), track || field.is(raw, "X-Waxseal-Links"));
+            if opens || links {
+                let mode = mode(slice(raw, &field.value).trim_ascii(), track);
+                choice.opens = if opens { narrowed(choice.opens, mode) } else { choice.opens };
+                choice.links = if links { narrowed(choice.links, mode) } else { choice.links };
             }
         }
         HeaderChoice { choice }
     }
 }
 
+/// What one of these fields says; `on` is a word of the first only.
+fn mode(value: &[u8], track: bool) -> Mode {
+    if track && value.eq_ignore_ascii_case(b"on") {
+        return Mode::Individual;
+    }
+    let short = value.get(..WORD_BYTES_MAX).map_or(value, |_| b"");
+    std::str::from_utf8(short).ok().and_then(|word| word.to_ascii_lowercase().parse().ok()).unwrap_or(Mode::Off)
+}
+
+/// Longer than every word there is.
+const WORD_BYTES_MAX: usize = 32;
+
 fn narrowed(so_far: Option<Mode>, mode: Mode) -> Option<Mode> {
     Some(so_far.map_or(mode, |other| other.min(mode)))
 }
 
-/// Plans one message: `settings` is what is in force for the sender, `choices` holds each recipient's own choice.
-/// Pure; linear in the recipients.
-pub fn plan(
-    settings: Tracking,
-    header: HeaderChoice,
-    wishes: &[impl Into<Wish> + Copy],
-    split_recipients_max: usize,
-) -> Plan {
-    let recipients: Vec<RecipientPlan> =
-        wishes.iter().map(|wish| one(settings, header.choice, (*wish).into())).collect();
-    let too_many_to_split = recipients.len() > split_recipients_max;
+/// Plans one message: `levels` is what everybody above the recipients says, `wishes` holds what each recipient's own word
+/// comes to. Pure; linear in the recipients.
+pub fn plan(levels: &Levels, wishes: &[Wish], split_recipients_max: usize) -> Plan {
+    let above = levels.steps();
+    let too_many_to_split = wishes.len() > split_recipients_max;
+    let mut recipients: Vec<RecipientPlan> = wishes.iter().map(|wish| RecipientPlan::of(above, *wish)).collect();
+    for recipient in recipients.iter_mut().filter(|_| too_many_to_split) {
+        recipient.tracking = told_of_nobody(recipient.tracking);
+    }
     let mut groups: Vec<Group> = Vec::new();
     for (place, recipient) in recipients.iter().enumerate() {
-        let alone = is_individual(recipient.tracking) && !too_many_to_split;
+        let alone = is_individual(recipient.tracking);
         let same = |group: &&mut Group| !alone && group.tracking == recipient.tracking;
         match groups.iter_mut().find(same) {
             Some(group) => group.recipients.push(place),
@@ -156,35 +184,33 @@ pub fn plan(
     Plan { recipients, groups, too_many_to_split }
 }
 
+/// A copy that many share tells place, program and hour of one of them, and some of them may have said no to just that.
+fn told_of_nobody(tracking: Tracking) -> Tracking {
+    let at_most = |mode: Mode| mode.min(Mode::Aggregate);
+    Tracking { opens: at_most(tracking.opens), links: at_most(tracking.links), ..tracking }
+}
+
 fn is_individual(tracking: Tracking) -> bool {
     tracking.opens == Mode::Individual || tracking.links == Mode::Individual
 }
 
-fn one(settings: Tracking, header: Choice, wish: Wish) -> RecipientPlan {
-    let after_header = settings.narrowed_by(header);
-    let mut tracking = after_header.narrowed_by(wish.choice);
-    // Text links have no mode of their own: without links there is nothing to track them as.
-    tracking.text_links &= tracking.links != Mode::Off;
-    let off = |settings: Mode, header: Mode, now: Mode| match (settings, header, now) {
-        (Mode::Off, _, _) => Some(Off::Settings),
-        (_, Mode::Off, _) => Some(Off::Header),
-        (_, _, Mode::Off) => Some(wish.because),
-        _ => None,
-    };
-    RecipientPlan {
-        tracking,
-        opens_off: off(settings.opens, after_header.opens, tracking.opens),
-        links_off: off(settings.links, after_header.links, tracking.links),
-        narrowed: (tracking.opens, tracking.links) != (after_header.opens, after_header.links),
-        because: wish.because,
-    }
-}
-
 impl RecipientPlan {
+    fn of(above: [Step; ABOVE_RECIPIENT], wish: Wish) -> RecipientPlan {
+        let [ceiling, org, user, header] = above;
+        let last = header.then(Level::Recipient, wish.choice);
+        RecipientPlan { tracking: last.after, steps: [ceiling, org, user, header, last], because: wish.because }
+    }
+
+    /// Which level made a value what it is.
+    pub fn decided_by<T: PartialEq>(&self, value: impl Fn(Tracking) -> T) -> Level {
+        decided_by(&self.steps, value).unwrap_or(Level::Ceiling)
+    }
+
     /// What the recipient's own word changed, in words; `None` when nothing.
     pub fn told(&self) -> Option<String> {
         let of = |mode: Mode| if mode == Mode::Aggregate { "counted only" } else { "not tracked" };
-        self.narrowed.then(|| format!("{}: {}", of(self.tracking.opens.max(self.tracking.links)), self.because))
+        let narrowed = self.decided_by(|now| (now.opens, now.links)) == Level::Recipient;
+        narrowed.then(|| format!("{}: {}", of(self.tracking.opens.max(self.tracking.links)), self.because))
     }
 }
 
@@ -192,6 +218,7 @@ impl RecipientPlan {
 mod tests {
     use super::*;
     use crate::settings::privacy::Consent;
+    use crate::settings::{Locked, Role, Switch, User};
 
     fn tracking(opens: Mode, links: Mode) -> Tracking {
         Tracking { opens, links, text_links: true }
@@ -201,7 +228,20 @@ mod tests {
         Choice { opens, links, text_links: None }
     }
 
-    const NONE: Choice = Choice { opens: None, links: None, text_links: None };
+    const NONE: Wish =
+        Wish { choice: Choice { opens: None, links: None, text_links: None }, because: Because::Unasked };
+
+    fn refuses() -> Wish {
+        Wish { choice: choice(Some(Mode::Off), Some(Mode::Off)), because: Because::Refused }
+    }
+
+    fn acme() -> Org {
+        Org::named("acme".parse().unwrap())
+    }
+
+    fn levels(ceiling: Tracking, header: Choice) -> Levels {
+        Levels::of(ceiling, &acme(), None, header)
+    }
 
     #[test]
     fn the_header_can_only_narrow() {
@@ -223,31 +263,71 @@ mod tests {
             let read = HeaderChoice::read(raw.as_bytes()).choice;
             assert_eq!((read.opens, read.links), (*opens, *links), "{raw:?}");
         }
-        let wide = HeaderChoice { choice: choice(Some(Individual), Some(Individual)) };
-        let planned = plan(tracking(Aggregate, Off), wide, &[NONE], 50);
+        let wide = choice(Some(Individual), Some(Individual));
+        let planned = plan(&levels(tracking(Aggregate, Off), wide), &[NONE], 50);
         assert_eq!(planned.recipients[0].tracking, Tracking { opens: Aggregate, links: Off, text_links: false });
     }
 
+    /// Each value has someone who said so: the highest of those who would have had it so.
     #[test]
-    fn every_off_has_someone_who_said_so() {
-        use Mode::{Individual, Off};
-        let header = HeaderChoice { choice: choice(None, Some(Off)) };
-        let planned = plan(tracking(Individual, Individual), header, &[NONE, choice(Some(Off), Some(Off))], 50);
-        assert_eq!(planned.recipients[0].opens_off, None);
-        assert_eq!(planned.recipients[0].links_off, Some(super::Off::Header));
-        assert_eq!(planned.recipients[1].opens_off, Some(super::Off::Recipient));
-        assert_eq!(planned.recipients[1].links_off, Some(super::Off::Header));
-        let none = plan(tracking(Off, Off), header, &[NONE], 50);
-        assert_eq!(none.recipients[0].opens_off, Some(super::Off::Settings));
+    fn every_value_has_someone_who_decided() {
+        use Mode::{Aggregate, Individual, Off};
+        let org = Org { choice: choice(Some(Aggregate), None), ..acme() };
+        let mut user = User::new("ann".into(), None, Role::Sender, String::new());
+        user.choice = Choice { text_links: Some(false), ..choice(Some(Individual), Some(Aggregate)) };
+        let header = choice(None, Some(Off));
+        let levels = Levels::of(tracking(Individual, Individual), &org, Some(&user), header);
+        let by = |levels: &Levels, wish| {
+            let planned = plan(levels, &[wish], 50).recipients[0];
+            [
+                planned.decided_by(|now| now.opens),
+                planned.decided_by(|now| now.links),
+                planned.decided_by(|now| now.text_links),
+            ]
+        };
+        assert_eq!(by(&levels, NONE), [Level::Org, Level::Header, Level::User]);
+        assert_eq!(by(&levels, refuses()), [Level::Recipient, Level::Header, Level::User]);
+        // what the sender says does not count where it is locked
+        let locked = Levels { locked: Locked::default().with(Switch::TextLinks), ..levels };
+        assert_eq!(by(&locked, NONE), [Level::Org, Level::Header, Level::Header]);
+        let none = Levels::of(tracking(Off, Off), &org, Some(&user), header);
+        assert_eq!(by(&none, refuses()), [Level::Ceiling; 3]);
+    }
+
+    #[test]
+    fn a_recipient_is_excluded_by_address_and_by_domain() {
+        let free = ConsentRule::default();
+        let asked = ConsentRule { consent: Consent::Required, without_consent: Mode::Aggregate };
+        let patterns = ["press@news.example", "partner.example"].map(|text| text.parse().unwrap());
+        let org = Org { excluded_recipients: patterns.into(), ..acme() };
+        for (address, says, rule, because) in [
+            ("Press@News.Example", Says::Nothing, free, Because::Excluded),
+            ("ann@mail.partner.example", Says::Yes, asked, Because::Excluded),
+            ("ann@news.example", Says::Nothing, free, Because::Unasked),
+            ("ann@news.example", Says::Nothing, asked, Because::NoConsent),
+            ("ann@news.example", Says::Yes, asked, Because::Agreed),
+            // their own no is theirs
+            ("press@news.example", Says::No, free, Because::Refused),
+        ] {
+            let wish = Wish::of(&org, address, says, rule);
+            assert_eq!(wish.because, because, "{address}");
+            let everything = levels(tracking(Mode::Individual, Mode::Individual), Choice::default());
+            let planned = plan(&everything, &[wish], 50).recipients[0];
+            let off = Tracking { opens: Mode::Off, links: Mode::Off, text_links: false };
+            let is_off = matches!(because, Because::Excluded | Because::Refused);
+            assert_eq!(planned.tracking == off, is_off, "{address}");
+            let told = planned.told().unwrap_or_default();
+            assert_eq!(told.contains("excludes this recipient"), because == Because::Excluded, "{told}");
+        }
     }
 
     #[test]
     fn recipients_share_what_names_no_one() {
         use Mode::{Aggregate, Individual, Off};
-        let groups = |settings, choices: &[Choice], max: usize| -> Vec<Vec<usize>> {
-            plan(settings, HeaderChoice::default(), choices, max).groups.into_iter().map(|g| g.recipients).collect()
+        let groups = |settings, wishes: &[Wish], max: usize| -> Vec<Vec<usize>> {
+            plan(&levels(settings, Choice::default()), wishes, max).groups.into_iter().map(|g| g.recipients).collect()
         };
-        let refuses = choice(Some(Off), Some(Off));
+        let refuses = refuses();
         // individual: one each; the two who refuse share theirs
         assert_eq!(
             groups(tracking(Individual, Off), &[NONE, refuses, NONE, refuses], 50),
@@ -256,9 +336,17 @@ mod tests {
         // aggregate and off: one a plan
         assert_eq!(groups(tracking(Aggregate, Off), &[NONE, refuses, NONE], 50), [vec![0, 2], vec![1]]);
         assert_eq!(groups(tracking(Off, Off), &[NONE, NONE], 50), [vec![0, 1]]);
-        // above the limit: one shared copy a plan
+        // above the limit: one shared copy a plan, which names no one either, so those who are only counted share it
         assert_eq!(groups(tracking(Individual, Individual), &[NONE, NONE, refuses], 2), [vec![0, 1], vec![2]]);
-        assert_eq!(groups(tracking(Individual, Individual), &[], 2), Vec::<Vec<usize>>::new());
+        let counted = Wish { choice: choice(Some(Aggregate), Some(Aggregate)), because: Because::NoConsent };
+        let levels = levels(tracking(Individual, Individual), Choice::default());
+        let many = plan(&levels, &[NONE, counted, refuses], 2);
+        let modes: Vec<(Mode, Mode)> = many.recipients.iter().map(|r| (r.tracking.opens, r.tracking.links)).collect();
+        assert_eq!(modes, [(Aggregate, Aggregate), (Aggregate, Aggregate), (Off, Off)]);
+        assert_eq!(many.groups.iter().map(|g| g.recipients.clone()).collect::<Vec<_>>(), [vec![0, 1], vec![2]]);
+        let few = plan(&levels, &[NONE, counted, refuses], 3);
+        assert_eq!(few.recipients[0].tracking.opens, Individual);
+        assert_eq!(plan(&levels, &[], 2).groups, []);
     }
 
     /// A no is a no under any rule; a yes is needed only where the rule says so; nothing is ever widened.
@@ -277,11 +365,12 @@ mod tests {
             (Says::No, asked(Aggregate), Nothing, Some("not tracked: the recipient said no")),
         ];
         for (says, rule, mode, told) in rows {
-            let wishes = [Wish::of(says, rule)];
-            let planned = plan(tracking(Individual, Individual), HeaderChoice::default(), &wishes, 50).recipients[0];
+            let wishes = [Wish::of(&acme(), "ann@example.com", says, rule)];
+            let everything = levels(tracking(Individual, Individual), Choice::default());
+            let planned = plan(&everything, &wishes, 50).recipients[0];
             assert_eq!((planned.tracking.opens, planned.tracking.links), (mode, mode), "{says:?} {rule:?}");
             assert_eq!(planned.told().as_deref(), told);
-            let off = plan(tracking(Nothing, Nothing), HeaderChoice::default(), &wishes, 50).recipients[0];
+            let off = plan(&levels(tracking(Nothing, Nothing), Choice::default()), &wishes, 50).recipients[0];
             assert_eq!((off.tracking.opens, off.told()), (Nothing, None));
         }
     }

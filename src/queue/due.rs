@@ -98,7 +98,7 @@ mod tests {
     /// Every fate at every age: the next stage, and how long until the next try.
     #[test]
     fn what_an_attempt_makes_of_a_recipient() {
-        let accepted = Fate::Accepted { reply: reply(250) };
+        let accepted = Fate::Accepted { reply: reply(250), at: tokio::time::Instant::now() };
         let refused = Fate::Refused { stage: At::Rcpt, reply: reply(550) };
         let deferred = Fate::Deferred { stage: At::Rcpt, why: Why::Reply(reply(450)) };
         let unknown = Fate::Unknown { why: Why::TimedOut };

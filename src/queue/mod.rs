@@ -4,6 +4,7 @@
 //! that the relay is still writing is invisible to it.
 
 pub mod due;
+pub mod heads;
 mod pump;
 mod report;
 mod settle;
@@ -18,26 +19,48 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::deliver::bounce::Kind;
 use crate::deliver::courier::Courier;
+use crate::deliver::couriers::{Couriers, Way};
 use crate::deliver::{BoxFuture, Fate};
 use crate::message::{Body, Envelope, Mail};
 use crate::smtp::ReversePath;
-use crate::spool::{Head, Record, Spool, SpoolError, State};
+use crate::spool::{Head, Record, Spool, SpoolError, State, Via};
 use crate::store::HistoryStore;
 use crate::token::MessageId;
 
 /// Renders what is due, to the same bytes as when it was accepted.
 pub trait Renderer: Send + Sync {
-    /// One copy per group of recipients that share octets: positions in the record's envelope, and the octets.
+    /// The copies of these positions in the record's envelope.
     ///
     /// # Errors
     /// The recipe cannot be read: the record belongs into `corrupt/`.
-    fn copies(&self, record: &Record, positions: &[usize]) -> Result<Vec<(Vec<usize>, Body)>, String>;
+    fn copies(&self, record: &Record, positions: &[usize]) -> Result<Copies, String>;
 
     /// The recipe of a mail of our own that is sent as it is.
     fn plain_recipe(&self, recipients: usize) -> String;
 
     /// Each recipient's index in history, in the envelope's order; `None` when history knows nothing of this message.
     fn history_indexes(&self, record: &Record) -> Option<Vec<u16>>;
+}
+
+/// What is sent of one record.
+pub struct Copies {
+    /// One copy per group of recipients that share octets: their positions, and the octets.
+    pub groups: Vec<(Vec<usize>, Body)>,
+    /// The mail as it came, where the copies are not that: what leaves when upstream finds a copy too large.
+    pub as_it_came: Option<Body>,
+}
+
+/// Why a mail whose copies upstream finds too large left as it came.
+pub const TOO_LARGE_TRACKED: &str = "with our links it is larger than upstream takes";
+
+/// Tells history that the copies of these recipients (by index) left as they came.
+pub async fn tell_untracked(history: &dyn HistoryStore, id: MessageId, recipients: Vec<u16>) {
+    if recipients.is_empty() {
+        return;
+    }
+    if let Err(error) = history.leave_untracked(id, recipients, TOO_LARGE_TRACKED.to_owned()).await {
+        tracing::warn!(message.id = %id, %error, "the history does not know that {id} left untracked");
+    }
 }
 
 /// What the queue needs to know.
@@ -67,8 +90,8 @@ pub const AGES_READ_MAX: usize = 1000;
 pub struct Parts {
     /// The disk.
     pub spool: Spool,
-    /// Upstream.
-    pub courier: Arc<Courier>,
+    /// The ways upstream.
+    pub couriers: Arc<Couriers>,
     /// Renders copies.
     pub renderer: Arc<dyn Renderer>,
     /// Told of every outcome.
@@ -103,8 +126,8 @@ struct Room {
 #[derive(Clone)]
 struct Slot {
     due_ms: i64,
-    /// Unix milliseconds of the acceptance, once somebody has asked.
-    accepted_at_ms: Option<i64>,
+    /// What its head says, once somebody has asked.
+    known: Option<heads::Known>,
     busy: bool,
     /// Held while the state on disk is read, changed and written.
     lock: Arc<tokio::sync::Mutex<()>>,
@@ -180,6 +203,7 @@ impl Queue {
             raw: &mail.raw,
             accepted_at_ms,
             own_report: false,
+            via: &self.via(org),
         };
         drop(report::send(&self.inner, Kind::Relayed, &subject, &fates).await);
     }
@@ -193,21 +217,28 @@ impl Queue {
         &self,
         kind: Kind,
         id: MessageId,
+        org: &str,
         mail: &Mail,
         accepted_at_ms: i64,
         fates: &[(usize, Fate)],
     ) -> std::io::Result<Option<(Envelope, Bytes)>> {
         let subject = report::Subject {
             id,
-            org: "",
+            org,
             login: None,
             envelope: &mail.envelope,
             raw: &mail.raw,
             accepted_at_ms,
             own_report: false,
+            via: &self.via(org),
         };
         let id = getrandom::u64().map(MessageId).map_err(std::io::Error::other)?;
         report::write(&self.inner, kind, &subject, fates, id)
+    }
+
+    /// Through which account new mail of this organisation may leave.
+    pub fn via(&self, org: &str) -> Via {
+        Via { own_upstream: self.inner.parts.couriers.is_own(org), login: None }
     }
 
     /// The times this queue keeps to.
@@ -215,27 +246,16 @@ impl Queue {
         &self.inner.options.rules
     }
 
-    /// Settles what an attempt that outlived its client's wait has brought.
-    pub async fn settle(&self, id: MessageId, positions: Vec<usize>, fates: Vec<Fate>) {
-        settle::settle(Arc::clone(&self.inner), id, positions, fates).await;
-    }
-
-    /// The records that are due soonest, at most `max` of them, oldest first, without their mails. Reads the disk.
-    ///
-    /// # Errors
-    /// [`SpoolError::Disk`].
-    pub async fn heads(&self, max: usize) -> Result<Vec<(Head, State)>, SpoolError> {
-        let mut ids: Vec<(i64, MessageId)> = self.inner.slots().iter().map(|(id, slot)| (slot.due_ms, *id)).collect();
-        if ids.len() > max {
-            ids.sort_unstable();
-            ids.truncate(max);
-        }
-        // One that ended meanwhile is not there to read; one that is damaged is the pump's to find.
-        let read =
-            move |spool: &Spool| Ok(ids.into_iter().filter_map(|(_, id)| spool.head(id).ok()).collect::<Vec<_>>());
-        let mut found = self.inner.on_disk(read).await?;
-        found.sort_by_key(|(head, _)| (head.record.accepted_at_ms, head.record.id));
-        Ok(found)
+    /// Settles what an attempt that outlived its client's wait has brought: on disk at once, lest a stop send it twice; in
+    /// the history after `first`.
+    pub async fn settle(
+        &self,
+        id: MessageId,
+        positions: Vec<usize>,
+        fates: Vec<Fate>,
+        first: impl Future<Output = ()> + Send,
+    ) {
+        settle::settle(Arc::clone(&self.inner), id, positions, fates, first).await;
     }
 
     /// One record without its mail; `None` when there is none of this id.
@@ -286,18 +306,12 @@ impl Queue {
     /// Unix milliseconds of the oldest acceptance among the records; `None` when none waits. Each record's head is read
     /// from the disk once, at most [`AGES_READ_MAX`] of them now, so the first answers of a long queue are of a part of it.
     pub async fn oldest_ms(&self) -> Option<i64> {
-        let unknown = |(id, slot): (&MessageId, &Slot)| slot.accepted_at_ms.is_none().then_some(*id);
+        let unknown = |(id, slot): (&MessageId, &Slot)| slot.known.is_none().then_some(*id);
         let asked: Vec<MessageId> = self.inner.slots().iter().filter_map(unknown).take(AGES_READ_MAX).collect();
-        let of = |spool: &Spool, id| spool.head(id).ok().map(|(head, _)| (id, head.record.accepted_at_ms));
+        let of = |spool: &Spool, id| spool.head(id).ok().map(|(head, _)| (id, heads::Known::of(&head)));
         let read = move |spool: &Spool| Ok(asked.into_iter().filter_map(|id| of(spool, id)).collect::<Vec<_>>());
-        let found = self.inner.on_disk(read).await.unwrap_or_default();
-        let mut slots = self.inner.slots();
-        for (id, accepted_at_ms) in found {
-            if let Some(slot) = slots.get_mut(&id) {
-                slot.accepted_at_ms = Some(accepted_at_ms);
-            }
-        }
-        slots.values().filter_map(|slot| slot.accepted_at_ms).min()
+        heads::remember(&self.inner, self.inner.on_disk(read).await.unwrap_or_default());
+        self.inner.slots().values().filter_map(|slot| Some(slot.known.as_ref()?.accepted_at_ms)).min()
     }
 
     /// How many records wait.
@@ -335,9 +349,20 @@ pub fn has_room(space: Option<(u64, u64)>) -> bool {
     space.is_some_and(|(free, total)| free >= (total / 10).min(1 << 30))
 }
 
+/// Who carries a mail upstream.
+struct Carrier {
+    courier: Arc<Courier>,
+    /// Made for this attempt, with the sender's own login.
+    is_own: bool,
+}
+
+/// Why a mail is held, as the queue shows it.
+const NO_UPSTREAM: &str = "the organisation's own upstream is not in the configuration, or has no password";
+const NOT_KEPT: &str = "the sender's login was sealed for another upstream, or is kept no longer";
+
 impl Slot {
     fn due(due_ms: i64) -> Slot {
-        Slot { due_ms, accepted_at_ms: None, busy: false, lock: Arc::default() }
+        Slot { due_ms, known: None, busy: false, lock: Arc::default() }
     }
 }
 
@@ -347,6 +372,25 @@ impl Inner {
         let due_ms = state.next_due_ms().unwrap_or(i64::MAX);
         self.slots().insert(id, Slot::due(due_ms));
         self.wake.notify_one();
+    }
+
+    /// The way of a mail; `None`: it is held.
+    fn way(&self, org: &str, via: &Via) -> Option<Way> {
+        self.parts.couriers.of_record(org, via.own_upstream)
+    }
+
+    /// Who carries a mail of this way.
+    ///
+    /// # Errors
+    /// Why it is held.
+    fn carrier(&self, org: &str, via: &Via) -> Result<Carrier, &'static str> {
+        let way = self.way(org, via).ok_or(NO_UPSTREAM)?;
+        let Some(kept) = &via.login else {
+            return Ok(Carrier { courier: way.courier, is_own: false });
+        };
+        let (connect, safekeeping) = way.connect.zip(way.safekeeping).ok_or(NOT_KEPT)?;
+        let login = safekeeping.take(kept).ok_or(NOT_KEPT)?;
+        Ok(Carrier { courier: Arc::new(connect(login)), is_own: true })
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<MessageId, Slot>> {

@@ -6,13 +6,14 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
-use super::{Inner, due, settle};
-use crate::deliver::BoxFuture;
+use super::{Carrier, Copies, Inner, TOO_LARGE_TRACKED, due, settle, tell_untracked};
 use crate::deliver::courier;
 use crate::deliver::encode::TwoForms;
 use crate::deliver::outbound::{BodySource, Deadlines};
+use crate::deliver::{BoxFuture, CannotCarry, Fate, Stage as At, Why};
 use crate::message::{Body, Envelope};
 use crate::spool::{Record, SpoolError, Stage, State};
+use crate::telemetry::maillog;
 use crate::token::MessageId;
 
 /// The longest sleep: clocks are set, and a missed wake-up must not cost more than this.
@@ -20,6 +21,8 @@ const NAP_MAX: Duration = Duration::from_secs(30);
 /// How long a record rests after the disk would not give it, or when there was nothing to do for it: an attempt that
 /// outlived its client is still awaited, a report could not be written.
 const DISK_REST_MS: i64 = 60_000;
+/// How long the history may take to note that a copy is on its way: as long as a new mail waits for its record.
+const HISTORY_MAX: Duration = Duration::from_secs(2);
 
 /// Runs until `stop` turns true; then waits for every worker.
 pub(super) async fn run(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
@@ -87,6 +90,10 @@ async fn work(inner: Arc<Inner>, id: MessageId) {
     if positions.is_empty() {
         return settle::conclude(&inner, record, state).await;
     }
+    let carrier = match inner.carrier(&record.org, &record.via) {
+        Ok(carrier) => carrier,
+        Err(why) => return hold_back(inner, record, positions, why).await,
+    };
     let copies = match inner.parts.renderer.copies(&record, &positions) {
         Ok(copies) => copies,
         Err(detail) => {
@@ -94,21 +101,49 @@ async fn work(inner: Arc<Inner>, id: MessageId) {
             return set_aside(&inner, id).await;
         }
     };
-    for (positions, body) in copies {
-        let copy = copy(&inner, &record, &positions, body);
-        let now = Instant::now();
-        let dot_sent_by = now + inner.options.attempt;
-        let deadlines = Deadlines { dot_sent_by, dot_answered_by: dot_sent_by + inner.options.dot };
+    let Copies { groups, as_it_came } = copies;
+    for (positions, body) in groups {
         let recipients = positions.len();
-        let fates = match inner.parts.courier.deliver_in_either(copy, deadlines).await {
+        let fates = match attempt(&inner, &carrier, &record, &positions, (body, as_it_came.as_ref())).await {
             Ok(fates) => fates,
             Err(cannot) => vec![courier::refusal(cannot); recipients],
         };
-        settle::settle(Arc::clone(&inner), id, positions, fates).await;
+        settle::settle(Arc::clone(&inner), id, positions, fates, std::future::ready(())).await;
         if !inner.slots().contains_key(&id) {
-            return; // ended, or dropped by an operator meanwhile
+            break; // ended, or dropped by an operator meanwhile
         }
     }
+    if carrier.is_own {
+        carrier.courier.close().await;
+    }
+}
+
+/// One attempt with one copy; with the mail as it came where upstream finds the copy too large: it was we who made it so.
+async fn attempt(
+    inner: &Arc<Inner>,
+    carrier: &Carrier,
+    record: &Record,
+    positions: &[usize],
+    (body, as_it_came): (Body, Option<&Body>),
+) -> Result<Vec<Fate>, CannotCarry> {
+    let dot_sent_by = Instant::now() + inner.options.attempt;
+    let deadlines = Deadlines { dot_sent_by, dot_answered_by: dot_sent_by + inner.options.dot };
+    let ended = carrier.courier.deliver_in_either(copy(inner, record, positions, body), deadlines).await;
+    let (Err(CannotCarry::TooLarge { .. }), Some(as_it_came)) = (&ended, as_it_came) else { return ended };
+    maillog::untouched(record.id, TOO_LARGE_TRACKED);
+    let indexes = inner.parts.renderer.history_indexes(record).unwrap_or_default();
+    let untracked = positions.iter().filter_map(|position| indexes.get(*position).copied()).collect();
+    tell_untracked(inner.parts.history.as_ref(), record.id, untracked).await;
+    carrier.courier.deliver_in_either(copy(inner, record, positions, as_it_came.clone()), deadlines).await
+}
+
+/// The account it was taken for is gone. It waits, for nobody else's may be used; whoever can mend that is told at each try.
+async fn hold_back(inner: Arc<Inner>, record: Record, positions: Vec<usize>, why: &'static str) {
+    let Record { id, org, .. } = record;
+    tracing::error!(spool.id = %id, org, "queued mail {id} of {org} is held: {why}. Mend config.toml, or drop the mail");
+    let fate = Fate::Deferred { stage: At::Connect, why: Why::Held(why) };
+    let fates = vec![fate; positions.len()];
+    settle::settle(inner, id, positions, fates, std::future::ready(())).await;
 }
 
 /// One copy for upstream. Its recipients are marked `in flight` on disk after upstream's 354, before the dot: should we
@@ -131,20 +166,37 @@ fn copy(
 
 /// The body, once its recipients are marked on disk; `None` when they cannot be, or the record has gone.
 async fn marked(inner: Arc<Inner>, id: MessageId, positions: Vec<usize>, body: Body) -> Option<Body> {
+    let marked = positions.clone();
     let mark = move |_: &Record, state: &mut State| {
-        for position in &positions {
+        for position in &marked {
             if let Some(recipient) = state.recipients.get_mut(*position) {
                 recipient.stage = Stage::InFlight;
             }
         }
     };
     match settle::update(&inner, id, Box::new(mark)).await {
-        Ok(Some(_)) => Some(body),
+        Ok(Some(changed)) => {
+            on_its_way(&inner, changed, &positions).await;
+            Some(body)
+        }
         Ok(None) => None,
         Err(error) => {
             tracing::error!(spool.id = %id, %error, "queued mail {id} waits: its state cannot be written");
             None
         }
+    }
+}
+
+/// Tells the history that upstream has these copies in hand since now, before it sees their links: a machine of its own that
+/// follows them while it takes the mail is none of the readers, also hours after the attempt before. The mail goes all the
+/// same when the history does not answer.
+async fn on_its_way(inner: &Arc<Inner>, changed: settle::Changed, positions: &[usize]) {
+    let now_ms = (inner.parts.clock)();
+    let of = |at: &usize| Some((*at, settle::delivery(changed.after.recipients.get(*at)?, now_ms)));
+    let pending = positions.iter().filter_map(of).collect();
+    let told = settle::tell_history(inner, &changed.record, pending);
+    if tokio::time::timeout(HISTORY_MAX, told).await.is_err() {
+        tracing::warn!(message.id = %changed.record.id, "the history is slow: who looks into {} on its way may be taken for a reader", changed.record.id);
     }
 }
 

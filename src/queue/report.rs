@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::settle::{self, Change};
 use super::{Inner, due};
@@ -15,7 +16,7 @@ use crate::deliver::bounce::{self, Kind, Occasion};
 use crate::deliver::{Fate, Stage as At, Why};
 use crate::message::Envelope;
 use crate::smtp::reply::{Enhanced, Reply};
-use crate::spool::{RecipientState, Record, SpoolError, Stage, State};
+use crate::spool::{RecipientState, Record, SpoolError, Stage, State, Via};
 use crate::telemetry::maillog;
 use crate::token::MessageId;
 
@@ -28,6 +29,8 @@ pub(super) struct Subject<'a> {
     pub(super) raw: &'a Bytes,
     pub(super) accepted_at_ms: i64,
     pub(super) own_report: bool,
+    /// A report leaves as its mail would.
+    pub(super) via: &'a Via,
 }
 
 impl<'a> Subject<'a> {
@@ -40,6 +43,7 @@ impl<'a> Subject<'a> {
             raw: &record.raw,
             accepted_at_ms: record.accepted_at_ms,
             own_report: record.own_report,
+            via: &record.via,
         }
     }
 }
@@ -98,6 +102,7 @@ pub(super) async fn send(
         login: subject.login.map(str::to_owned),
         own_report: true,
         recipe: inner.parts.renderer.plain_recipe(envelope.recipients.len()),
+        via: subject.via.clone(),
         envelope,
         first_state: state.clone(),
         raw,
@@ -119,6 +124,7 @@ pub(super) fn write(
     fates: &[(usize, Fate)],
     id: MessageId,
 ) -> std::io::Result<Option<(Envelope, Bytes)>> {
+    let way = inner.way(subject.org, subject.via);
     let occasion = Occasion {
         kind,
         envelope: subject.envelope,
@@ -126,7 +132,7 @@ pub(super) fn write(
         arrived_unix: subject.accepted_at_ms / 1000,
         now_unix: (inner.parts.clock)() / 1000,
         hostname: &inner.options.hostname,
-        upstream: inner.parts.courier.host(),
+        upstream: way.as_ref().map_or(&inner.options.hostname, |way| way.courier.host()),
         bounce_sender: &inner.options.bounce_sender,
         id: &id.to_string(),
     };
@@ -136,7 +142,7 @@ pub(super) fn write(
 /// The change on disk, or, where that fails, the state as it was: it is tried again with the record.
 async fn changed(inner: &Arc<Inner>, id: MessageId, change: Change, before: State) -> State {
     match settle::update(inner, id, change).await {
-        Ok(Some((_, state))) => state,
+        Ok(Some(changed)) => changed.after,
         Ok(None) => before,
         Err(error) => {
             tracing::error!(spool.id = %id, %error, "the state of queued mail {id} could not be written: its sender may be told twice");
@@ -184,7 +190,8 @@ fn fate(line: &str) -> Fate {
         None => Reply { code, enhanced: None, lines: vec![text.to_owned()] },
     };
     if reply.is_positive() {
-        Fate::Accepted { reply }
+        // A report does not say when.
+        Fate::Accepted { reply, at: Instant::now() }
     } else if reply.is_permanent() {
         Fate::Refused { stage: At::Rcpt, reply }
     } else {

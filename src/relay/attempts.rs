@@ -32,8 +32,6 @@ pub(super) struct Standings {
     pub(super) canary_stopped: bool,
     /// Attempts that go on.
     pub(super) in_flight: Vec<InFlight>,
-    /// The tracked form was too large for upstream, and nothing has been sent.
-    pub(super) too_large: bool,
 }
 
 /// What an attempt that has ended came to for each of its recipients.
@@ -59,12 +57,8 @@ pub(super) async fn run(
     parallel_max: usize,
     start: impl Fn(usize, bool) -> Attempt,
 ) -> Standings {
-    let mut standings = Standings {
-        all: vec![Standing::Untried; recipients],
-        canary_stopped: false,
-        in_flight: Vec::new(),
-        too_large: false,
-    };
+    let mut standings =
+        Standings { all: vec![Standing::Untried; recipients], canary_stopped: false, in_flight: Vec::new() };
     let mut waiting: VecDeque<(usize, Vec<usize>)> = groups.into_iter().enumerate().collect();
     if !canaries(&mut standings, &mut waiting, until, &start).await {
         return standings;
@@ -90,9 +84,6 @@ async fn canaries(
     while let Some((number, positions)) = waiting.pop_front() {
         let attempt = InFlight { positions: positions.clone(), attempt: start(number, true) };
         standings.hear(attempt, until).await;
-        if standings.too_large {
-            return false;
-        }
         let of_copy: Vec<&Standing> = positions.iter().filter_map(|p| standings.all.get(*p)).collect();
         if of_copy.iter().any(|s| matches!(s, Standing::Done(fate) if stops_the_rest(fate))) {
             standings.canary_stopped = true;
@@ -121,17 +112,9 @@ impl Standings {
                 self.in_flight.push(InFlight { positions, attempt });
                 return;
             }
-            Ok(Ok(Err(CannotCarry::TooLarge { .. }))) if self.nothing_sent() => {
-                self.too_large = true;
-                return;
-            }
             Ok(ended) => fates_of(ended, positions.len()),
         };
         self.note(&positions, |n| fates.get(n).cloned().map_or(Standing::Untried, Standing::Done));
-    }
-
-    fn nothing_sent(&self) -> bool {
-        self.in_flight.is_empty() && self.all.iter().all(|s| matches!(s, Standing::Untried))
     }
 
     fn note(&mut self, positions: &[usize], standing: impl Fn(usize) -> Standing) {
@@ -155,7 +138,7 @@ mod tests {
     }
 
     fn accepted() -> Fate {
-        Fate::Accepted { reply: reply(250) }
+        Fate::Accepted { reply: reply(250), at: Instant::now() }
     }
 
     fn refused(stage: Stage) -> Fate {

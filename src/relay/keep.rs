@@ -4,22 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::attempts::{self, Attempt, InFlight, Standings};
 use super::guard::{Claim, Key, Seen, StillRunning};
-use super::{Job, Relay, own_line, record};
+use super::{Job, Relay, lock, own_line, record};
 use crate::deliver::decision::{Decision, Standing, decide};
 use crate::deliver::encode::TwoForms;
 use crate::deliver::outbound::{BodySource, Deadlines};
-use crate::deliver::{Fate, predict};
-use crate::message::{Body, Envelope, header};
+use crate::deliver::{CannotCarry, Fate, predict};
+use crate::message::{Body, Envelope};
 use crate::queue::due::{self, Attempted};
+use crate::queue::{self, TOO_LARGE_TRACKED};
 use crate::smtp::Reply;
-use crate::spool::{Record, SpoolError, Stage, State};
+use crate::spool::{Record, SpoolError, Stage, State, Via};
 use crate::store::record::{Delivery, DeliveryState};
 use crate::store::{HistoryStore, Inserted};
 use crate::telemetry::maillog;
+use crate::telemetry::metrics::limit_met;
 use crate::token::MessageId;
 
 /// A reply later than this may not have been seen: the guard keeps what it knows.
@@ -42,11 +45,6 @@ pub(super) async fn deliver_and_answer(relay: &Relay, mut job: Job) -> Reply {
         (0..job.submission.mail.envelope.recipients.len()).filter(|p| !is_done(&job, *p)).collect();
     let recorded = begin_record(relay, &job);
     let mut standings = attempt(relay, &job, &positions, recorded.clone()).await;
-    if standings.too_large && job.recipe.tracked {
-        maillog::untouched(job.id, "with our links it is larger than upstream takes");
-        job.recipe.tracked = false;
-        standings = attempt(relay, &job, &positions, recorded.clone()).await;
-    }
     for position in 0..standings.all.len() {
         if is_done(&job, position)
             && let Some(standing) = standings.all.get_mut(position)
@@ -71,7 +69,7 @@ async fn conclude(relay: &Relay, job: Job, standings: Standings, claim: Option<C
     };
     let (reply, kept) = match decision {
         Decision::Answer(reply) => (reply, false),
-        Decision::Keep(reply) if job.line.is_some() => {
+        Decision::Keep(reply) if job.cannot_wait() => {
             (own_line::answer(relay, &job, &standings.all, reply).await, false)
         }
         Decision::Keep(reply) => match keep(relay, &job, &standings.all).await {
@@ -79,8 +77,8 @@ async fn conclude(relay: &Relay, job: Job, standings: Standings, claim: Option<C
             Err(reply) => (reply, false),
         },
     };
-    log(relay, &job, &standings.all, &reply);
-    tell_history(relay, &job, &standings.all).await;
+    log(&job, &standings.all, &reply);
+    let told = tell_history(relay, &job, &standings.all);
     // After a 451 the client sends again, although somebody may have the mail by now.
     let seen = match !reply.is_positive() || client_gone || job.begun.elapsed() > LATE {
         true => Seen::PerhapsNot,
@@ -88,35 +86,53 @@ async fn conclude(relay: &Relay, job: Job, standings: Standings, claim: Option<C
     };
     let taken: Vec<Vec<u8>> = taken_care_of(&job, &standings.all, reply.is_positive());
     report_relayed(relay, &job, &standings.all).await;
-    match claim {
-        Some(claim) if !kept && !standings.in_flight.is_empty() => {
-            remember_later(relay, &job, claim, taken, standings.in_flight);
-        }
-        Some(claim) => {
-            relay.guard.release(claim, taken, seen, std::time::Instant::now());
-            hand_over(relay, &job, standings.in_flight);
-        }
-        None => hand_over(relay, &job, standings.in_flight),
+    if !kept && !standings.in_flight.is_empty() {
+        remember_later(relay, &job, claim, taken, standings.in_flight, told);
+        return reply;
     }
+    if let Some(claim) = claim {
+        relay.guard.release(claim, taken, seen, std::time::Instant::now());
+    }
+    hand_over(relay, &job, standings.in_flight, told);
     reply
 }
 
-/// No record holds what still runs, and its client will send again: the guard alone learns who has the mail in the end.
-/// Until then the claim is held, so that the same mail waits.
-fn remember_later(relay: &Relay, job: &Job, claim: Claim, mut taken: Vec<Vec<u8>>, in_flight: Vec<InFlight>) {
+/// No record holds what still runs, and its client will send again: the guard and the history alone learn who has the mail
+/// in the end. Until then the claim is held, so that the same mail waits.
+fn remember_later(
+    relay: &Relay,
+    job: &Job,
+    claim: Option<Claim>,
+    mut taken: Vec<Vec<u8>>,
+    in_flight: Vec<InFlight>,
+    told: Told,
+) {
     let paths: Vec<Vec<u8>> =
         job.submission.mail.envelope.recipients.iter().map(|r| r.path.0.as_bytes().to_vec()).collect();
-    let guard = Arc::clone(&relay.guard);
+    let (guard, history, clock, id) =
+        (Arc::clone(&relay.guard), Arc::clone(&relay.parts.history), relay.parts.clock, job.id);
+    let indexes: Vec<u16> = job.recipe.recipients.iter().map(|portion| portion.index).collect();
+    let is_recorded = job.recipe.recorded;
     tokio::spawn(async move {
+        let mut outcomes = Vec::new();
         for InFlight { positions, attempt } in in_flight {
             let fates = attempts::fates_of(attempt.await, positions.len());
+            let (now, now_ms) = (Instant::now(), clock());
             for (position, fate) in positions.into_iter().zip(fates) {
-                if matches!(fate, Fate::Accepted { .. }) {
+                if fate.is_accepted() {
                     taken.extend(paths.get(position).cloned());
                 }
+                let index = indexes.get(position).copied();
+                outcomes.extend(index.map(|index| (index, delivery(&Standing::Done(fate), now, now_ms))));
             }
         }
-        guard.release(claim, taken, Seen::PerhapsNot, std::time::Instant::now());
+        if let Some(claim) = claim {
+            guard.release(claim, taken, Seen::PerhapsNot, std::time::Instant::now());
+        }
+        if is_recorded {
+            drop(told.await);
+            tell(history.as_ref(), id, outcomes).await;
+        }
     });
 }
 
@@ -127,8 +143,7 @@ fn nobody_has_it(standings: &[Standing]) -> bool {
 
 async fn claim(relay: &Relay, job: &Job) -> Result<Option<Claim>, StillRunning> {
     let mail = &job.submission.mail;
-    let has = |name| header::fields(&mail.raw, 0).any(|field| field.is(&mail.raw, name));
-    let Some(key) = Key::of(&job.submission.submitter, mail, has("Message-ID") && has("Date")) else { return Ok(None) };
+    let Some(key) = Key::of(&job.submission.submitter, mail, job.has_id_and_date) else { return Ok(None) };
     relay.guard.claim(key, std::time::Instant::now(), relay.options().keep_by).await
 }
 
@@ -180,14 +195,14 @@ fn goes_untracked(id: MessageId, why: &str) {
 async fn attempt(relay: &Relay, job: &Job, positions: &[usize], recorded: watch::Receiver<Option<bool>>) -> Standings {
     let recipients = job.submission.mail.envelope.recipients.len();
     let groups = job.recipe.groups(positions);
-    let forecast = job.courier(relay).forecast(groups.len(), job.submission.mail.raw.len() as u64);
+    let forecast = job.courier.forecast(groups.len(), job.submission.mail.raw.len() as u64);
     let straight = predict::straight_to_spool(&forecast, &relay.options().predict);
     // Without a credential of our own nothing may wait in the spool.
-    let straight = straight.filter(|_| job.line.is_none());
+    let straight = straight.filter(|_| !job.cannot_wait());
     if let Some(why) = straight.filter(|_| !groups.is_empty() && relay.parts.queue.has_room()) {
         tracing::info!(message.id = %job.id, "queued {} without trying: {why}", job.id);
         let all = vec![Standing::Untried; recipients];
-        return Standings { all, canary_stopped: false, in_flight: Vec::new(), too_large: false };
+        return Standings { all, canary_stopped: false, in_flight: Vec::new() };
     }
     let bodies = relay.parts.composer.render(&job.prepared, job.id, &job.recipe, &groups);
     let plain = job.prepared.identity();
@@ -197,10 +212,23 @@ async fn attempt(relay: &Relay, job: &Job, positions: &[usize], recorded: watch:
         let none = Vec::new();
         let group = groups.get(number).unwrap_or(&none);
         let tracked = bodies.get(number).cloned().unwrap_or_default();
-        let bodies = vec![tracked, plain.clone()];
-        let copy = TwoForms { envelope: envelope(job, group), bodies, source: source(job, canary, recorded.clone()) };
-        let courier = Arc::clone(job.courier(relay));
-        tokio::spawn(async move { courier.deliver_in_either(copy, deadlines).await })
+        let copy = |body: Body| TwoForms {
+            envelope: envelope(job, group),
+            bodies: vec![body, plain.clone()],
+            source: source(job, canary, recorded.clone()),
+        };
+        let as_it_came = job.recipe.tracked.then(|| copy(plain.clone()));
+        let (copy, courier) = (copy(tracked), Arc::clone(&job.courier));
+        let (untracked, group) = (Arc::clone(&job.untracked), group.clone());
+        tokio::spawn(async move {
+            match (courier.deliver_in_either(copy, deadlines).await, as_it_came) {
+                (Err(CannotCarry::TooLarge { .. }), Some(as_it_came)) => {
+                    lock(&untracked).extend(group);
+                    courier.deliver_in_either(as_it_came, deadlines).await
+                }
+                (ended, _) => ended,
+            }
+        })
     };
     attempts::run(recipients, groups.clone(), until, relay.options().parallel_max, start).await
 }
@@ -254,6 +282,10 @@ async fn keep(relay: &Relay, job: &Job, standings: &[Standing]) -> Result<(), Re
         envelope: job.submission.mail.envelope.clone(),
         first_state: state.clone(),
         recipe,
+        via: Via {
+            login: job.line.as_ref().and_then(|line| line.kept.clone()),
+            ..relay.parts.queue.via(job.submission.submitter.org.as_str())
+        },
         raw: job.submission.mail.raw.clone(),
     };
     let left = (job.begun + relay.options().keep_by).saturating_duration_since(Instant::now());
@@ -280,7 +312,7 @@ fn state(relay: &Relay, job: &Job, standings: &[Standing]) -> State {
     let now_ms = (relay.parts.clock)();
     let rules = relay.parts.queue.rules();
     let jitter = getrandom::u32().map_or(0, |n| (n & 0xffff) as u16);
-    let host = relay.parts.courier.host();
+    let host = job.courier.host();
     let mut state = State::waiting(standings.len(), now_ms);
     for (recipient, standing) in state.recipients.iter_mut().zip(standings) {
         match standing {
@@ -306,13 +338,25 @@ fn taken_care_of(job: &Job, standings: &[Standing], kept: bool) -> Vec<Vec<u8>> 
     paths.zip(standings).filter(|(_, standing)| has_it(standing)).map(|(path, _)| path).collect()
 }
 
-/// What still runs is settled when it ends; nobody waits for it here.
-fn hand_over(relay: &Relay, job: &Job, in_flight: Vec<InFlight>) {
+/// What still runs is settled when it ends; nobody waits for it here. Its end is told after it was told to be under way, unless
+/// the history is slow: mail does not wait for that.
+fn hand_over(relay: &Relay, job: &Job, in_flight: Vec<InFlight>, told: Told) {
+    if in_flight.is_empty() {
+        return;
+    }
+    let (queue, id, limit) = (relay.parts.queue.clone(), job.id, relay.options().record_max);
+    let (telling, told_all) = watch::channel(());
+    tokio::spawn(async move {
+        drop(timeout(limit, told).await);
+        drop(telling);
+    });
     for InFlight { positions, attempt } in in_flight {
-        let (queue, id) = (relay.parts.queue.clone(), job.id);
+        let (queue, mut told) = (queue.clone(), told_all.clone());
         tokio::spawn(async move {
             let fates = attempts::fates_of(attempt.await, positions.len());
-            queue.settle(id, positions, fates).await;
+            // Ends with its sender.
+            let first = async move { drop(told.changed().await) };
+            queue.settle(id, positions, fates, first).await;
         });
     }
 }
@@ -328,7 +372,7 @@ async fn report_relayed(relay: &Relay, job: &Job, standings: &[Standing]) {
         _ => None,
     });
     let accepted: Vec<(usize, Fate)> = accepted.collect();
-    if accepted.is_empty() || job.courier(relay).offers_dsn() {
+    if accepted.is_empty() || job.courier.offers_dsn() {
         return;
     }
     if job.line.is_some() {
@@ -339,15 +383,17 @@ async fn report_relayed(relay: &Relay, job: &Job, standings: &[Standing]) {
     relay.parts.queue.report_relayed(job.id, org, mail, job.accepted_at_ms, accepted).await;
 }
 
-fn log(relay: &Relay, job: &Job, standings: &[Standing], reply: &Reply) {
-    let upstream = job.courier(relay).host();
+fn log(job: &Job, standings: &[Standing], reply: &Reply) {
+    let upstream = job.courier.host();
     let count = |is: fn(&Standing) -> bool| standings.iter().filter(|s| is(s)).count();
     let accepted = count(|s| matches!(s, Standing::Done(Fate::Accepted { .. }) | Standing::AcceptedBefore));
     let refused = count(|s| matches!(s, Standing::Done(Fate::Refused { .. })));
     let unknown = count(|s| matches!(s, Standing::Done(Fate::Unknown { .. }) | Standing::InFlight));
     let deferred = standings.len() - accepted - refused - unknown;
+    job.prepared.outcome().limits_met().for_each(limit_met);
     match job.prepared.outcome().untouched {
-        Some(why) => maillog::untouched(job.id, &why.to_string()),
+        None if !lock(&job.untracked).is_empty() => maillog::untouched(job.id, TOO_LARGE_TRACKED),
+        Some(why) => maillog::untouched(job.id, &record::untouched(job).unwrap_or_else(|| why.to_string())),
         None => {
             let (links, left_alone) = record::link_counts(job);
             maillog::rewritten(job.id, job.tracking, links, left_alone, job.prepared_in);
@@ -369,27 +415,47 @@ fn log(relay: &Relay, job: &Job, standings: &[Standing], reply: &Reply) {
     }
 }
 
-async fn tell_history(relay: &Relay, job: &Job, standings: &[Standing]) {
-    if !job.recipe.recorded {
-        return;
-    }
-    let now_ms = (relay.parts.clock)();
-    let outcomes = job.recipe.recipients.iter().zip(standings).map(|(portion, standing)| {
-        let (state, reply) = match standing {
-            Standing::Done(fate) => (state_of(fate), fate.to_string()),
-            Standing::AcceptedBefore => (DeliveryState::Accepted, "accepted with an earlier submission".to_owned()),
-            Standing::InFlight => (DeliveryState::Unknown, "the answer of upstream is awaited".to_owned()),
-            Standing::Untried => (DeliveryState::Deferred, "not tried yet".to_owned()),
-        };
-        (portion.index, Delivery { state, reply, at_ms: now_ms })
-    });
-    let (history, id, outcomes) = (Arc::clone(&relay.parts.history), job.id, outcomes.collect());
-    // The client need not wait for this commit: what it says is in upstream's hands or in the spool.
+/// Ends when the history knows how the recipients stand, or will not.
+type Told = JoinHandle<()>;
+
+/// The client need not wait for this commit: what it says is in upstream's hands or in the spool.
+fn tell_history(relay: &Relay, job: &Job, standings: &[Standing]) -> Told {
+    let is_recorded = job.recipe.recorded;
+    let (now, now_ms) = (Instant::now(), (relay.parts.clock)());
+    let both = job.recipe.recipients.iter().zip(standings);
+    let outcomes = both.map(|(portion, standing)| (portion.index, delivery(standing, now, now_ms))).collect();
+    let (history, id) = (Arc::clone(&relay.parts.history), job.id);
+    let index = |position: &usize| job.recipe.recipients.get(*position).map(|one| one.index);
+    let untracked: Vec<u16> = lock(&job.untracked).iter().filter_map(index).collect();
     tokio::spawn(async move {
-        if let Err(error) = HistoryStore::settle(history.as_ref(), id, outcomes).await {
-            tracing::warn!(message.id = %id, %error, "the outcome of {id} is not in the history");
+        if is_recorded {
+            queue::tell_untracked(history.as_ref(), id, untracked).await;
+            tell(history.as_ref(), id, outcomes).await;
         }
-    });
+    })
+}
+
+async fn tell(history: &dyn HistoryStore, id: MessageId, outcomes: Vec<(u16, Delivery)>) {
+    if let Err(error) = history.settle(id, outcomes).await {
+        tracing::warn!(message.id = %id, %error, "the outcome of {id} is not in the history");
+    }
+}
+
+/// How a recipient stands, in history's words. Readers are judged by the moment of their own copy's answer, not by that of
+/// the last one's.
+fn delivery(standing: &Standing, now: Instant, now_ms: i64) -> Delivery {
+    let (state, reply) = match standing {
+        Standing::Done(fate) => (state_of(fate), fate.to_string()),
+        Standing::AcceptedBefore => (DeliveryState::Accepted, "accepted with an earlier submission".to_owned()),
+        // Upstream has it in hand and may be looking into it: nobody else can have it.
+        Standing::InFlight => (DeliveryState::Pending, "the answer of upstream is awaited".to_owned()),
+        Standing::Untried => (DeliveryState::Deferred, "not tried yet".to_owned()),
+    };
+    let accepted_at_ms = match standing {
+        Standing::Done(fate) => fate.accepted_at_ms(now, now_ms),
+        Standing::AcceptedBefore | Standing::InFlight | Standing::Untried => None,
+    };
+    Delivery { state, reply, at_ms: accepted_at_ms.unwrap_or(now_ms) }
 }
 
 fn state_of(fate: &Fate) -> DeliveryState {

@@ -5,7 +5,6 @@
 //! only the rest. Accepted and refused together need a report, which goes at once over the same login, or else is left to
 //! the client as well.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,7 +12,6 @@ use tokio::time::Instant;
 use super::{Job, Relay};
 use crate::deliver::Fate;
 use crate::deliver::bounce::Kind;
-use crate::deliver::courier::Courier;
 use crate::deliver::decision::Standing;
 use crate::deliver::outbound::{Deadlines, Outbound};
 use crate::message::Body;
@@ -25,14 +23,14 @@ const BUDGET: Duration = Duration::from_secs(50);
 const REPORT_MAX: Duration = Duration::from_secs(10);
 
 impl Job {
-    /// The way upstream for this mail.
-    pub(super) fn courier<'a>(&'a self, relay: &'a Relay) -> &'a Arc<Courier> {
-        self.line.as_ref().map_or(&relay.parts.courier, |line| &line.courier)
+    /// Nothing of it may wait in the spool: its login is upstream's and is not kept.
+    pub(super) fn cannot_wait(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.kept.is_none())
     }
 
     /// How long its client is kept waiting.
     pub(super) fn budget(&self, relay: &Relay) -> Duration {
-        if self.line.is_some() { BUDGET } else { relay.options().budget }
+        if self.cannot_wait() { BUDGET } else { relay.options().budget }
     }
 }
 
@@ -57,8 +55,8 @@ pub(super) async fn report_relayed(relay: &Relay, job: &Job, accepted: Vec<(usiz
 
 /// True: the sender has the report, or nobody is to be told.
 async fn report(relay: &Relay, job: &Job, kind: Kind, fates: &[(usize, Fate)]) -> bool {
-    let mail = &job.submission.mail;
-    let (envelope, raw) = match relay.parts.queue.write_report(kind, job.id, mail, job.accepted_at_ms, fates) {
+    let (org, mail) = (job.submission.submitter.org.as_str(), &job.submission.mail);
+    let (envelope, raw) = match relay.parts.queue.write_report(kind, job.id, org, mail, job.accepted_at_ms, fates) {
         Ok(Some(written)) => written,
         Ok(None) => return true,
         Err(error) => {
@@ -69,7 +67,7 @@ async fn report(relay: &Relay, job: &Job, kind: Kind, fates: &[(usize, Fate)]) -
     let until = Instant::now() + REPORT_MAX;
     let deadlines = Deadlines { dot_sent_by: until, dot_answered_by: until };
     let outbound = Outbound::new(envelope, Body::from(raw));
-    let sent = job.courier(relay).deliver(outbound, deadlines).await;
+    let sent = job.courier.deliver(outbound, deadlines).await;
     let told = matches!(&sent, Ok(fates) if fates.iter().all(Fate::is_accepted));
     if !told {
         tracing::warn!(message.id = %job.id, "the report about {} was not taken over the sender's own login", job.id);

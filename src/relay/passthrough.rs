@@ -1,36 +1,39 @@
 //! Logins that upstream judges: what the client says at AUTH is tried there, upstream's answer is the client's, and the
 //! connection that was let in carries the session's mail.
 //!
-//! **Invariants:** a secret is in memory only, as long as its session lasts. Who upstream refused is refused here for
+//! **Invariants:** a secret is in memory only, as long as its session lasts; where `spool_credentials = "sealed"`, also sealed beside
+//! the mail that waits. Who upstream refused is refused here for
 //! [`REFUSED_FOR`] without asking again, and how often upstream is asked has a limit, per user and in all: nobody guesses
-//! passwords through us faster than alone.
+//! passwords through us faster than alone. Logins from an address they have come from before are counted apart: strangers
+//! use up strangers' questions. Each organisation has its own turns: one whose upstream hangs holds up nobody else's.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant as StdInstant};
 
 use hmac::{Hmac, KeyInit, Mac};
-use metrics::counter;
+
 use sha2::Sha256;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::{Parts, lock};
 use crate::deliver::courier::Courier;
+use crate::deliver::couriers::Connect;
+use crate::deliver::safekeeping::Safekeeping;
 use crate::deliver::{Credentials as Password, Login, Stage, Trouble, Why};
 use crate::listener::{Lease, LoginOutcome};
-use crate::settings::{Choice, OrgName, Role, Submitter, User};
+use crate::settings::{OrgName, Role, Submitter, User};
 use crate::smtp::Reply;
 use crate::smtp::reply::Enhanced;
 use crate::smtp::sasl::{Credentials, Kind};
 use crate::store::audit::{Author, Via};
 use crate::store::{Change, SettingsStore, Snapshot};
 use crate::telemetry::maillog;
+use crate::telemetry::metrics::limit_met;
 
 /// How long a pair of login and secret that upstream refused is refused here.
 pub const REFUSED_FOR: Duration = Duration::from_secs(5 * 60);
-/// How long upstream may take to let somebody in: below the listener's own patience.
-const LOGIN_MAX: Duration = Duration::from_secs(25);
 /// Window of the counts.
 const MINUTE: Duration = Duration::from_secs(60);
 /// Entries of each table.
@@ -41,22 +44,20 @@ const USERS_PER_ORG_MAX: usize = 10_000;
 /// How often upstream is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Limits {
-    /// Logins of one user within a minute.
+    /// Logins of one user within a minute; as many again from addresses the user has come from before.
     pub per_user_per_minute: u32,
-    /// Logins of all within a minute.
+    /// Logins of all users of an organisation within a minute; as many again from addresses they have come from before.
     pub per_minute: u32,
     /// Organisations whose users are made at their first login.
     pub create_users: Vec<OrgName>,
 }
 
-/// Makes the way upstream for one login. No connection is made yet.
-pub type Connect = Arc<dyn Fn(Login) -> Courier + Send + Sync>;
-
 /// Judges logins by upstream.
 pub struct Passthrough {
-    connect: Connect,
-    /// Logins under way at one time.
-    turns: Semaphore,
+    /// Logins of one organisation under way at one time.
+    at_once_max: usize,
+    /// Sessions of one organisation that hold a way upstream.
+    sessions_max: usize,
     key: [u8; 64],
     tables: Mutex<Tables>,
 }
@@ -65,8 +66,30 @@ pub struct Passthrough {
 struct Tables {
     /// Keyed hashes of pairs that were refused, and until when.
     refused: HashMap<[u8; 32], StdInstant>,
-    users: HashMap<String, Window>,
-    all: Option<Window>,
+    /// By login, and whether it has come from its address before.
+    users: HashMap<(String, bool), Window>,
+    /// Each organisation's, so that one cannot use up another's; strangers and those who are known apart.
+    all: HashMap<(OrgName, bool), Window>,
+    turns: PerOrg,
+    sessions: PerOrg,
+    /// Whether an organisation's upstream offered logins by token when it let somebody in last.
+    bearer: HashMap<String, bool>,
+}
+
+/// Places of each organisation, for as long as one is taken.
+#[derive(Default)]
+struct PerOrg(HashMap<OrgName, Weak<Semaphore>>);
+
+impl PerOrg {
+    fn of(&mut self, org: &OrgName, max: usize) -> Arc<Semaphore> {
+        if let Some(places) = self.0.get(org).and_then(Weak::upgrade) {
+            return places;
+        }
+        self.0.retain(|_, places| places.strong_count() > 0);
+        let places = Arc::new(Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS)));
+        self.0.insert(org.clone(), Arc::downgrade(&places));
+        places
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -79,6 +102,10 @@ struct Window {
 pub(super) struct Line {
     /// Used by this session's mail only.
     pub(super) courier: Arc<Courier>,
+    /// The login, sealed for mail that has to wait, where the operator wants that; else nothing may wait.
+    pub(super) kept: Option<String>,
+    /// Among its organisation's sessions.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Drop for Line {
@@ -92,44 +119,74 @@ impl Drop for Line {
 }
 
 /// Whose mail it will be.
-struct Who {
+pub(super) struct Who {
     user: User,
     org: OrgName,
     is_new: bool,
 }
 
 impl Passthrough {
+    /// `at_once_max` logins are tried, `sessions_max` sessions hold connections, of one organisation at one time.
+    ///
     /// # Errors
     /// The system gives no randomness.
-    pub fn new(connect: Connect, logins_max: usize) -> Result<Passthrough, getrandom::Error> {
+    pub fn new(at_once_max: usize, sessions_max: usize) -> Result<Passthrough, getrandom::Error> {
         let mut key = [0; 64];
         getrandom::fill(&mut key)?;
-        Ok(Passthrough { connect, turns: Semaphore::new(logins_max.max(1)), key, tables: Mutex::default() })
+        Ok(Passthrough { at_once_max, sessions_max, key, tables: Mutex::default() })
     }
 
-    /// Asks upstream.
-    pub(super) async fn judge(&self, parts: &Parts, limits: &Limits, credentials: Credentials) -> LoginOutcome {
-        let snapshot = parts.settings.snapshot();
-        let Some(who) = who(&snapshot, &credentials.login, &limits.create_users) else { return LoginOutcome::Refused };
-        let tag = self.tag(&credentials);
+    /// Asks upstream. `known`: this login has come from that address before.
+    pub(super) async fn judge(
+        &self,
+        parts: &Parts,
+        limits: &Limits,
+        asked: Asked,
+        credentials: Credentials,
+        known: bool,
+        until: Instant,
+    ) -> LoginOutcome {
+        let Asked::Upstream(who, connect, safekeeping) = asked else { return LoginOutcome::Refused };
+        let tag = self.tag(&who.org, &credentials);
         if lock(&self.tables).is_refused(&tag, StdInstant::now()) {
             return LoginOutcome::Refused;
         }
-        if let Err(wait) = lock(&self.tables).count(&who.user.login, limits, StdInstant::now()) {
-            counter!("waxseal_limits_met_total", "limit" => "upstream_logins").increment(1);
+        let Some(place) = self.place(&who.org) else { return LoginOutcome::Unavailable };
+        if let Err(wait) = lock(&self.tables).count(&who, known, limits, StdInstant::now()) {
+            limit_met("upstream_logins");
             return LoginOutcome::Told(Reply::login_later(wait.as_secs()));
         }
         let Some(login) = to_pass_on(credentials) else { return LoginOutcome::Refused };
-        let until = Instant::now() + LOGIN_MAX;
-        let courier = Arc::new((self.connect)(login));
-        let outcome = match tokio::time::timeout_at(until, self.turns.acquire()).await {
-            Ok(Ok(_turn)) => courier.log_in(until).await,
-            _ => Err(Trouble { stage: Stage::Connect, why: Why::Busy }),
-        };
-        match outcome {
-            Ok(()) => welcome(parts.settings.as_ref(), who, courier).await,
+        let kept = safekeeping.and_then(|safe| safe.keep(&login));
+        let courier = Arc::new(connect(login));
+        match self.log_in(&who.org, &courier, until).await {
+            Ok(()) => {
+                lock(&self.tables).bearer.insert(who.org.to_string(), courier.offers_bearer());
+                welcome(parts.settings.as_ref(), who, Line { courier, kept, _place: place }).await
+            }
             Err(trouble) => self.not_let_in(trouble, tag, courier.host()),
         }
+    }
+
+    /// A place among the sessions of an organisation, each of which holds connections of its own; `None`: all are taken.
+    fn place(&self, org: &OrgName) -> Option<OwnedSemaphorePermit> {
+        let sessions = lock(&self.tables).sessions.of(org, self.sessions_max);
+        let place = sessions.try_acquire_owned().ok();
+        if place.is_none() {
+            limit_met("upstream_sessions");
+            tracing::warn!(%org, "{org} has as many sessions with a way upstream of their own as upstream_sessions_max allows");
+        }
+        place
+    }
+
+    /// Logs in when it is its organisation's turn.
+    async fn log_in(&self, org: &OrgName, courier: &Courier, until: Instant) -> Result<(), Trouble> {
+        let turns = lock(&self.tables).turns.of(org, self.at_once_max);
+        let Ok(Ok(_turn)) = tokio::time::timeout_at(until, turns.acquire_owned()).await else {
+            limit_met("upstream_logins_at_once");
+            return Err(Trouble { stage: Stage::Connect, why: Why::Busy });
+        };
+        courier.log_in(until).await
     }
 
     /// Upstream's word about the login is passed on; trouble of any other kind is not the user's.
@@ -151,10 +208,16 @@ impl Passthrough {
         }
     }
 
-    fn tag(&self, credentials: &Credentials) -> [u8; 32] {
+    /// Whether the upstream of any of these organisations may take a token: it does, or has not said yet.
+    pub(super) fn may_offer_bearer<'a>(&self, mut orgs: impl Iterator<Item = &'a str>) -> bool {
+        let tables = lock(&self.tables);
+        orgs.any(|org| tables.bearer.get(org) != Some(&false))
+    }
+
+    fn tag(&self, org: &OrgName, credentials: &Credentials) -> [u8; 32] {
         let mut mac = <Hmac<Sha256> as KeyInit>::new(&self.key.into());
         let kind: &[u8] = if credentials.kind == Kind::Bearer { b"bearer" } else { b"password" };
-        for field in [kind, credentials.login.as_bytes(), &credentials.password] {
+        for field in [org.as_str().as_bytes(), kind, credentials.login.as_bytes(), &credentials.password] {
             mac.update(&(field.len() as u64).to_be_bytes());
             mac.update(field);
         }
@@ -165,6 +228,27 @@ impl Passthrough {
 /// A 5yz to AUTH that says something about who logs in, and not about the command.
 fn is_about_the_login(reply: &Reply) -> bool {
     reply.is_permanent() && !matches!(reply.code, 500..=504)
+}
+
+/// Who judges a login that is not ours to judge.
+pub(super) enum Asked {
+    /// The upstream of whose mail it will be.
+    Upstream(Who, Connect, Option<Safekeeping>),
+    /// Nobody: it is no login here.
+    Nobody,
+}
+
+/// Whom to ask about this login; `None`: it is ours to judge.
+pub(super) fn asked(parts: &Parts, limits: &Limits, login: &str) -> Option<Asked> {
+    let Some(who) = who(&parts.settings.snapshot(), login, &limits.create_users) else {
+        // With passwords of ours anywhere, a login that is nobody's must take as long to refuse as one that is somebody's.
+        let all_upstream = parts.couriers.ways();
+        let is_ours =
+            all_upstream.server.connect.is_none() || all_upstream.own.values().any(|way| way.connect.is_none());
+        return (!is_ours).then_some(Asked::Nobody);
+    };
+    let way = parts.couriers.of(who.org.as_str())?;
+    Some(Asked::Upstream(who, way.connect?, way.safekeeping))
 }
 
 /// The user that is there, or the one that may be made.
@@ -181,14 +265,7 @@ fn who(snapshot: &Snapshot, login: &str, create: &[OrgName]) -> Option<Who> {
         return None;
     }
     // No password of our own: that hash is nobody's. The dashboard's is set by an administrator.
-    let user = User {
-        login: lower,
-        org: Some(org.clone()),
-        role: Role::Sender,
-        password_hash: String::new(),
-        addresses: Vec::new(),
-        choice: Choice::default(),
-    };
+    let user = User::new(lower, Some(org.clone()), Role::Sender, String::new());
     Some(Who { user, org, is_new: true })
 }
 
@@ -201,7 +278,7 @@ fn to_pass_on(credentials: Credentials) -> Option<Login> {
     })
 }
 
-async fn welcome(settings: &dyn SettingsStore, who: Who, courier: Arc<Courier>) -> LoginOutcome {
+async fn welcome(settings: &dyn SettingsStore, who: Who, line: Line) -> LoginOutcome {
     let Who { user, org, is_new } = who;
     let login = user.login.clone();
     if is_new {
@@ -212,7 +289,7 @@ async fn welcome(settings: &dyn SettingsStore, who: Who, courier: Arc<Courier>) 
         }
         tracing::info!(org = %org, "made a user of {org} at the first login");
     }
-    LoginOutcome::WelcomeWith(Submitter { org, login: Some(login) }, Lease::of(Arc::new(Line { courier })))
+    LoginOutcome::WelcomeWith(Submitter { org, login: Some(login) }, Lease::of(Arc::new(line)))
 }
 
 impl Tables {
@@ -230,11 +307,12 @@ impl Tables {
     }
 
     /// Counts one question to upstream, or tells how long to wait for the next.
-    fn count(&mut self, login: &str, limits: &Limits, now: StdInstant) -> Result<(), Duration> {
+    fn count(&mut self, who: &Who, known: bool, limits: &Limits, now: StdInstant) -> Result<(), Duration> {
+        let (user_key, all_key) = ((who.user.login.clone(), known), (who.org.clone(), known));
         let is_over = |window: &Window| now.saturating_duration_since(window.began) >= MINUTE;
         let new = Window { began: now, count: 0 };
-        let all = self.all.filter(|window| !is_over(window)).unwrap_or(new);
-        let user = self.users.get(login).copied().filter(|window| !is_over(window)).unwrap_or(new);
+        let all = self.all.get(&all_key).copied().filter(|window| !is_over(window)).unwrap_or(new);
+        let user = self.users.get(&user_key).copied().filter(|window| !is_over(window)).unwrap_or(new);
         let full = |window: Window, max| (window.count >= max).then_some(window.began);
         if let Some(began) = full(all, limits.per_minute).or(full(user, limits.per_user_per_minute)) {
             return Err(MINUTE.saturating_sub(now.saturating_duration_since(began)));
@@ -242,9 +320,9 @@ impl Tables {
         if self.users.len() >= ENTRIES_MAX {
             self.users.retain(|_, window| !is_over(window));
         }
-        self.all = Some(Window { count: all.count + 1, ..all });
+        self.all.insert(all_key, Window { count: all.count + 1, ..all });
         // Bounded by what `per_minute` lets through within a minute.
-        self.users.insert(login.to_owned(), Window { count: user.count + 1, ..user });
+        self.users.insert(user_key, Window { count: user.count + 1, ..user });
         Ok(())
     }
 }
@@ -258,12 +336,51 @@ mod tests {
         let (mut tables, now) = (Tables::default(), StdInstant::now());
         let limits = Limits { per_user_per_minute: 2, per_minute: 3, create_users: Vec::new() };
         let at = |secs| now + Duration::from_secs(secs);
-        assert_eq!(tables.count("ana", &limits, now), Ok(()));
-        assert_eq!(tables.count("ana", &limits, at(1)), Ok(()));
-        assert_eq!(tables.count("ana", &limits, at(10)), Err(Duration::from_secs(50)), "one user");
-        assert_eq!(tables.count("ben", &limits, at(20)), Ok(()));
-        assert_eq!(tables.count("cleo", &limits, at(30)), Err(Duration::from_secs(30)), "all together");
-        assert_eq!(tables.count("ana", &limits, at(60)), Ok(()));
+        let mut count = |login: &str, now| tables.count(&person(login), false, &limits, now);
+        assert_eq!(count("ana@a", now), Ok(()));
+        assert_eq!(count("ana@a", at(1)), Ok(()));
+        assert_eq!(count("ana@a", at(10)), Err(Duration::from_secs(50)), "one user");
+        assert_eq!(count("ben@a", at(20)), Ok(()));
+        assert_eq!(count("cleo@a", at(30)), Err(Duration::from_secs(30)), "all together");
+        assert_eq!(count("dora@b", at(30)), Ok(()), "another organisation has its own count");
+        assert_eq!(count("ana@a", at(60)), Ok(()));
+    }
+
+    /// An outsider uses up neither a user's questions nor an organisation's, where they have been before.
+    #[test]
+    fn strangers_are_counted_apart() {
+        let (mut tables, now) = (Tables::default(), StdInstant::now());
+        let limits = Limits { per_user_per_minute: 2, per_minute: 3, create_users: Vec::new() };
+        let mut count = |login: &str, known| tables.count(&person(login), known, &limits, now).is_ok();
+        assert!(count("ana@a", false) && count("ana@a", false) && !count("ana@a", false));
+        assert!(count("ana@a", true), "she is let in where she is known");
+        assert!(count("ben@a", false) && !count("ben@a", false), "the organisation's strangers");
+        assert!(count("ben@a", true) && count("ana@a", true) && !count("cleo@a", true), "those known have a limit too");
+    }
+
+    /// One organisation's logins that hang, and sessions that last, take nothing from another.
+    #[tokio::test]
+    async fn each_organisation_has_its_own_places() {
+        let passthrough = Passthrough::new(1, 2).unwrap();
+        let [acme, other]: [OrgName; 2] = ["acme", "other"].map(|name| name.parse().unwrap());
+        let held = [passthrough.place(&acme), passthrough.place(&acme)];
+        assert!(held.iter().all(Option::is_some) && passthrough.place(&acme).is_none());
+        assert!(passthrough.place(&other).is_some());
+        drop(held);
+        assert!(passthrough.place(&acme).is_some(), "given back");
+        let turns = |org| lock(&passthrough.tables).turns.of(org, 1);
+        let hanging = turns(&acme).try_acquire_owned().unwrap();
+        assert!(turns(&acme).try_acquire_owned().is_err());
+        assert!(turns(&other).try_acquire_owned().is_ok());
+        drop(hanging);
+        assert!(turns(&acme).try_acquire_owned().is_ok());
+        assert!(turns(&acme).available_permits() == 1 && lock(&passthrough.tables).turns.0.len() <= 2);
+    }
+
+    fn person(login: &str) -> Who {
+        let org: OrgName = login.split('@').next_back().unwrap().parse().unwrap();
+        let user = User::new(login.to_owned(), Some(org.clone()), Role::Sender, String::new());
+        Who { user, org, is_new: false }
     }
 
     #[test]

@@ -54,7 +54,6 @@ pub(super) fn record(parts: &Parts, job: &Job, id: MessageId) -> MessageRecord {
     let keyring = parts.keyring.load();
     let mail = &job.submission.mail;
     let people = header::for_people(&mail.raw);
-    let outcome = job.prepared.outcome();
     let site = job.recipe.site.parse().ok().or(keyring.default_site().map(|site| site.id));
     MessageRecord {
         id,
@@ -73,14 +72,26 @@ pub(super) fn record(parts: &Parts, job: &Job, id: MessageId) -> MessageRecord {
         site: site.unwrap_or(crate::token::SiteId([0; 4])),
         key_id: job.recipe.key_id,
         untouched: untouched(job),
-        notes: outcome.lines().into_iter().chain(job.notes.iter().cloned()).collect(),
+        notes: notes(job),
         recipients: recipients(job),
         links: links(job),
     }
 }
 
+/// What was decided and why, a line each.
+fn notes(job: &Job) -> Vec<String> {
+    let decided = match &job.shadow {
+        Some(shadow) => shadow.lines(),
+        None => job.prepared.outcome().lines(),
+    };
+    decided.into_iter().chain(job.notes.iter().cloned()).collect()
+}
+
 /// Why nothing of the mail is tracked at all.
-fn untouched(job: &Job) -> Option<String> {
+pub(super) fn untouched(job: &Job) -> Option<String> {
+    if let Some(shadow) = &job.shadow {
+        return Some(shadow.to_string());
+    }
     let is_tracked = job.prepared.slots().iter().any(|slot| slot.kind != Kind::Preference);
     let footer = job.recipe.footer.is_some() && !is_tracked;
     let why = job.prepared.outcome().untouched.map(|why| why.to_string());

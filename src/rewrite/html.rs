@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
+use lol_html::errors::RewritingError;
 use lol_html::html_content::{Attribute, Element, EndTag};
 use lol_html::{AsciiCompatibleEncoding, ElementContentHandlers, HtmlRewriter, MemorySettings, Selector, Settings};
 
@@ -23,6 +24,8 @@ pub(super) struct Want {
     pub(super) body: bool,
     /// Whether a tag could follow the last octet.
     pub(super) end: bool,
+    /// Links, and how many more than none make reading on pointless. `None`: only those that opt out, for that is taken away.
+    pub(super) links_max: Option<usize>,
 }
 
 /// What was found, in order.
@@ -88,7 +91,7 @@ fn settings<'h>(encoding: AsciiCompatibleEncoding, memory_bytes_max: usize) -> S
     Settings::new().with_encoding(encoding).with_memory_settings(memory).with_strict(true)
 }
 
-/// Reads HTML once. Linear in its length.
+/// Reads HTML once. Linear in its length. With more links than are wanted it stops, and one more than those is in what was found.
 pub(super) fn read(
     content: &[u8],
     encoding: AsciiCompatibleEncoding,
@@ -98,14 +101,19 @@ pub(super) fn read(
     let found = RefCell::new(Found::default());
     let body_end = Rc::new(RefCell::new(None::<Range<usize>>));
     let mismatch = Cell::new(false);
+    let too_many = Cell::new(false);
     let mut settings = settings(encoding, memory_bytes_max).append_element_content_handler((
         ready(&LINKS)?,
         ElementContentHandlers::default().element(|element: &mut Element<'_, '_>| {
+            let links = &mut found.borrow_mut().links;
             match anchor(content, element) {
-                Ok(anchor) => found.borrow_mut().links.extend(anchor),
+                Ok(anchor) => {
+                    links.extend(anchor.filter(|anchor| want.links_max.is_some() || anchor.opt_out.is_some()))
+                }
                 Err(Mismatch) => mismatch.set(true),
             }
-            Ok(())
+            too_many.set(want.links_max.is_some_and(|max| links.len() > max));
+            stop_if(too_many.get())
         }),
     ));
     if want.images {
@@ -145,13 +153,22 @@ pub(super) fn read(
     }
     let mut reader = HtmlRewriter::new(settings, |_: &[u8]| {});
     let read = reader.write(content).and_then(|()| if want.end { reader.write(PROBE) } else { Ok(()) });
-    read.and_then(|()| reader.end()).map_err(|_| PartLeft::Html)?;
+    let read = read.and_then(|()| reader.end());
+    if too_many.get() {
+        return Ok(found.into_inner());
+    }
+    read.map_err(left)?;
     if mismatch.get() {
         return Err(PartLeft::Ranges);
     }
     let mut found = found.into_inner();
     found.body_end = body_end.take().filter(|tag| is_body_close(content, tag.start));
     Ok(found)
+}
+
+/// Why a part that the reader gave up on stays as it came.
+fn left(error: RewritingError) -> PartLeft {
+    if matches!(error, RewritingError::MemoryLimitExceeded(_)) { PartLeft::HtmlMemory } else { PartLeft::Html }
 }
 
 /// Stops a pass that has found what it looked for.
@@ -174,8 +191,34 @@ fn on_body_end(
     let place = Rc::clone(place);
     element.on_end_tag(Box::new(move |tag: &mut EndTag<'_>| {
         place.replace(Some(tag.source_location().bytes()));
-        if stop { Err(Box::new(Enough)) } else { Ok(()) }
+        stop_if(stop)
     }))
+}
+
+fn stop_if(enough: bool) -> lol_html::HandlerResult {
+    if enough { Err(Box::new(Enough)) } else { Ok(()) }
+}
+
+/// Whether a tag put at `at`, which stands between tags, would be one of HTML and not of a picture or formula left open there.
+pub(super) fn is_html_at(
+    content: &[u8],
+    at: usize,
+    encoding: AsciiCompatibleEncoding,
+    memory_bytes_max: usize,
+) -> Result<bool, PartLeft> {
+    let is_html = Cell::new(false);
+    let settings = settings(encoding, memory_bytes_max).append_element_content_handler((
+        ready(&AT_END)?,
+        ElementContentHandlers::default().element(|element: &mut Element<'_, '_>| {
+            let here = element.source_location().bytes().start == at;
+            is_html.set(is_html.get() || (here && element.namespace_uri() == XHTML));
+            Ok(())
+        }),
+    ));
+    let mut reader = HtmlRewriter::new(settings, |_: &[u8]| {});
+    let read = reader.write(content.get(..at).unwrap_or_default()).and_then(|()| reader.write(PROBE));
+    read.and_then(|()| reader.end()).map_err(left)?;
+    Ok(is_html.get())
 }
 
 /// The next real `</body>` in `content[from..]`, where `from` stands between tags. Reads no further than that.
@@ -201,7 +244,7 @@ pub(super) fn next_body_end(
             if is_body_close(content, tag.start) { Ok(Some(tag)) } else { Err(PartLeft::Ranges) }
         }
         (None, Ok(())) => Ok(None),
-        (None, Err(_)) => Err(PartLeft::Html),
+        (None, Err(error)) => Err(left(error)),
     }
 }
 
@@ -321,7 +364,7 @@ pub(super) fn has_conditional_links(content: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const ALL: Want = Want { images: true, body: true, end: true };
+    const ALL: Want = Want { images: true, body: true, end: true, links_max: Some(1_000) };
 
     fn found(html: &str) -> Result<Found, PartLeft> {
         read(html.as_bytes(), AsciiCompatibleEncoding::utf_8(), ALL, 1 << 20)

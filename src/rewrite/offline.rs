@@ -21,11 +21,12 @@ pub struct Offline {
 }
 
 /// Rewrites one message as a relay with this `tracking` would for one recipient. The message's own `X-Waxseal-*` fields
-/// narrow it. `mint` makes a token of exactly `slot.chars` characters; `token_chars` says how many that are for a payload
+/// narrow it; `links` are an organisation's rules. `mint` makes a token of exactly `slot.chars` characters; `token_chars` says how many that are for a payload
 /// of so many octets. With everything off the result is the input, octet for octet.
 pub fn offline(
     raw: &Bytes,
     tracking: Tracking,
+    links: &LinkRules,
     site_url: &str,
     token_chars: &dyn Fn(usize) -> usize,
     mint: impl FnMut(&Slot) -> String,
@@ -33,7 +34,7 @@ pub fn offline(
     let tracking = tracking.narrowed_by(HeaderChoice::read(raw).choice);
     let options = Options {
         wanted: tracking.into(),
-        links: &LinkRules::default(),
+        links,
         quotes: Quotes::Leave,
         footer: None,
         site_url,

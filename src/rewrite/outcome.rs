@@ -29,6 +29,25 @@ pub enum Untouched {
     NothingToTrack,
 }
 
+impl Untouched {
+    /// Which of the rewriter's limits the message is over.
+    pub fn limit(self) -> Option<&'static str> {
+        match self {
+            Untouched::Structure(Doubt::HeaderTooLarge) => Some("header_bytes"),
+            Untouched::Structure(Doubt::TooManyLines) => Some("header_lines"),
+            Untouched::Structure(Doubt::TooManyParts) => Some("parts"),
+            Untouched::Structure(Doubt::TooDeep) => Some("nesting"),
+            Untouched::TooLarge => Some("decoded_bytes"),
+            Untouched::TooManyLinks => Some("links"),
+            Untouched::Structure(Doubt::BoundaryReused | Doubt::BoundaryUnclear | Doubt::MalformedHeader)
+            | Untouched::Guarded(_)
+            | Untouched::NotWanted
+            | Untouched::NoHtml
+            | Untouched::NothingToTrack => None,
+        }
+    }
+}
+
 impl fmt::Display for Untouched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -58,6 +77,8 @@ pub enum PartLeft {
     CharsetBytes,
     /// HTML whose structure cannot be followed as it streams.
     Html,
+    /// HTML of which the reader would have to hold more than the limit.
+    HtmlMemory,
     /// A place did not match the source.
     Ranges,
     /// format=flowed text with delsp=yes.
@@ -75,6 +96,7 @@ impl fmt::Display for PartLeft {
             PartLeft::Charset(label) => write!(f, "its charset ({label}) cannot be read safely"),
             PartLeft::CharsetBytes => f.write_str("its bytes are not what its charset says"),
             PartLeft::Html => f.write_str("its HTML cannot be read without doubt"),
+            PartLeft::HtmlMemory => f.write_str("a tag of its HTML is over the memory limit"),
             PartLeft::Ranges => f.write_str("the places to change did not match the text"),
             PartLeft::Empty => f.write_str("it is empty"),
             PartLeft::Flowed => f.write_str("flowed text whose words may go on in the next line (delsp=yes)"),
@@ -221,6 +243,12 @@ impl Outcome {
             pixel: PixelOutcome::NotWanted,
             footer: FooterOutcome::NotWanted,
         }
+    }
+
+    /// Which of the rewriter's limits it is over, each once.
+    pub fn limits_met(&self) -> impl Iterator<Item = &'static str> {
+        let memory = self.parts.iter().any(|part| part.left == Some(PartLeft::HtmlMemory));
+        self.untouched.and_then(Untouched::limit).into_iter().chain(memory.then_some("html_memory_bytes"))
     }
 
     /// How many links are tracked.

@@ -42,6 +42,8 @@ pub(super) struct Collector<'a> {
     /// `https://t.example.com/c/`
     pub(super) click_start: Bytes,
     pub(super) links: Vec<LinkOutcome>,
+    /// One part alone has more than the limit: it was not read to its end.
+    pub(super) too_many_links: bool,
     pub(super) parts: Vec<PartOutcome>,
     pub(super) pixel: PixelOutcome,
 }
@@ -102,7 +104,7 @@ impl Collector<'_> {
                 Ok(EditedPart { body: part.body.clone(), edits, decoded })
             }),
         };
-        if self.links.len() > self.options.limits.links_max {
+        if self.too_many_links || self.links.len() > self.options.limits.links_max {
             return Err(TooManyLinks);
         }
         // A text part that was only searched for old links of ours, and has none, is nobody's business.
@@ -153,9 +155,15 @@ impl Collector<'_> {
             return Ok(Vec::new());
         }
         let places = pixel || footer;
-        let want = Want { images: old_pixels, body: places, end: places && !place::has_body_close(content) };
+        let end = places && !place::has_body_close(content);
+        let links_max = (self.options.wanted.links || old_links).then_some(self.options.limits.links_max);
+        let want = Want { images: old_pixels, body: places, end, links_max };
         let memory = self.options.limits.html_memory_bytes_max;
         let found = html::read(content, reading.encoding, want, memory)?;
+        if links_max.is_some_and(|max| found.links.len() > max) {
+            self.too_many_links = true;
+            return Ok(Vec::new());
+        }
         let mut edits = self.old_pixels(content, &found, reading.utf8);
         outcome.old_pixels = edits.len();
         outcome.conditional_comments = html::has_conditional_links(content);
@@ -248,8 +256,11 @@ impl Collector<'_> {
         }
         let mut edits = Vec::new();
         // Clients join the lines of such text, and with them what we would take for the end of a link.
-        let links = if part.media.joins_words { Vec::new() } else { text::links(content) };
+        let links = (!part.media.joins_words).then(|| text::links(content)).into_iter().flatten();
         for link in links {
+            if self.links.len() > self.options.limits.links_max {
+                break;
+            }
             self.text_link(number, decoded, &link, reading.utf8, &mut edits);
         }
         let mut edits = self.finish(decoded, content.len(), edits)?;

@@ -4,9 +4,9 @@
 //! **Invariant:** a pixel never stands between the rows of a table, in the head, in a comment, or after a cut-off tag.
 
 use lol_html::AsciiCompatibleEncoding;
-use memchr::{memmem, memrchr, memrchr_iter};
+use memchr::{memchr_iter, memmem, memrchr, memrchr_iter};
 
-use super::html::{Found, is_body_close, next_body_end};
+use super::html::{Found, is_body_close, is_html_at, next_body_end};
 use super::outcome::{PartLeft, Place};
 
 /// Gmail clips a message at 102 KB; from this length on the pixel goes to the start (DESIGN 5.3).
@@ -47,7 +47,23 @@ pub(super) fn at_end(
         None if found.end_is_open => Some((content.trim_ascii_end().len(), Place::TextEnd)),
         None => None,
     };
-    Ok(end.filter(|(at, _)| !is_between_cells(content, *at)))
+    let Some((at, place)) = end.filter(|(at, _)| !is_between_cells(content, *at)) else { return Ok(None) };
+    // An image in a picture or formula that was left open would end it, and what follows would be read otherwise. Where there
+    // is none, as in nearly all mail, nothing is read twice.
+    let is_safe = place != Place::BodyEnd
+        || !may_hold_foreign(content.get(..at).unwrap_or_default())
+        || is_html_at(content, at, encoding, memory_bytes_max)?;
+    Ok(is_safe.then_some((at, place)))
+}
+
+/// Whether there is anything that begins like SVG or MathML.
+fn may_hold_foreign(content: &[u8]) -> bool {
+    let begins =
+        |name: &[u8], rest: &[u8]| rest.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+    memchr_iter(b'<', content).any(|at| {
+        let rest = content.get(at + 1..).unwrap_or_default();
+        begins(b"svg", rest) || begins(b"math", rest)
+    })
 }
 
 /// The last `</body` in the text that is a tag.
@@ -117,7 +133,7 @@ mod tests {
     fn place(html: &str) -> Option<(usize, Place)> {
         let encoding = AsciiCompatibleEncoding::utf_8();
         let closes = has_body_close(html.as_bytes());
-        let want = Want { images: false, body: true, end: !closes };
+        let want = Want { images: false, body: true, end: !closes, links_max: None };
         let found = read(html.as_bytes(), encoding, want, 1 << 20).unwrap();
         choose(html.as_bytes(), &found, encoding, 1 << 20).unwrap()
     }
@@ -148,6 +164,12 @@ mod tests {
             ("<body><table><tr><td>x</td></tr></body>", "<body>|<table><tr><td>x</td></tr></body>"),
             ("<table><tr><td>x</td></tr>", "none"),
             ("<body><table><tr><td>x<!--</td></tr>--></body>", "<body><table><tr><td>x<!--</td></tr>-->|</body>"),
+            // a picture or formula closed, and left open: an image would end it
+            ("<body><svg><path/></svg>x</body>", "<body><svg><path/></svg>x|</body>"),
+            ("<body><SVG><path/></body>", "<body>|<SVG><path/></body>"),
+            ("<body><math><mi>x</mi></body>", "<body>|<math><mi>x</mi></body>"),
+            ("<svg>x</body>", "none"),
+            ("<body><svg><foreignObject><p>x</body>", "<body><svg><foreignObject><p>x|</body>"),
             // nothing may follow these
             ("<a href=\"x", "none"),
             ("<body>x<!-- y", "<body>|x<!-- y"),

@@ -93,6 +93,7 @@ fn read(raw: &[u8], options: &Options<'_>) -> Result<Read, Untouched> {
         last_number: 0,
         click_start: format!("{}/c/", options.site_url).into(),
         links: Vec::new(),
+        too_many_links: false,
         parts: Vec::new(),
         pixel,
     };
@@ -129,8 +130,8 @@ fn chosen_parts(raw: &[u8], tree: &Tree, options: &Options<'_>, footer_text: Opt
     let chosen = |number: &usize| {
         tree.parts.get(*number).is_some_and(|part| {
             let old = || unwrap && quotes::may_hold_encoded_links(slice(raw, &part.body), part.encoding);
-            let wanted_text = options.wanted.text_links || footer_text == Some(*number) || old();
-            part.is("text/html") || (part.is("text/plain") && guarded::part(tree, *number).is_none() && wanted_text)
+            let wanted_text = || options.wanted.text_links || footer_text == Some(*number) || old();
+            part.is("text/html") || (part.is("text/plain") && guarded::part(tree, *number).is_none() && wanted_text())
         })
     };
     (0..tree.parts.len()).filter(chosen).collect()

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr_iter, memchr2};
 
 use super::edit::{Edit, Piece, Slot, Variant};
 use super::segment::Segments;
@@ -25,11 +25,27 @@ pub(super) struct Decoded {
     crlf: bool,
 }
 
-/// Where an encoded line starts in the raw message and in the content.
+/// Where an encoded line starts, in octets from the start of the encoded part and of the content. In 32 bits, for a part may be
+/// nothing but soft breaks; none is read that has 4 GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Line {
-    raw: usize,
-    content: usize,
+    raw: u32,
+    content: u32,
+}
+
+impl Line {
+    fn at(raw: usize, content: usize) -> Line {
+        let narrow = |at| u32::try_from(at).unwrap_or(u32::MAX);
+        Line { raw: narrow(raw), content: narrow(content) }
+    }
+
+    fn raw(self) -> usize {
+        self.raw as usize
+    }
+
+    fn content(self) -> usize {
+        self.content as usize
+    }
 }
 
 /// Longest encoded line we write, with the `=` of a soft break (RFC 2045 §6.7, rule 5).
@@ -40,12 +56,12 @@ pub(super) fn decode(raw: &[u8], body: Range<usize>) -> Decoded {
     let source = raw.get(body.clone()).unwrap_or_default();
     let mut decoded = Decoded {
         content: Vec::with_capacity(source.len()),
-        lines: Vec::with_capacity(source.len() / 64),
+        lines: Vec::with_capacity(memchr_iter(b'\n', source).count() + 1),
         broken: Vec::new(),
         crlf: memchr(b'\n', source).is_none_or(|at| at > 0 && source.get(at - 1) == Some(&b'\r')),
         body: body.clone(),
     };
-    decoded.lines.push(Line { raw: body.start, content: 0 });
+    decoded.lines.push(Line::at(0, 0));
     let mut rest = source;
     loop {
         let Some(at) = memchr2(b'=', b'\n', rest) else {
@@ -61,7 +77,7 @@ pub(super) fn decode(raw: &[u8], body: Range<usize>) -> Decoded {
             decoded.escape(special)
         };
         if at_line_start(source, rest) && !rest.is_empty() {
-            decoded.lines.push(Line { raw: body.end - rest.len(), content: decoded.content.len() });
+            decoded.lines.push(Line::at(source.len() - rest.len(), decoded.content.len()));
         }
     }
     if source.is_empty() {
@@ -176,14 +192,14 @@ impl Decoded {
             to = to.max(self.line_of(more.range.end));
             next += 1;
         }
-        let start = self.lines.get(from).copied().unwrap_or(Line { raw: self.body.start, content: 0 });
-        let end = self.lines.get(to + 1).map_or(self.body.end, |line| line.raw);
-        Some(Group { raw: start.raw..end, content: start.content, next })
+        let start = self.lines.get(from).copied().unwrap_or(Line::at(0, 0));
+        let end = self.lines.get(to + 1).map_or(self.body.end, |line| self.body.start + line.raw());
+        Some(Group { raw: self.body.start + start.raw()..end, content: start.content(), next })
     }
 
     /// The line that octet `at` of the content is on; at its end the last one.
     fn line_of(&self, at: usize) -> usize {
-        self.lines.partition_point(|line| line.content <= at).saturating_sub(1)
+        self.lines.partition_point(|line| line.content() <= at).saturating_sub(1)
     }
 }
 

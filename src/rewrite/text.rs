@@ -17,20 +17,18 @@ pub(super) struct TextLink {
 /// Longest label, in octets.
 const LABEL_BYTES_MAX: usize = 100;
 
-/// Finds the links of a text, in order.
-pub(super) fn links(content: &[u8]) -> Vec<TextLink> {
-    let mut found: Vec<TextLink> = Vec::new();
-    for at in memmem::find_iter(content, b"://") {
-        let Some(start) = scheme_start(content, at) else { continue };
-        if found.last().is_some_and(|last| last.url.end > start) {
-            continue;
-        }
+/// Finds the links of a text, in order, as they are asked for.
+pub(super) fn links(content: &[u8]) -> impl Iterator<Item = TextLink> + '_ {
+    let mut last_end = 0;
+    memmem::find_iter(content, b"://").filter_map(move |at| {
+        let start = scheme_start(content, at).filter(|start| *start >= last_end)?;
         let end = url_end(content, start, at + 3);
-        if end > at + 3 {
-            found.push(TextLink { url: start..end, label: label(content, start) });
+        if end <= at + 3 {
+            return None;
         }
-    }
-    found
+        last_end = end;
+        Some(TextLink { url: start..end, label: label(content, start) })
+    })
 }
 
 /// Where `http` or `https` before `://` begins, at the start of a word.
@@ -96,7 +94,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<&str> {
-        links(text.as_bytes()).into_iter().map(|link| &text[link.url]).collect()
+        links(text.as_bytes()).map(|link| &text[link.url]).collect()
     }
 
     #[test]
@@ -123,7 +121,7 @@ mod tests {
             assert_eq!(found(text), *expected, "{text:?}");
         }
         let text = "a\nUnsubscribe: http://x.test";
-        assert_eq!(&text[links(text.as_bytes())[0].label.clone()], "Unsubscribe: ");
+        assert_eq!(&text[links(text.as_bytes()).next().unwrap().label], "Unsubscribe: ");
     }
 
     proptest::proptest! {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest an organisation may choose to keep its events, in days: ten years. The server's own limit holds besides.
+/// The longest an organisation may choose to keep its events or messages, in days: ten years. The server's own limit holds besides.
 pub const EVENTS_DAYS_MAX: u32 = 3650;
 
 /// See the fields.
@@ -25,11 +25,19 @@ pub struct Keeping {
     pub honour_gpc: bool,
     /// Days that events are kept, 1..=[`EVENTS_DAYS_MAX`], when fewer than the server's; `None`: as long as the server's.
     pub events_days: Option<u32>,
+    /// Days that messages (sender, subject, recipients) are kept, likewise.
+    pub messages_days: Option<u32>,
 }
 
 impl Default for Keeping {
     fn default() -> Keeping {
-        Keeping { place: PlaceDetail::default(), raw_evidence: false, honour_gpc: true, events_days: None }
+        Keeping {
+            place: PlaceDetail::default(),
+            raw_evidence: false,
+            honour_gpc: true,
+            events_days: None,
+            messages_days: None,
+        }
     }
 }
 

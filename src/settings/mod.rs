@@ -2,8 +2,12 @@
 //!
 //! **Invariant:** a setting may only be narrowed on its way down (DESIGN, promise 10): ceiling → org → user → header → recipient.
 
+pub mod access;
+pub mod cascade;
+mod exclusions;
 mod keeping;
 pub mod notices;
+pub mod prepared;
 pub mod privacy;
 
 use std::fmt;
@@ -11,6 +15,11 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
+pub use cascade::{Level, Levels, Locked, Switch};
+pub use exclusions::{
+    BadLinkPattern, BadRecipientPattern, LINK_PATTERNS_MAX, LinkPattern, PATTERN_BYTES_MAX, RECIPIENTS_MAX,
+    RecipientPattern,
+};
 pub use keeping::{EVENTS_DAYS_MAX, Keeping, NotAPlaceDetail, PlaceDetail};
 use privacy::OrgPrivacy;
 
@@ -176,6 +185,42 @@ pub struct Org {
     pub privacy: OrgPrivacy,
     /// What it keeps of its readers' events.
     pub keeping: Keeping,
+    /// Which switches its users may not turn for themselves.
+    pub locked: Locked,
+    /// Its mail leaves as it came, and the record says what would have been tracked.
+    pub shadow: bool,
+    /// Recipients never tracked.
+    pub excluded_recipients: Vec<RecipientPattern>,
+    /// Names of the rules about sensitive links it has switched off, e.g. `calendar-reply`.
+    pub sensitive_off: Vec<String>,
+    /// Links of its own that are never tracked.
+    pub leave_links: Vec<LinkPattern>,
+}
+
+impl Org {
+    /// An organisation that nobody has touched: it follows the ceiling, and every other value is at its default.
+    pub fn named(name: OrgName) -> Org {
+        Org {
+            name,
+            domains: Vec::new(),
+            choice: Choice::default(),
+            managed: Managed::default(),
+            tracking_url: None,
+            former_urls: Vec::new(),
+            visible_urls: VisibleUrls::default(),
+            quotes: Quotes::default(),
+            excluded_hosts: Vec::new(),
+            rules_off: Vec::new(),
+            own_networks: Vec::new(),
+            privacy: OrgPrivacy::default(),
+            keeping: Keeping::default(),
+            locked: Locked::default(),
+            shadow: false,
+            excluded_recipients: Vec::new(),
+            sensitive_off: Vec::new(),
+            leave_links: Vec::new(),
+        }
+    }
 }
 
 /// `visible_urls` (DESIGN 5.4).
@@ -221,6 +266,23 @@ pub struct Managed {
     pub honour_gpc: bool,
     /// `events_days`
     pub events_days: bool,
+    /// `messages_days`
+    pub messages_days: bool,
+    /// `excluded_hosts`
+    pub excluded_hosts: bool,
+    /// `excluded_recipients`
+    pub excluded_recipients: bool,
+    /// `sensitive_off`
+    pub sensitive_off: bool,
+    /// `leave_links`
+    pub leave_links: bool,
+    /// `locked`
+    pub locked: bool,
+    /// `shadow`
+    pub shadow: bool,
+    /// Its mail leaves through an upstream of its own, `[org.upstream]`. Stays when the file no longer names the organisation, so
+    /// that its mail does not leave through another's.
+    pub upstream: bool,
 }
 
 impl Managed {
@@ -240,7 +302,7 @@ impl Managed {
         }
     }
 
-    fn rows(&mut self) -> [(&'static str, &mut bool); 10] {
+    fn rows(&mut self) -> [(&'static str, &mut bool); 18] {
         [
             ("org", &mut self.org),
             ("opens", &mut self.opens),
@@ -252,6 +314,14 @@ impl Managed {
             ("raw_evidence", &mut self.raw_evidence),
             ("honour_gpc", &mut self.honour_gpc),
             ("events_days", &mut self.events_days),
+            ("messages_days", &mut self.messages_days),
+            ("excluded_hosts", &mut self.excluded_hosts),
+            ("excluded_recipients", &mut self.excluded_recipients),
+            ("sensitive_off", &mut self.sensitive_off),
+            ("leave_links", &mut self.leave_links),
+            ("locked", &mut self.locked),
+            ("shadow", &mut self.shadow),
+            ("upstream", &mut self.upstream),
         ]
     }
 }
@@ -271,6 +341,32 @@ pub struct User {
     pub addresses: Vec<String>,
     /// Its own choice below the org's.
     pub choice: Choice,
+    /// Its own mail in shadow mode, whatever the org's.
+    pub shadow: bool,
+    /// Its password was made up for one login: it leads to a page that sets another, and to nothing else.
+    pub one_time: bool,
+}
+
+impl User {
+    /// A user as it begins: no addresses and no choice of its own.
+    pub fn new(login: String, org: Option<OrgName>, role: Role, password_hash: String) -> User {
+        User {
+            login,
+            org,
+            role,
+            password_hash,
+            addresses: Vec::new(),
+            choice: Choice::default(),
+            shadow: false,
+            one_time: false,
+        }
+    }
+
+    /// The same with another password, which its owner or an admin has chosen.
+    #[must_use]
+    pub fn with_password(self, password_hash: String) -> User {
+        User { password_hash, one_time: false, ..self }
+    }
 }
 
 /// On whose behalf a mail is submitted: decided by the login, or by the network a trusted listener names.

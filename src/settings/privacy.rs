@@ -154,7 +154,14 @@ impl FromStr for Footer {
         let footer = Footer(text.to_owned());
         let (before, words, after) = footer.pieces();
         let brackets = |text: &str| text.contains(['[', ']']);
-        if words.trim().is_empty() || words.contains('\n') || brackets(before) || brackets(words) || brackets(after) {
+        let closed = footer.0.contains(']');
+        if !closed
+            || words.trim().is_empty()
+            || words.contains('\n')
+            || brackets(before)
+            || brackets(words)
+            || brackets(after)
+        {
             return Err(BadFooter::Link);
         }
         Ok(footer)
@@ -420,6 +427,7 @@ mod tests {
             ("[ ]", Err(BadFooter::Link)),
             ("[a] [b]", Err(BadFooter::Link)),
             ("[a\nb]", Err(BadFooter::Link)),
+            ("see [the link", Err(BadFooter::Link)),
             ("]a[", Err(BadFooter::Link)),
             ("[[a]]", Err(BadFooter::Link)),
             ("a\u{7}[b]", Err(BadFooter::Control)),

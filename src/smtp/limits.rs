@@ -31,8 +31,11 @@ pub struct Options {
 pub const MESSAGE_BYTES_MAX: usize = 25 * 1024 * 1024;
 /// RFC 5321 §4.5.3.1.8 asks for at least 100.
 pub const RECIPIENTS_MAX: usize = 100;
-/// RFC 5321 §4.5.3.1.4 asks for 512; paths with parameters (RFC 3461) and AUTH need more.
+/// RFC 5321 §4.5.3.1.4 asks for 512; paths with parameters (RFC 3461) need more.
 pub const LINE_BYTES_MAX: usize = 4096;
+/// A SASL response has up to 12,288 octets (RFC 4954 §4): tokens of some providers fill half of that. The rest is for `AUTH`, the
+/// mechanism and the line end.
+pub const SASL_LINE_BYTES_MAX: usize = 12_288 + 32;
 /// Enough for a clumsy client to reach its line end, too little to be worth an attack.
 pub const DISCARD_BYTES_MAX: usize = 64 * 1024;
 /// As Postfix' hard error limit.

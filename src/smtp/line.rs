@@ -50,6 +50,12 @@ impl Lines {
         self.held.get(self.start..).is_some_and(|held| held.starts_with(octets))
     }
 
+    /// The line that comes next begins so, in any case; not once its beginning was thrown away.
+    pub(super) fn next_begins(&self, octets: &[u8]) -> bool {
+        let begin = self.held.get(self.start..).and_then(|held| held.get(..octets.len()));
+        self.discarded == 0 && begin.is_some_and(|begin| begin.eq_ignore_ascii_case(octets))
+    }
+
     /// Octets waiting.
     pub(super) fn held_bytes(&self) -> usize {
         self.held.len() - self.start

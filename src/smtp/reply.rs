@@ -178,6 +178,12 @@ impl Reply {
         Reply::new(535, Enhanced(5, 7, 8), "Authentication failed")
     }
 
+    /// The password is the account's own, and the account has a second factor.
+    pub fn app_password_needed() -> Reply {
+        let words = "This account has a second factor: log in with an app password, made in the dashboard";
+        Reply::new(535, Enhanced(5, 7, 8), words)
+    }
+
     /// The login could not be judged now.
     pub fn login_unavailable() -> Reply {
         Reply::new(454, Enhanced(4, 7, 0), "Authentication is not available at the moment, try again later")
@@ -284,9 +290,9 @@ impl Reply {
         Reply::new(552, Enhanced(5, 3, 4), "Message is too large")
     }
 
-    /// No memory left for another message.
+    /// No memory left for another message, in all or of one sender's.
     pub fn no_room() -> Reply {
-        Reply::new(452, Enhanced(4, 3, 1), "Too much mail at once, try again later")
+        Reply::new(452, Enhanced(4, 3, 1), "Too much mail at once, try again when some of it has gone out")
     }
 
     /// A message with a bare CR or LF where those are refused.
@@ -395,6 +401,15 @@ impl Reply {
     pub fn rest_is_yours(left: usize, recipients: usize) -> Reply {
         let text = format!("{left} of {recipients} recipients could not be served now, send again later");
         Reply::new(451, Enhanced(4, 4, 0), text)
+    }
+
+    /// The organisation's own upstream is no longer configured.
+    pub fn no_upstream() -> Reply {
+        Reply::new(
+            451,
+            Enhanced(4, 3, 5),
+            "There is no outgoing server for you just now; your administrator has been told",
+        )
     }
 
     /// Our own fault; the mail was not taken.

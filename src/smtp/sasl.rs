@@ -213,6 +213,8 @@ mod tests {
             (b"\0alice\0s3cret", check(b"alice", b"s3cret")),
             (b"alice\0alice\0s3cret", check(b"alice", b"s3cret")),
             ("\0ålice\0pässwörd".as_bytes(), check("ålice".as_bytes(), "pässwörd".as_bytes())),
+            // as typed: upstream is asked letter by letter, and who judges here prepares both (RFC 4013)
+            ("\0I\u{ad}X\0pa\u{308}ss\u{a0}w".as_bytes(), check("I\u{ad}X".as_bytes(), "pa\u{308}ss\u{a0}w".as_bytes())),
             (b"\0alice\0", check(b"alice", b"")),
             (b"\0alice\0\xff\xfe", check(b"alice", b"\xff\xfe")),
             // acting for another is not offered

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::command::{self, Verb};
 use super::data::{DataError, Progress, Receiver};
 use super::facts::Hello;
+use super::limits::SASL_LINE_BYTES_MAX;
 use super::line::{Lines, Next as NextLine};
 use super::reply::Reply;
 use super::sasl::{self, Exchange, SaslError};
@@ -128,6 +129,11 @@ impl<W: Clone> Session<W> {
         self.errors.saturating_add(self.auth_failures)
     }
 
+    /// On whose behalf mail is sent, once that is known.
+    pub fn submitter(&self) -> Option<&W> {
+        self.facts.who()
+    }
+
     /// What the client asked for last, while that has no final answer of the backend's.
     pub fn last_verb(&self) -> Option<Verb> {
         self.last_verb
@@ -159,7 +165,12 @@ impl<W: Clone> Session<W> {
     }
 
     fn line(&mut self, state: State) -> Action<W> {
-        let line = match self.lines.next(self.options.line_bytes_max, self.options.discard_bytes_max) {
+        let line_bytes_max = match &state {
+            State::Sasl(_) => self.options.line_bytes_max.max(SASL_LINE_BYTES_MAX),
+            _ if self.lines.next_begins(b"AUTH ") => self.options.line_bytes_max.max(SASL_LINE_BYTES_MAX),
+            _ => self.options.line_bytes_max,
+        };
+        let line = match self.lines.next(line_bytes_max, self.options.discard_bytes_max) {
             NextLine::Line(line) => line.to_vec(),
             NextLine::TooLong => return self.refuse(Reply::line_too_long()),
             NextLine::Flood => return self.close(Reply::flood()),

@@ -432,6 +432,7 @@ mod tests {
             },
             first_state: State::waiting(1, 0),
             recipe: "{}".to_owned(),
+            via: crate::spool::Via::default(),
             raw: Bytes::from_static(b"Subject: x\r\n\r\nhi\r\n"),
         }
     }

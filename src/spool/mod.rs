@@ -5,4 +5,4 @@ pub mod record;
 pub mod recover;
 
 pub use disk::{DiskFiles, Files, Spool, SpoolError};
-pub use record::{Head, RecipientState, Record, Stage, State};
+pub use record::{Head, RecipientState, Record, Stage, State, Via};

@@ -49,8 +49,21 @@ pub struct Record {
     pub first_state: State,
     /// How copies are rendered: written and read by the relay, opaque here, one line of JSON.
     pub recipe: String,
+    /// Through which account it may leave.
+    pub via: Via,
     /// The octets received, normalised.
     pub raw: Bytes,
+}
+
+/// Through which account a mail may leave, as it stood when the mail was taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Via {
+    /// Its organisation had an upstream of its own: it leaves through that one only.
+    #[serde(default)]
+    pub own_upstream: bool,
+    /// The sender's own login at upstream, sealed: it leaves with that one only. Goes with the record when its last copy is settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
 }
 
 /// A record without its mail.
@@ -254,6 +267,8 @@ struct Header {
     recipients: Vec<HeaderRecipient>,
     first_state: State,
     recipe: String,
+    #[serde(default)]
+    via: Via,
     body_bytes: usize,
 }
 
@@ -298,6 +313,7 @@ impl Header {
             recipients: record.envelope.recipients.iter().map(HeaderRecipient::of).collect(),
             first_state: record.first_state.clone(),
             recipe: record.recipe.clone(),
+            via: record.via.clone(),
             body_bytes: record.raw.len(),
         }
     }
@@ -337,6 +353,7 @@ impl Header {
             },
             first_state: self.first_state,
             recipe: self.recipe,
+            via: self.via,
             raw,
         })
     }
@@ -353,14 +370,14 @@ impl HeaderRecipient {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn mailbox(text: &str) -> Mailbox {
         Mailbox::parse(text.as_bytes(), true).unwrap()
     }
 
-    fn record(raw: &[u8]) -> Record {
+    pub(crate) fn record(raw: &[u8]) -> Record {
         let notify = Some(Notify { success: false, failure: true, delay: false });
         Record {
             id: MessageId(0x1234_5678_9abc_def0),
@@ -387,6 +404,7 @@ mod tests {
             },
             first_state: State::waiting(2, 7),
             recipe: "{\"plan\":1}".to_owned(),
+            via: Via { own_upstream: true, login: Some("sealed".to_owned()) },
             raw: Bytes::copy_from_slice(raw),
         }
     }

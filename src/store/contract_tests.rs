@@ -6,15 +6,16 @@ use super::history::{Options, SqliteHistory};
 use super::memory::MemoryHistory;
 use super::record::{
     CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, DeliveryState, Expiry, LinkRecord,
-    Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, Reader, RecipientRecord, Recording,
+    Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, Reader, RecipientRecord, Recording, Total,
+    TotalsOf,
 };
-use super::{HistoryStore, Inserted, TimelineFilter};
+use super::{HistoryStore, Inserted, Sealed, TimelineFilter};
 use crate::event::{Event, EventKind, Evidence, Rule, Verdict, Via};
 use crate::settings::Mode;
 use crate::token::{MessageId, SiteId, TokenId};
 
 /// A record with no value at its default: recipients 7 and 9 have their own copies, 20 and 21 share 20's.
-pub(super) fn record(id: u64) -> MessageRecord {
+pub(crate) fn record(id: u64) -> MessageRecord {
     let recipient = |index, copy_index, mode| RecipientRecord {
         index,
         copy_index,
@@ -129,6 +130,31 @@ async fn settling_sets_states_and_the_count_of_the_accepted() {
         use DeliveryState::{Accepted, Pending};
         assert_eq!(states, [(9, Accepted), (7, Accepted), (21, Pending), (20, Pending)]);
         assert_eq!(list(&*store, MessageFilter { limit: 9, ..MessageFilter::default() }).await[0].accepted, 2);
+    })
+    .await;
+}
+
+/// Who got the mail as it came is not tracked; when that is everybody, the mail says why. The first reason stays.
+#[tokio::test]
+async fn copies_that_left_as_they_came_are_not_tracked() {
+    against_both(|store| async move {
+        store.insert(record(1)).await.unwrap();
+        let untracked =
+            |recipients: &[u16], why: &str| store.leave_untracked(MessageId(1), recipients.to_vec(), why.to_owned());
+        let tracked = |read: &MessageRecord| -> Vec<u16> {
+            let any = |one: &&RecipientRecord| one.opens != Mode::Off || one.links != Mode::Off;
+            read.recipients.iter().filter(any).map(|one| one.index).collect()
+        };
+        let all = tracked(&record(1));
+        assert!(all.len() > 1);
+        untracked(&all[..1], "too large").await.unwrap();
+        let read = store.message(MessageId(1)).await.unwrap().unwrap();
+        assert_eq!((tracked(&read), read.untouched), (all[1..].to_vec(), None));
+        untracked(&all[1..], "too large").await.unwrap();
+        untracked(&all, "something else").await.unwrap();
+        let read = store.message(MessageId(1)).await.unwrap().unwrap();
+        assert_eq!((tracked(&read), read.untouched.as_deref()), (vec![], Some("too large")));
+        store.leave_untracked(MessageId(404), vec![1], "x".to_owned()).await.unwrap();
     })
     .await;
 }
@@ -259,6 +285,11 @@ async fn the_timeline_filters_and_follows() {
             (TimelineFilter { newest: true, ..all.clone() }, vec![1, 2, 3, 4]),
             (TimelineFilter { newest: true, limit: 2, ..all.clone() }, vec![3, 4]),
             (TimelineFilter { newest: true, limit: 1, message: Some(MessageId(1)), ..all.clone() }, vec![3]),
+            (TimelineFilter { with_network: true, ..all.clone() }, vec![1, 2, 3]),
+            (
+                TimelineFilter { with_network: true, after_sequence: 3, login: Some("ann".to_owned()), ..all.clone() },
+                vec![],
+            ),
             (TimelineFilter { after_sequence: 4, ..all }, vec![]),
         ] {
             let found: Vec<i64> = store.timeline(filter.clone()).await.unwrap().iter().map(|e| e.sequence).collect();
@@ -328,6 +359,24 @@ async fn counters_of_copies_and_days() {
         assert_eq!(store.day_counts(one_day).await.unwrap(), all[2..3]);
         let first = DayCountFilter { last_day: i64::MAX, limit: 1, ..DayCountFilter::default() };
         assert_eq!(store.day_counts(first).await.unwrap(), all[..1]);
+        // Summed, most by people first.
+        let total = |org: &str, login: Option<&str>, counts| Total {
+            org: org.parse().unwrap(),
+            login: login.map(str::to_owned),
+            counts,
+        };
+        let always = |limit| DayCountFilter { last_day: i64::MAX, limit, ..DayCountFilter::default() };
+        let senders = [
+            total("acme", Some("ann"), counts(1, 1, 1, 1)),
+            total("acme", None, counts(1, 0, 0, 0)),
+            total("beta", Some("ann"), counts(1, 0, 0, 0)),
+        ];
+        assert_eq!(store.totals(always(9), TotalsOf::Senders).await.unwrap(), senders);
+        assert_eq!(store.totals(always(1), TotalsOf::Senders).await.unwrap(), senders[..1]);
+        let orgs = [total("acme", None, counts(2, 1, 1, 1)), senders[2].clone()].map(|t| Total { login: None, ..t });
+        assert_eq!(store.totals(always(9), TotalsOf::Orgs).await.unwrap(), orgs);
+        let of_beta = DayCountFilter { org: "beta".parse().ok(), ..always(9) };
+        assert_eq!(store.totals(of_beta, TotalsOf::Senders).await.unwrap(), senders[2..]);
     })
     .await;
 }
@@ -520,6 +569,21 @@ async fn what_is_too_old_is_forgotten() {
         let left: Vec<_> = left.iter().map(|e| (e.event.id.message.0, e.event.at_ms, e.event.network_hash)).collect();
         let (whole, day) = (60 * day_ms + 5, 60 * day_ms);
         assert_eq!(left, [(2, whole, Some([8; 8])), (1, day, None), (2, whole, Some([8; 8]))]);
+    })
+    .await;
+}
+
+/// What would be dead if a key were revoked.
+#[tokio::test]
+async fn what_a_key_seals_is_counted() {
+    against_both(|store| async move {
+        for id in [1, 2] {
+            store.insert(record(id)).await.unwrap();
+        }
+        store.insert(MessageRecord { key_id: 3, links: Vec::new(), ..record(3) }).await.unwrap();
+        for (key_id, mails, links) in [(255, 2, 4), (3, 1, 0), (7, 0, 0)] {
+            assert_eq!(store.sealed_with(key_id).await.unwrap(), Sealed { mails, links }, "{key_id}");
+        }
     })
     .await;
 }

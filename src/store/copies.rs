@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::column::Column;
-use super::record::{CopyFacts, CopyId, DeliveryState, PastEvent, Reader};
+use super::record::{CopyFacts, CopyId, CopySpread, DeliveryState, PastEvent, Reader};
 use crate::event::Rule;
 use crate::token::MessageId;
 
@@ -53,6 +53,19 @@ fn copy(connection: &Connection, id: CopyId, events_since_ms: Option<i64>) -> ru
         facts.past = past(connection, id, since_ms)?;
     }
     Ok(Some(facts))
+}
+
+/// From how far around each copy of a message was read. Reads the events of that one mail, which the index gives together.
+pub(super) fn spreads(connection: &Connection, id: MessageId) -> rusqlite::Result<Vec<CopySpread>> {
+    connection
+        .prepare_cached(
+            "SELECT recipient, count(DISTINCT country), count(DISTINCT network_hash) FROM event
+             WHERE message = ?1 AND verdict IN ('person', 'unknown') AND via IS NULL GROUP BY recipient",
+        )?
+        .query_map(params![Column(id)], |row| {
+            Ok(CopySpread { copy_index: row.get(0)?, countries: row.get(1)?, networks: row.get(2)? })
+        })?
+        .collect()
 }
 
 impl CopyFacts {

@@ -3,23 +3,24 @@
 //! **Invariant:** what people did (person, proxy, unknown) and what machines and the sender did are counted apart. A
 //! repeat is no count of its own. Events of a message that is not known are counted nowhere.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
 use super::column::Column;
 use super::details::{Detail, Details};
-use super::record::{CopyCount, Counts, DayCount, DayCountFilter};
+use super::record::{CopyCount, Counts, DayCount, DayCountFilter, Total, TotalsOf};
+use super::rows::{self, Insertion};
 use crate::token::MessageId;
 
 /// The most rows of one answer: ten years of one sender, or a month of a hundred.
 pub(super) const DAYS_MAX: u32 = 4000;
 
-/// What a group of events adds.
+/// What a group of events adds. In the order of the tables' keys, so that a page is looked up once for its neighbours.
 #[derive(Debug, Default)]
 pub(super) struct Added {
-    copies: HashMap<(MessageId, u16), Counts>,
-    days: HashMap<(MessageId, i64), Counts>,
+    copies: BTreeMap<(MessageId, u16), Counts>,
+    days: BTreeMap<(MessageId, i64), Counts>,
     details: Details,
 }
 
@@ -41,34 +42,72 @@ impl Added {
 
     /// Writes every counter. The caller commits.
     pub(super) fn write(self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut owners: HashMap<MessageId, Option<Owner>> = HashMap::new();
-        let mut days: HashMap<(Owner, i64), Counts> = HashMap::new();
-        let mut totals: HashMap<MessageId, Counts> = HashMap::new();
+        let mut totals: BTreeMap<MessageId, Counts> = BTreeMap::new();
         for ((message, _), counts) in &self.days {
             let total = totals.entry(*message).or_default();
             *total = total.and(*counts);
         }
+        let mut owners = Owners::new();
         for (message, counts) in totals {
-            owners.insert(message, count_message(connection, message, counts)?);
-        }
-        for ((message, copy), counts) in self.copies {
-            if owners.get(&message).is_some_and(Option::is_some) {
-                count_copy(connection, message, copy, counts)?;
+            if let Some(owner) = count_message(connection, message, counts)? {
+                owners.insert(message, owner);
             }
         }
+        let known = |((message, _), _): &(_, _)| owners.contains_key(message);
+        let copies: Vec<_> = self.copies.into_iter().filter(known).collect();
+        COUNT_COPY.write(connection, &copies, |row, ((message, copy), counts)| {
+            row.put(Column(*message))?;
+            row.put(copy)?;
+            put(row, counts)
+        })?;
+        let mut days: BTreeMap<(&Owner, i64), Counts> = BTreeMap::new();
         for ((message, day), counts) in self.days {
-            if let Some(Some(owner)) = owners.get(&message) {
-                let of_day = days.entry((owner.clone(), day)).or_default();
+            if let Some(owner) = owners.get(&message) {
+                let of_day = days.entry((owner, day)).or_default();
                 *of_day = of_day.and(counts);
             }
         }
-        self.details.write(connection, &owners)?;
-        days.into_iter().try_for_each(|((owner, day), counts)| count_day(connection, &owner, day, counts))
+        let days: Vec<_> = days.into_iter().collect();
+        COUNT_DAY.write(connection, &days, |row, ((owner, day), counts)| {
+            row.put(&owner.org)?;
+            row.put(&owner.login)?;
+            row.put(day)?;
+            put(row, counts)
+        })?;
+        self.details.write(connection, &owners)
     }
 }
 
+const COUNT_COPY: Insertion = Insertion {
+    into: "INSERT INTO copy_count (message, copy, opens, clicks, machine_opens, machine_clicks)",
+    columns: 6,
+    then: "ON CONFLICT (message, copy) DO UPDATE SET
+               opens = opens + excluded.opens, clicks = clicks + excluded.clicks,
+               machine_opens = machine_opens + excluded.machine_opens,
+               machine_clicks = machine_clicks + excluded.machine_clicks",
+};
+
+const COUNT_DAY: Insertion = Insertion {
+    into: "INSERT INTO day_count (org, login, day, opens, clicks, machine_opens, machine_clicks)",
+    columns: 7,
+    then: "ON CONFLICT (org, login, day) DO UPDATE SET
+               opens = opens + excluded.opens, clicks = clicks + excluded.clicks,
+               machine_opens = machine_opens + excluded.machine_opens,
+               machine_clicks = machine_clicks + excluded.machine_clicks",
+};
+
+fn put(row: &mut rows::Row<'_, '_>, counts: &Counts) -> rusqlite::Result<()> {
+    row.put(counts.opens)?;
+    row.put(counts.clicks)?;
+    row.put(counts.machine_opens)?;
+    row.put(counts.machine_clicks)
+}
+
+/// Whose the messages are that are known.
+pub(super) type Owners = BTreeMap<MessageId, Owner>;
+
 /// Whose mail it is. The login is empty for a trusted network.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Owner {
     pub(super) org: String,
     pub(super) login: String,
@@ -87,36 +126,6 @@ fn count_message(connection: &Connection, message: MessageId, counts: Counts) ->
             Ok(Owner { org: row.get(0)?, login: row.get(1)? })
         })
         .optional()
-}
-
-fn count_copy(connection: &Connection, message: MessageId, copy: u16, counts: Counts) -> rusqlite::Result<()> {
-    let Counts { opens, clicks, machine_opens, machine_clicks } = counts;
-    connection
-        .prepare_cached(
-            "INSERT INTO copy_count (message, copy, opens, clicks, machine_opens, machine_clicks)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (message, copy) DO UPDATE SET
-                 opens = opens + excluded.opens, clicks = clicks + excluded.clicks,
-                 machine_opens = machine_opens + excluded.machine_opens,
-                 machine_clicks = machine_clicks + excluded.machine_clicks",
-        )?
-        .execute(params![Column(message), copy, opens, clicks, machine_opens, machine_clicks])
-        .map(|_| ())
-}
-
-fn count_day(connection: &Connection, owner: &Owner, day: i64, counts: Counts) -> rusqlite::Result<()> {
-    let Counts { opens, clicks, machine_opens, machine_clicks } = counts;
-    connection
-        .prepare_cached(
-            "INSERT INTO day_count (org, login, day, opens, clicks, machine_opens, machine_clicks)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT (org, login, day) DO UPDATE SET
-                 opens = opens + excluded.opens, clicks = clicks + excluded.clicks,
-                 machine_opens = machine_opens + excluded.machine_opens,
-                 machine_clicks = machine_clicks + excluded.machine_clicks",
-        )?
-        .execute(params![owner.org, owner.login, day, opens, clicks, machine_opens, machine_clicks])
-        .map(|_| ())
 }
 
 /// Question: the counters of a message's copies, by index.
@@ -147,6 +156,25 @@ pub(super) fn of_all_days(connection: &Connection, filter: &DayCountFilter) -> r
         .collect()
 }
 
+/// Question: the sums of some days, most by people first.
+pub(super) fn totals(connection: &Connection, filter: &DayCountFilter, of: TotalsOf) -> rusqlite::Result<Vec<Total>> {
+    let limit = filter.limit.clamp(1, DAYS_MAX);
+    let org = filter.org.as_ref().map(|org| org.as_str());
+    let mut values = asked(filter, &org);
+    values.push((":limit", &limit));
+    connection
+        .prepare_cached(&totals_sql(filter, of))?
+        .query_map(values.as_slice(), |row| {
+            let login: String = row.get(1)?;
+            Ok(Total {
+                org: row.get::<_, Column<_>>(0)?.0,
+                login: Some(login).filter(|login| !login.is_empty()),
+                counts: counts(row, 2)?,
+            })
+        })?
+        .collect()
+}
+
 fn asked<'a>(filter: &'a DayCountFilter, org: &'a Option<&'a str>) -> Vec<(&'static str, &'a dyn ToSql)> {
     let mut values: Vec<(&str, &dyn ToSql)> = vec![(":first", &filter.first_day), (":last", &filter.last_day)];
     if let Some(org) = org {
@@ -163,6 +191,18 @@ fn days_sql(filter: &DayCountFilter) -> String {
     format!(
         "SELECT org, login, day, opens, clicks, machine_opens, machine_clicks FROM day_count
          WHERE {} ORDER BY org, login, day LIMIT :limit",
+        condition(filter)
+    )
+}
+
+fn totals_sql(filter: &DayCountFilter, of: TotalsOf) -> String {
+    let (login, group) = match of {
+        TotalsOf::Orgs => ("''", "org"),
+        TotalsOf::Senders => ("login", "org, login"),
+    };
+    format!(
+        "SELECT org, {login}, sum(opens), sum(clicks), sum(machine_opens), sum(machine_clicks) FROM day_count
+         WHERE {} GROUP BY {group} ORDER BY sum(opens) + sum(clicks) DESC, {group} LIMIT :limit",
         condition(filter)
     )
 }
@@ -230,6 +270,11 @@ pub(super) mod tests {
             assert!(steps.iter().all(|step| !step.contains("SCAN") && !step.contains("event")), "{steps:?}");
             let steps = plan(&connection, &all_days_sql(&filter));
             assert_eq!(steps, [format!("SEARCH day_count {by}")], "already in the order of the days");
+            for of in [TotalsOf::Orgs, TotalsOf::Senders] {
+                let steps = plan(&connection, &totals_sql(&filter, of));
+                assert!(steps.first().unwrap().starts_with("SEARCH day_count USING"), "{of:?} {steps:?}");
+                assert!(steps.iter().all(|step| !step.contains("SCAN")), "{steps:?}");
+            }
         }
         let copies = "SELECT copy, opens FROM copy_count WHERE message = ?1 ORDER BY copy";
         assert_eq!(plan(&connection, copies), ["SEARCH copy_count USING PRIMARY KEY (message=?)"]);

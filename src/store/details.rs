@@ -3,13 +3,15 @@
 //! **Invariant:** as in `counters.rs`, people and machines are counted apart. A place is counted only where it is a
 //! person's own: not a machine's, not a relay's or a hosting network's, and only of what is recorded individually.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, ToSql, params};
 
+use super::Sealed;
 use super::column::Column;
-use super::counters::Owner;
+use super::counters::{Owner, Owners};
 use super::record::{Counts, DayCountFilter, LinkCount, PlaceCount, RankedLink};
+use super::rows::Insertion;
 use crate::event::{Event, EventKind, Verdict};
 use crate::token::MessageId;
 
@@ -19,8 +21,9 @@ const RANKED_MAX: u32 = 500;
 /// What a group of events adds.
 #[derive(Debug, Default)]
 pub(super) struct Details {
-    links: HashMap<(MessageId, u16, u16, i64), Counts>,
-    places: HashMap<(MessageId, i64, String), Counts>,
+    links: BTreeMap<(MessageId, u16, u16), Counts>,
+    destinations: BTreeMap<(MessageId, u16, i64), Counts>,
+    places: BTreeMap<(MessageId, i64, String), Counts>,
 }
 
 /// What is counted of one event, as a change.
@@ -58,8 +61,10 @@ impl Details {
     pub(super) fn count(&mut self, detail: Detail<'_>) {
         let Detail { message, copy, link, day, kind, counts, .. } = detail;
         if kind == EventKind::Click {
-            let of_link = self.links.entry((message, link, copy, day)).or_default();
+            let of_link = self.links.entry((message, link, copy)).or_default();
             *of_link = of_link.and(counts);
+            let of_destination = self.destinations.entry((message, link, day)).or_default();
+            *of_destination = of_destination.and(counts);
         }
         self.place(detail);
     }
@@ -74,34 +79,50 @@ impl Details {
     }
 
     /// Writes them for the messages whose owner is known. The caller commits.
-    pub(super) fn write(
-        self,
-        connection: &Connection,
-        owners: &HashMap<MessageId, Option<Owner>>,
-    ) -> rusqlite::Result<()> {
-        for ((message, link, copy, day), counts) in self.links {
-            let Some(Some(owner)) = owners.get(&message) else { continue };
-            count_link(connection, (message, link, copy), counts)?;
+    pub(super) fn write(self, connection: &Connection, owners: &Owners) -> rusqlite::Result<()> {
+        let links: Vec<_> = self.links.into_iter().filter(|((message, ..), _)| owners.contains_key(message)).collect();
+        COUNT_LINK.write(connection, &links, |row, ((message, link, copy), counts)| {
+            row.put(Column(*message))?;
+            row.put(link)?;
+            row.put(copy)?;
+            row.put(counts.clicks)?;
+            row.put(counts.machine_clicks)
+        })?;
+        for ((message, link, day), counts) in self.destinations {
+            let Some(owner) = owners.get(&message) else { continue };
             count_destination(connection, owner, (message, link, day), counts)?;
         }
-        for ((message, day, country), counts) in self.places {
-            let Some(Some(owner)) = owners.get(&message) else { continue };
-            count_place(connection, owner, (day, &country), counts)?;
+        let mut places: BTreeMap<(&Owner, i64, &str), Counts> = BTreeMap::new();
+        for ((message, day, country), counts) in &self.places {
+            let Some(owner) = owners.get(message) else { continue };
+            let of_place = places.entry((owner, *day, country)).or_default();
+            *of_place = of_place.and(*counts);
         }
-        Ok(())
+        let places: Vec<_> = places.into_iter().collect();
+        COUNT_PLACE.write(connection, &places, |row, ((owner, day, country), counts)| {
+            row.put(&owner.org)?;
+            row.put(&owner.login)?;
+            row.put(day)?;
+            row.put(country)?;
+            row.put(counts.opens)?;
+            row.put(counts.clicks)
+        })
     }
 }
 
-fn count_link(connection: &Connection, of: (MessageId, u16, u16), counts: Counts) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO link_count (message, link, copy, clicks, machine_clicks) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (message, link, copy) DO UPDATE SET
-                 clicks = clicks + excluded.clicks, machine_clicks = machine_clicks + excluded.machine_clicks",
-        )?
-        .execute(params![Column(of.0), of.1, of.2, counts.clicks, counts.machine_clicks])
-        .map(|_| ())
-}
+const COUNT_LINK: Insertion = Insertion {
+    into: "INSERT INTO link_count (message, link, copy, clicks, machine_clicks)",
+    columns: 5,
+    then: "ON CONFLICT (message, link, copy) DO UPDATE SET
+               clicks = clicks + excluded.clicks, machine_clicks = machine_clicks + excluded.machine_clicks",
+};
+
+const COUNT_PLACE: Insertion = Insertion {
+    into: "INSERT INTO place_day (org, login, day, country, opens, clicks)",
+    columns: 6,
+    then: "ON CONFLICT (org, login, day, country) DO UPDATE SET
+               opens = opens + excluded.opens, clicks = clicks + excluded.clicks",
+};
 
 /// By what the link leads to. One that the record does not name is counted nowhere.
 fn count_destination(
@@ -121,17 +142,6 @@ fn count_destination(
         .map(|_| ())
 }
 
-fn count_place(connection: &Connection, owner: &Owner, of: (i64, &str), counts: Counts) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO place_day (org, login, day, country, opens, clicks) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (org, login, day, country) DO UPDATE SET
-                 opens = opens + excluded.opens, clicks = clicks + excluded.clicks",
-        )?
-        .execute(params![owner.org, owner.login, of.0, of.1, counts.opens, counts.clicks])
-        .map(|_| ())
-}
-
 /// Question: the clicks of a message's links, by link and copy.
 pub(super) fn of_links(connection: &Connection, message: MessageId) -> rusqlite::Result<Vec<LinkCount>> {
     connection
@@ -147,6 +157,18 @@ pub(super) fn of_links(connection: &Connection, message: MessageId) -> rusqlite:
             })
         })?
         .collect()
+}
+
+/// Question: what was sealed with a key.
+pub(super) fn sealed_with(connection: &Connection, key_id: u8) -> rusqlite::Result<Sealed> {
+    let count = |sql: &str| -> rusqlite::Result<u64> {
+        let counted: i64 = connection.query_row(sql, params![key_id], |row| row.get(0))?;
+        Ok(u64::try_from(counted).unwrap_or_default())
+    };
+    Ok(Sealed {
+        mails: count("SELECT count(*) FROM message WHERE key_id = ?1")?,
+        links: count("SELECT count(*) FROM message JOIN link ON link.message = message.id WHERE key_id = ?1")?,
+    })
 }
 
 /// Question: the destinations people followed most.

@@ -4,22 +4,26 @@
 //! day, place, device and network; `aggregate` keeps the day. A message that is not known (its record was erased or
 //! lost, its links work on) is kept as an aggregate. A counter always equals what its events say at the commit.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
-use rusqlite::{Connection, OptionalExtension as _, Statement, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::column::Column;
 use super::counters::Added;
 use super::details::{Detail, is_placed, own_place};
 use super::record::{Counts, Mended, Recording};
+use super::rows::{Insertion, Row};
 use crate::event::{Event, EventKind, Verdict};
 use crate::settings::Mode;
 use crate::token::{MessageId, TokenId};
 
-const INSERT: &str = "
-    INSERT INTO event (at_ms, message, recipient, link, kind, verdict, rule, country,
-                       agent_family, os_family, device_family, network_hash, former, repeats, city, via, address, agent)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+const INSERT: Insertion = Insertion {
+    into: "INSERT INTO event (at_ms, message, recipient, link, kind, verdict, rule, country, agent_family, os_family,
+                              device_family, network_hash, former, repeats, city, via, address, agent)",
+    columns: 18,
+    then: "",
+};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -64,32 +68,26 @@ pub(super) fn record(connection: &Connection, recording: &Recording) -> rusqlite
     Ok(sequences)
 }
 
+/// Inserts them and counts them. Sequences are never used twice and nobody else writes: they follow one another.
 fn insert_all(connection: &Connection, events: &[Event], added: &mut Added) -> rusqlite::Result<Vec<i64>> {
-    let mut modes: HashMap<(MessageId, u16), Modes> = HashMap::new();
-    let mut into = connection.prepare_cached(INSERT)?;
-    let mut sequences = Vec::with_capacity(events.len());
+    let mut modes = ModesOfCopies::default();
+    let mut kept = Vec::with_capacity(events.len());
     for event in events {
-        let copy = (event.id.message, event.id.recipient);
-        let modes = match modes.get(&copy) {
-            Some(modes) => *modes,
-            None => *modes.entry(copy).or_insert(modes_of(connection, event.id)?),
+        let mode = modes.of(connection, event.id)?.of(event.kind);
+        let event = match mode {
+            Mode::Individual => Cow::Borrowed(event),
+            Mode::Off | Mode::Aggregate => Cow::Owned(without_person(event)),
         };
-        let country = match modes.of(event.kind) {
-            Mode::Individual => {
-                insert(&mut into, event)?;
-                own_place(event)
-            }
-            Mode::Off | Mode::Aggregate => {
-                insert(&mut into, &without_person(event))?;
-                None
-            }
-        };
-        sequences.push(connection.last_insert_rowid());
+        kept.push(event);
+    }
+    INSERT.write(connection, &kept, |row, event| put(row, event))?;
+    for event in &kept {
         let TokenId { message, recipient: copy, link } = event.id;
-        let (kind, counts) = (event.kind, Counts::of(event.kind, event.verdict));
+        let (kind, counts, country) = (event.kind, Counts::of(event.kind, event.verdict), own_place(event));
         added.count(Detail { message, copy, link, day: day(event.at_ms), kind, counts, country });
     }
-    Ok(sequences)
+    let next = connection.last_insert_rowid() + 1;
+    Ok((next - kept.len() as i64..next).collect())
 }
 
 /// What is in force for one copy.
@@ -100,6 +98,9 @@ struct Modes {
 }
 
 impl Modes {
+    /// Of a copy whose message is not known.
+    const UNKNOWN: Modes = Modes { opens: Mode::Aggregate, links: Mode::Aggregate };
+
     fn of(self, kind: EventKind) -> Mode {
         match kind {
             EventKind::Open => self.opens,
@@ -108,39 +109,47 @@ impl Modes {
     }
 }
 
-/// The modes the copy was sent under.
-fn modes_of(connection: &Connection, id: TokenId) -> rusqlite::Result<Modes> {
-    let modes = connection
-        .prepare_cached("SELECT opens, links FROM recipient WHERE message = ?1 AND copy_index = ?2 LIMIT 1")?
-        .query_row(params![Column(id.message), id.recipient], |row| {
-            Ok(Modes { opens: row.get::<_, Column<Mode>>(0)?.0, links: row.get::<_, Column<Mode>>(1)?.0 })
-        })
-        .optional()?;
-    Ok(modes.unwrap_or(Modes { opens: Mode::Aggregate, links: Mode::Aggregate }))
+/// The modes the copies of a group were sent under. A message's are read at once: its copies come together.
+#[derive(Debug, Default)]
+struct ModesOfCopies {
+    read: HashSet<MessageId>,
+    modes: HashMap<(MessageId, u16), Modes>,
 }
 
-fn insert(into: &mut Statement<'_>, event: &Event) -> rusqlite::Result<()> {
-    into.execute(params![
-        event.at_ms,
-        Column(event.id.message),
-        event.id.recipient,
-        event.id.link,
-        event.kind.as_str(),
-        event.verdict.as_str(),
-        event.rule,
-        event.country,
-        event.agent_family,
-        event.os_family,
-        event.device_family,
-        event.network_hash,
-        event.former.map(|former| former.as_str()),
-        event.repeats,
-        event.city,
-        event.via.map(|via| via.as_str()),
-        event.evidence.as_ref().map(|evidence| evidence.address.to_string()),
-        event.evidence.as_ref().and_then(|evidence| evidence.agent.as_deref()),
-    ])
-    .map(|_| ())
+impl ModesOfCopies {
+    fn of(&mut self, connection: &Connection, id: TokenId) -> rusqlite::Result<Modes> {
+        if self.read.insert(id.message) {
+            let mut select =
+                connection.prepare_cached("SELECT copy_index, opens, links FROM recipient WHERE message = ?1")?;
+            let mut rows = select.query(params![Column(id.message)])?;
+            while let Some(row) = rows.next()? {
+                let modes = Modes { opens: row.get::<_, Column<Mode>>(1)?.0, links: row.get::<_, Column<Mode>>(2)?.0 };
+                self.modes.entry((id.message, row.get(0)?)).or_insert(modes);
+            }
+        }
+        Ok(self.modes.get(&(id.message, id.recipient)).copied().unwrap_or(Modes::UNKNOWN))
+    }
+}
+
+fn put(row: &mut Row<'_, '_>, event: &Event) -> rusqlite::Result<()> {
+    row.put(event.at_ms)?;
+    row.put(Column(event.id.message))?;
+    row.put(event.id.recipient)?;
+    row.put(event.id.link)?;
+    row.put(event.kind.as_str())?;
+    row.put(event.verdict.as_str())?;
+    row.put(&event.rule)?;
+    row.put(&event.country)?;
+    row.put(&event.agent_family)?;
+    row.put(&event.os_family)?;
+    row.put(&event.device_family)?;
+    row.put(event.network_hash)?;
+    row.put(event.former.map(|former| former.as_str()))?;
+    row.put(event.repeats)?;
+    row.put(&event.city)?;
+    row.put(event.via.map(|via| via.as_str()))?;
+    row.put(event.evidence.as_ref().map(|evidence| evidence.address.to_string()))?;
+    row.put(event.evidence.as_ref().and_then(|evidence| evidence.agent.as_deref()))
 }
 
 /// Changes one event and the counters with it. One that is not there any more has nothing to change.

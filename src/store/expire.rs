@@ -1,9 +1,10 @@
 //! Write: forget what is older than the retention allows, a slice at a time, so that mail and events need not wait.
 //!
-//! **Invariant:** the counters stay, and so do the links: they need no record. What was recorded lately for a message
-//! that is forgotten names nobody any more.
+//! **Invariant:** the counters stay, and so do the links: they need no record. Destinations and places by the day are no mere
+//! counters: they can tell of somebody, and go with the events. What was recorded lately for a message that is forgotten names
+//! nobody any more. No slice is larger than it says, whatever there is to forget.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use super::column::Column;
 use super::events::WITHOUT_PERSON;
@@ -16,20 +17,56 @@ use crate::token::MessageId;
 /// hides no more than that.
 const YOUNG_MAX: u32 = 10_000;
 
-/// One slice: of the events while there are old ones, then of the messages, which have few events left by then. The caller
-/// commits.
-pub(super) fn expire(connection: &Connection, expiry: Expiry) -> rusqlite::Result<Expired> {
-    let expired = expire_events(connection, &expiry)?;
+/// One slice: of the events while there are old ones, then of what was counted of them by the day, then of the messages, which
+/// have few events left by then. The caller commits.
+pub(super) fn expire(connection: &Connection, expiry: &Expiry) -> rusqlite::Result<Expired> {
+    let expired = expire_events(connection, expiry)?;
     if expired.next.is_some() {
         return Ok(expired);
     }
-    // A destination can name somebody, so it goes with the events that were counted for it.
-    connection
-        .prepare_cached("DELETE FROM link_day WHERE day < ?1")?
-        .execute(params![events::day(expiry.events_before_ms)])?;
-    let (messages, messages_max) = (expire_messages(connection, &expiry)?, expiry.messages_max);
-    let next = (messages == messages_max).then_some(Expiry { after_sequence: i64::MAX, young: 0, ..expiry });
+    let again = Expiry { after_sequence: i64::MAX, young: 0, ..expiry.clone() };
+    if expire_days(connection, expiry)? {
+        return Ok(Expired { next: Some(again), ..expired });
+    }
+    let messages = expire_messages(connection, expiry)?;
+    let next = (messages == expiry.messages_max).then_some(again);
     Ok(Expired { messages, next, ..expired })
+}
+
+/// Destinations and places of old days, of everybody's and then of each organisation that keeps its events for a shorter time.
+/// Whether the slice was full, so that there may be more.
+fn expire_days(connection: &Connection, expiry: &Expiry) -> rusqlite::Result<bool> {
+    const TABLES: [(&str, &str); 2] = [("link_day", "destination"), ("place_day", "country")];
+    let mut left = i64::from(expiry.events_max);
+    let forget = |sql: &str, day: i64, left: i64, org: Option<&str>| -> rusqlite::Result<i64> {
+        let mut delete = connection.prepare_cached(sql)?;
+        let forgotten = match org {
+            None => delete.execute(params![day, left])?,
+            Some(org) => delete.execute(params![day, left, org])?,
+        };
+        Ok(i64::try_from(forgotten).unwrap_or(left).min(left))
+    };
+    for (table, detail) in TABLES {
+        let delete = |of: &str| {
+            format!(
+                "DELETE FROM {table} WHERE (org, login, day, {detail}) IN
+                     (SELECT org, login, day, {detail} FROM {table} WHERE {of} LIMIT ?2)"
+            )
+        };
+        let day = events::day(expiry.events_before_ms);
+        left -= forget(&delete("day < ?1"), day, left, None)?;
+        for org in expiry.of_orgs.keys() {
+            if left == 0 {
+                return Ok(true);
+            }
+            let day = events::day(expiry.events_before_ms(Some(org)));
+            left -= forget(&delete("day < ?1 AND org = ?3"), day, left, Some(org.as_str()))?;
+        }
+        if left == 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn expire_events(connection: &Connection, expiry: &Expiry) -> rusqlite::Result<Expired> {
@@ -59,12 +96,7 @@ fn expire_events(connection: &Connection, expiry: &Expiry) -> rusqlite::Result<E
 }
 
 fn expire_messages(connection: &Connection, expiry: &Expiry) -> rusqlite::Result<u32> {
-    let old: Vec<MessageId> = connection
-        .prepare_cached("SELECT id FROM message WHERE accepted_at_ms < ?1 ORDER BY accepted_at_ms LIMIT ?2")?
-        .query_map(params![expiry.messages_before_ms, expiry.messages_max], |row| {
-            Ok(row.get::<_, Column<MessageId>>(0)?.0)
-        })?
-        .collect::<rusqlite::Result<_>>()?;
+    let old = old_messages(connection, expiry)?;
     for id in &old {
         correspondents::forget(connection, *id, None)?;
         for sql in [
@@ -82,4 +114,29 @@ fn expire_messages(connection: &Connection, expiry: &Expiry) -> rusqlite::Result
         }
     }
     Ok(u32::try_from(old.len()).unwrap_or(u32::MAX))
+}
+
+/// The oldest of everybody's, then of each organisation that keeps its messages for a shorter time; as many as a slice takes.
+fn old_messages(connection: &Connection, expiry: &Expiry) -> rusqlite::Result<Vec<MessageId>> {
+    let id = |row: &Row<'_>| Ok(row.get::<_, Column<MessageId>>(0)?.0);
+    let mut old: Vec<MessageId> = connection
+        .prepare_cached("SELECT id FROM message WHERE accepted_at_ms < ?1 ORDER BY accepted_at_ms LIMIT ?2")?
+        .query_map(params![expiry.messages_before_ms, expiry.messages_max], id)?
+        .collect::<rusqlite::Result<_>>()?;
+    for org in expiry.messages_of_orgs.keys() {
+        let left = expiry.messages_max.saturating_sub(u32::try_from(old.len()).unwrap_or(u32::MAX));
+        if left == 0 {
+            break;
+        }
+        // What the first question found is found again here, and is not to be counted twice.
+        let mut select = connection.prepare_cached(
+            "SELECT id FROM message WHERE org = ?1 AND accepted_at_ms >= ?2 AND accepted_at_ms < ?3
+             ORDER BY accepted_at_ms LIMIT ?4",
+        )?;
+        let (from, until) = (expiry.messages_before_ms, expiry.messages_before_ms(org));
+        for found in select.query_map(params![org.as_str(), from, until, left], id)? {
+            old.push(found?);
+        }
+    }
+    Ok(old)
 }

@@ -3,15 +3,17 @@
 //! **Invariant:** a value written by any released version can be read for ever. A changed shape is a new version byte
 //! and a new struct; the old struct stays, with a conversion, until no store can hold it.
 
+pub(super) mod access;
 pub(super) mod audit;
 pub(super) mod notices;
+pub(super) mod upstream;
 
 use serde::{Deserialize, Serialize};
 
 use super::Override;
 use super::people::LedgerEntry;
 use crate::settings::privacy::{Act, Consent, Footer, Noted, OrgPrivacy, Standing};
-use crate::settings::{Choice, Keeping, Managed, Mode, Org, OrgName, Quotes, Role, User, VisibleUrls};
+use crate::settings::{Choice, Keeping, Managed, Mode, Org, OrgName, Quotes, Role, Switch, User, VisibleUrls};
 
 /// The only version so far.
 const VERSION_1: u8 = 1;
@@ -119,6 +121,22 @@ struct OrgV1 {
     privacy: PrivacyV1,
     #[serde(default, skip_serializing_if = "KeepingV1::is_default")]
     keeping: KeepingV1,
+    /// By their names in [`Switch`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    locked: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    shadow: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    excluded_recipients: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sensitive_off: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    leave_links: Vec<String>,
+}
+
+/// For serde: what is off takes no room.
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[derive(Default, PartialEq, Serialize, Deserialize)]
@@ -166,6 +184,8 @@ struct KeepingV1 {
     honour_gpc: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     events_days: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    messages_days: Option<u32>,
 }
 
 impl KeepingV1 {
@@ -183,6 +203,10 @@ struct UserV1 {
     password_hash: String,
     addresses: Vec<String>,
     choice: ChoiceV1,
+    #[serde(default, skip_serializing_if = "is_false")]
+    shadow: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    one_time: bool,
 }
 
 /// No destination means withdrawn.
@@ -215,6 +239,7 @@ impl From<Keeping> for KeepingV1 {
             raw_evidence: (keeping.raw_evidence != usual.raw_evidence).then_some(keeping.raw_evidence),
             honour_gpc: (keeping.honour_gpc != usual.honour_gpc).then_some(keeping.honour_gpc),
             events_days: keeping.events_days,
+            messages_days: keeping.messages_days,
         }
     }
 }
@@ -229,6 +254,7 @@ impl TryFrom<KeepingV1> for Keeping {
             raw_evidence: stored.raw_evidence.unwrap_or(usual.raw_evidence),
             honour_gpc: stored.honour_gpc.unwrap_or(usual.honour_gpc),
             events_days: stored.events_days,
+            messages_days: stored.messages_days,
         })
     }
 }
@@ -257,6 +283,11 @@ impl From<&Org> for OrgV1 {
             own_networks: org.own_networks.iter().map(ToString::to_string).collect(),
             privacy: PrivacyV1::from(&org.privacy),
             keeping: org.keeping.into(),
+            locked: org.locked.names().into_iter().map(str::to_owned).collect(),
+            shadow: org.shadow,
+            excluded_recipients: org.excluded_recipients.iter().map(|one| one.as_str().to_owned()).collect(),
+            sensitive_off: org.sensitive_off.clone(),
+            leave_links: org.leave_links.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
         }
     }
 }
@@ -283,13 +314,14 @@ impl TryFrom<OrgV1> for Org {
             })?,
             excluded_hosts: stored.excluded_hosts,
             rules_off: stored.rules_off,
-            own_networks: stored
-                .own_networks
-                .iter()
-                .map(|text| parse(text, "network", |t| t.parse().ok()))
-                .collect::<Result<_, _>>()?,
+            own_networks: parse_all(&stored.own_networks, "network", |t| t.parse().ok())?,
             privacy: stored.privacy.try_into()?,
             keeping: stored.keeping.try_into()?,
+            locked: parse_all(&stored.locked, "switch", Switch::parse)?.into_iter().collect(),
+            shadow: stored.shadow,
+            excluded_recipients: parse_all(&stored.excluded_recipients, "recipient", |t| t.parse().ok())?,
+            sensitive_off: stored.sensitive_off,
+            leave_links: parse_all(&stored.leave_links, "link pattern", |t| t.parse().ok())?,
         })
     }
 }
@@ -337,6 +369,8 @@ impl From<&User> for UserV1 {
             password_hash: user.password_hash.clone(),
             addresses: user.addresses.clone(),
             choice: user.choice.into(),
+            shadow: user.shadow,
+            one_time: user.one_time,
         }
     }
 }
@@ -352,6 +386,8 @@ impl TryFrom<UserV1> for User {
             password_hash: stored.password_hash,
             addresses: stored.addresses,
             choice: stored.choice.try_into()?,
+            shadow: stored.shadow,
+            one_time: stored.one_time,
         })
     }
 }
@@ -372,10 +408,14 @@ fn parse<T>(text: &str, what: &str, read: impl FnOnce(&str) -> Option<T>) -> Res
     read(text).ok_or_else(|| format!("`{text}` is no {what}"))
 }
 
+fn parse_all<T>(texts: &[String], what: &str, read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Unreadable> {
+    texts.iter().map(|text| parse(text, what, &read)).collect()
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::settings::PlaceDetail;
+    use crate::settings::{Locked, PlaceDetail};
 
     /// An org with no value at its default.
     pub(in crate::store) fn org(name: &str) -> Org {
@@ -403,7 +443,13 @@ pub(super) mod tests {
                 raw_evidence: true,
                 honour_gpc: false,
                 events_days: Some(30),
+                messages_days: Some(60),
             },
+            locked: Locked::default().with(Switch::Links),
+            shadow: true,
+            excluded_recipients: vec!["bob@partner.example".parse().unwrap()],
+            sensitive_off: vec!["calendar-reply".to_owned()],
+            leave_links: vec!["portal.example/account".parse().unwrap()],
         }
     }
 
@@ -416,6 +462,8 @@ pub(super) mod tests {
             password_hash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".to_owned(),
             addresses: vec!["ann@other.example".to_owned()],
             choice: Choice { opens: None, links: Some(Mode::Individual), text_links: None },
+            shadow: true,
+            one_time: true,
         }
     }
 
@@ -435,7 +483,9 @@ pub(super) mod tests {
     fn version_1_is_this() {
         let stored = b"\x01{\"login\":\"ann\",\"org\":\"acme\",\"role\":\"org-admin\",\"password_hash\":\"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA\",\
             \"addresses\":[\"ann@other.example\"],\"choice\":{\"opens\":null,\"links\":\"individual\",\"text_links\":null}}";
-        assert_eq!(decode_user(stored), Ok(user("ann")));
+        let ann = User { shadow: false, one_time: false, ..user("ann") };
+        assert_eq!(decode_user(stored), Ok(ann.clone()), "what was added since is as by default");
+        assert_eq!(encode_user(&ann).unwrap(), stored, "and takes no room");
         let stored = b"\x01{\"name\":\"acme\",\"domains\":[\"example.com\",\"xn--bcher-kva.example\"],\"choice\":{\"opens\":\"aggregate\",\
             \"links\":\"off\",\"text_links\":false},\"managed\":[\"org\",\"links\",\"text_links\"],\"tracking_url\":\"https://t.example.com\",\
             \"former_urls\":[\"https://old.example.com\"],\"visible_urls\":\"leave\",\"quotes\":\"leave\",\"excluded_hosts\":[\"intranet.example\"]}";
@@ -444,6 +494,11 @@ pub(super) mod tests {
             own_networks: Vec::new(),
             privacy: OrgPrivacy::default(),
             keeping: Keeping::default(),
+            locked: Locked::default(),
+            shadow: false,
+            excluded_recipients: Vec::new(),
+            sensitive_off: Vec::new(),
+            leave_links: Vec::new(),
             ..org("acme")
         };
         assert_eq!(decode_org(stored), Ok(without.clone()), "what was added since is as by default");

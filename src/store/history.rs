@@ -19,14 +19,14 @@ use super::column::{STORE, store_error};
 use super::disk::sync_folder;
 use super::readers::Readers;
 use super::record::{
-    CopyCount, CopyFacts, CopyId, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter, Delivery,
-    Expired, Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink, Recording,
-    TimelineEntry,
+    CopyCount, CopyFacts, CopyId, CopySpread, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter,
+    Delivery, Expired, Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink,
+    Recording, TimelineEntry, Total, TotalsOf,
 };
 use super::writer::{Answer, Work};
 use super::{
-    BoxFuture, HistoryStore, Inserted, StoreError, TimelineFilter, copies, correspondents, counters, details, message,
-    messages, person, schema, timeline, writer,
+    BoxFuture, HistoryStore, Inserted, Sealed, StoreError, TimelineFilter, copies, correspondents, counters, details,
+    message, messages, person, schema, timeline, writer,
 };
 use crate::settings::OrgName;
 use crate::token::MessageId;
@@ -88,7 +88,7 @@ impl SqliteHistory {
     pub(super) async fn write<T>(&self, work: impl FnOnce(Answer<T>) -> Work) -> Result<T, StoreError> {
         let queue = self.queue.as_ref().ok_or(StoreError::Closed { store: STORE })?;
         let (answer, done) = oneshot::channel();
-        queue.try_send(work(answer)).map_err(|e| match e {
+        queue.try_send(work(Answer::new(answer))).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => StoreError::Busy { store: STORE },
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed { store: STORE },
         })?;
@@ -105,8 +105,21 @@ impl HistoryStore for SqliteHistory {
         Box::pin(self.write(move |answer| Work::Settle(id, outcomes, answer)))
     }
 
+    fn leave_untracked(
+        &self,
+        id: MessageId,
+        recipients: Vec<u16>,
+        why: String,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.write(move |answer| Work::Untrack(id, recipients, why, answer)))
+    }
+
     fn put_on_record(&self, recording: Arc<Recording>) -> BoxFuture<'_, Result<Vec<i64>, StoreError>> {
         Box::pin(self.write(move |answer| Work::Record(recording, answer)))
+    }
+
+    fn try_out(&self) -> BoxFuture<'_, Result<Option<u32>, StoreError>> {
+        Box::pin(async move { self.write(Work::TryOut).await.map(Some) })
     }
 
     fn expire(&self, expiry: Expiry) -> BoxFuture<'_, Result<Expired, StoreError>> {
@@ -142,12 +155,20 @@ impl HistoryStore for SqliteHistory {
         Box::pin(self.readers.ask("counters", move |connection| counters::of_copies(connection, id)))
     }
 
+    fn spreads(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<CopySpread>, StoreError>> {
+        Box::pin(self.readers.ask("event", move |connection| copies::spreads(connection, id)))
+    }
+
     fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>> {
         Box::pin(self.readers.ask("counters", move |connection| counters::of_days(connection, &filter)))
     }
 
     fn link_counts(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<LinkCount>, StoreError>> {
         Box::pin(self.readers.ask("counters", move |connection| details::of_links(connection, id)))
+    }
+
+    fn sealed_with(&self, key_id: u8) -> BoxFuture<'_, Result<Sealed, StoreError>> {
+        Box::pin(self.readers.ask("message", move |connection| details::sealed_with(connection, key_id)))
     }
 
     fn ranked_links(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<RankedLink>, StoreError>> {
@@ -164,6 +185,10 @@ impl HistoryStore for SqliteHistory {
 
     fn correspondence(&self, filter: CorrespondentFilter) -> BoxFuture<'_, Result<Vec<Held>, StoreError>> {
         Box::pin(self.readers.ask("correspondents", move |c| correspondents::correspondence(c, &filter)))
+    }
+
+    fn totals(&self, filter: DayCountFilter, of: TotalsOf) -> BoxFuture<'_, Result<Vec<Total>, StoreError>> {
+        Box::pin(self.readers.ask("counters", move |connection| counters::totals(connection, &filter, of)))
     }
 
     fn days(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<(i64, Counts)>, StoreError>> {
@@ -208,6 +233,8 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         return Err(StoreError::Disk { store: STORE, detail });
     }
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    // What a statement of many rows needs to undo itself is small, and worth no file.
+    connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
     schema::migrate(&mut connection)?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         sync_folder(folder).map_err(|e| disk_error(&e))?;

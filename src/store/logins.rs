@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::SettingsStore;
-use crate::settings::User;
+use super::{SettingsStore, Snapshot};
+use crate::settings::prepared::{prepared, prepared_octets};
+use crate::settings::{Role, User};
+use crate::telemetry::metrics::limit_met;
 
 /// Memory of one hash in KiB: 19 MiB, the first of OWASP's argon2id settings; a GPU's parallel guesses run out of memory first.
 pub const HASH_MEMORY_KIB: u32 = 19 * 1024;
@@ -61,13 +64,15 @@ pub struct Busy;
 
 /// Checks and makes passwords.
 pub struct Logins {
-    settings: Arc<dyn SettingsStore>,
+    pub(super) settings: Arc<dyn SettingsStore>,
     options: LoginOptions,
     /// Turns for hashing.
     turns: Arc<Semaphore>,
     /// Places in the waiting room, the turns included.
     places: Arc<Semaphore>,
     verified: Mutex<Verified>,
+    /// Every server admin must have a second factor.
+    admins_need_factor: AtomicBool,
 }
 
 impl fmt::Debug for Logins {
@@ -91,6 +96,7 @@ impl Logins {
             turns: Arc::new(Semaphore::new(turns)),
             places: Arc::new(Semaphore::new(turns + options.hashing_waiting_max)),
             verified: Mutex::new(Verified { key, until: HashMap::new() }),
+            admins_need_factor: AtomicBool::new(false),
         })
     }
 
@@ -102,14 +108,14 @@ impl Logins {
         if password.len() > PASSWORD_BYTES_MAX {
             return Ok(None);
         }
-        let user = self.settings.snapshot().users.get(login).cloned();
+        let user = self.known(login);
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         let tag = self.verified().tag(login, hash.as_deref().unwrap_or_default(), password);
         if user.is_some() && self.verified().holds(&tag, Instant::now()) {
             return Ok(user);
         }
-        let secret = password.to_vec();
-        let right = self.in_turn(move || verify(&secret, hash.as_deref())).await?;
+        let typed = password.to_vec();
+        let right = self.in_turn(move || verify_prepared(&typed, hash.as_deref())).await?;
         if !right {
             return Ok(None);
         }
@@ -118,13 +124,31 @@ impl Logins {
         Ok(user)
     }
 
+    /// Whether every server admin must have a second factor from now on.
+    pub fn ask_admins_for_factor(&self, asked: bool) {
+        self.admins_need_factor.store(asked, Ordering::Relaxed);
+    }
+
+    /// Whether a second factor is asked of this user: by the organisation, or of server admins by the server.
+    pub fn factor_required(&self, user: &User) -> bool {
+        let of_admins = user.role == Role::ServerAdmin && self.admins_need_factor.load(Ordering::Relaxed);
+        let snapshot = self.settings.snapshot();
+        let access = user.org.as_ref().and_then(|org| snapshot.access.get(org));
+        of_admins || access.is_some_and(|access| access.second_factor_required)
+    }
+
     /// A new argon2id hash of a password, PHC string format.
     ///
     /// # Errors
     /// [`Busy`]: nothing was made.
     pub async fn hash(&self, password: &str) -> Result<String, Busy> {
-        let secret = password.as_bytes().to_vec();
+        let secret = prepared_octets(password.as_bytes()).into_owned();
         self.in_turn(move || hash(&secret)).await?.ok_or(Busy)
+    }
+
+    /// The user of this name, or of what it is compared as.
+    fn known(&self, login: &str) -> Option<User> {
+        known_in(&self.settings.snapshot(), login).cloned()
     }
 
     fn verified(&self) -> std::sync::MutexGuard<'_, Verified> {
@@ -134,7 +158,7 @@ impl Logins {
     /// Runs `work` on a blocking thread when its turn comes. The permits go with the work, so a caller that leaves
     /// frees no turn that is still in use.
     async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Busy)?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| busy("hashing_waiting"))?;
         let turn = self.turn().await?;
         let task = tokio::task::spawn_blocking(move || {
             let done = work();
@@ -146,8 +170,20 @@ impl Logins {
 
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Busy> {
         let turn = Arc::clone(&self.turns).acquire_owned();
-        tokio::time::timeout(self.options.hashing_wait_max, turn).await.map_err(|_| Busy)?.map_err(|_| Busy)
+        let turn = tokio::time::timeout(self.options.hashing_wait_max, turn).await;
+        turn.map_err(|_| busy("hashing_wait_secs"))?.map_err(|_| Busy)
     }
+}
+
+/// Turned away at this limit.
+fn busy(limit: &'static str) -> Busy {
+    limit_met(limit);
+    Busy
+}
+
+/// The user of this name, or of what it is compared as.
+pub(super) fn known_in<'a>(snapshot: &'a Snapshot, login: &str) -> Option<&'a User> {
+    snapshot.users.get(login).or_else(|| snapshot.users.get(prepared(login).as_ref()))
 }
 
 /// Logins that were right a short while ago, as keyed hashes over login, stored hash and password: a changed password
@@ -191,6 +227,12 @@ fn hash(password: &[u8]) -> Option<String> {
     argon2()?.hash_password(password).ok().map(|hash| hash.to_string())
 }
 
+/// As it is compared (RFC 4013); and as it was typed, for hashes made before passwords were prepared.
+fn verify_prepared(typed: &[u8], stored: Option<&str>) -> bool {
+    let prepared = prepared_octets(typed);
+    verify(&prepared, stored) || (prepared != typed && verify(typed, stored))
+}
+
 /// Compares in constant time; without a stored hash (no such user, or an unreadable one) the same work is done for nothing.
 fn verify(password: &[u8], stored: Option<&str>) -> bool {
     let Some(argon2) = argon2() else { return false };
@@ -210,9 +252,9 @@ mod tests {
     use rustix::time::{ClockId, clock_gettime};
 
     use super::*;
-    use crate::settings::{Choice, Role};
     use crate::store::Change;
     use crate::store::memory::MemorySettings;
+    use crate::telemetry::metrics::limits_met_in;
 
     async fn with_ann(options: LoginOptions) -> (Arc<MemorySettings>, Logins) {
         let settings = Arc::new(MemorySettings::default());
@@ -222,14 +264,7 @@ mod tests {
     }
 
     async fn put_ann(settings: &MemorySettings, password_hash: String) {
-        let ann = User {
-            login: "ann".into(),
-            org: None,
-            role: Role::ServerAdmin,
-            password_hash,
-            addresses: Vec::new(),
-            choice: Choice::default(),
-        };
+        let ann = User::new("ann".into(), None, Role::ServerAdmin, password_hash);
         settings.change(vec![Change::PutUser(ann)]).await.unwrap();
     }
 
@@ -322,6 +357,48 @@ mod tests {
         }
         assert!((1..=6).contains(&busy), "{busy} of 8 were turned away");
         assert!(logins.check("ann", b"correct horse").await.unwrap().is_some(), "and the room is free again");
+    }
+
+    #[test]
+    fn both_limits_of_hashing_are_counted() {
+        let one = |hashing_waiting_max, wait_ms| LoginOptions {
+            hashing_concurrency_max: 1,
+            hashing_waiting_max,
+            hashing_wait_max: Duration::from_millis(wait_ms),
+            ..LoginOptions::default()
+        };
+        for (options, limit) in [(one(0, 60_000), "hashing_waiting"), (one(5, 0), "hashing_wait_secs")] {
+            let met = limits_met_in(async {
+                let logins = Logins::new(Arc::new(MemorySettings::default()), options).unwrap();
+                let turn = logins.turns.acquire().await.unwrap();
+                let place = logins.places.acquire().await.unwrap();
+                assert_eq!(logins.check("ann", b"wrong").await.unwrap_err(), Busy);
+                drop((turn, place));
+                assert!(logins.check("ann", b"wrong").await.unwrap().is_none());
+            });
+            assert_eq!(met, [(limit.to_owned(), 1)]);
+        }
+    }
+
+    /// One password from two keyboards, set and typed either way; and a hash made of the very octets that were typed.
+    #[tokio::test]
+    async fn what_looks_the_same_is_the_same() {
+        let (settings, logins) = with_ann(LoginOptions::default()).await;
+        let (composed, decomposed) = ("p\u{e4}ssw\u{f6}rd of ann", "pa\u{308}sswo\u{308}rd\u{a0}of ann");
+        for (set, typed) in [(composed, decomposed), (decomposed, composed)] {
+            put_ann(&settings, logins.hash(set).await.unwrap()).await;
+            for password in [set, typed] {
+                assert!(logins.check("ann", password.as_bytes()).await.unwrap().is_some(), "{set} {password}");
+                assert!(logins.check("a\u{ad}nn", password.as_bytes()).await.unwrap().is_some(), "the name, too");
+            }
+            assert!(logins.check("ann", b"password of ann").await.unwrap().is_none());
+        }
+        put_ann(&settings, hash(decomposed.as_bytes()).unwrap()).await;
+        assert!(logins.check("ann", decomposed.as_bytes()).await.unwrap().is_some());
+        assert!(
+            logins.check("ann", composed.as_bytes()).await.unwrap().is_none(),
+            "of an old hash only the octets are known"
+        );
     }
 
     #[tokio::test]

@@ -13,14 +13,15 @@ use super::events::{day, without_person};
 use super::people::LedgerEntry;
 use super::person::{Wanted, nobody};
 use super::record::{
-    CopyCount, CopyFacts, CopyId, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter, Delivery,
-    DeliveryState, Expired, Expiry, Held, LinkCount, Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent,
-    PlaceCount, RankedLink, Reader, RecipientRecord, Recording, TimelineEntry,
+    CopyCount, CopyFacts, CopyId, CopySpread, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter,
+    Delivery, DeliveryState, Expired, Expiry, Held, LinkCount, Mended, MessageFilter, MessageRecord, MessageSummary,
+    PastEvent, PlaceCount, RankedLink, Reader, RecipientRecord, Recording, TimelineEntry,
 };
 use super::{
-    BoxFuture, Change, HistoryStore, Inserted, SettingsStore, Snapshot, StoreError, TimelineFilter, messages, timeline,
+    BoxFuture, Change, HistoryStore, Inserted, Sealed, SettingsStore, Snapshot, StoreError, TimelineFilter, messages,
+    settings, timeline,
 };
-use crate::event::{Event, EventKind, Rule};
+use crate::event::{Event, EventKind, Rule, Verdict};
 use crate::settings::{Mode, OrgName};
 use crate::token::{MessageId, PersonId};
 
@@ -43,6 +44,7 @@ impl SettingsStore for MemorySettings {
         let mut next = Snapshot::clone(&self.snapshot.load());
         let number = lines.last().map_or(1, |line| line.sequence.saturating_add(1));
         let now_ms = jiff::Timestamp::now().as_millisecond();
+        let changes = settings::resolved(&next, &changes);
         lines.extend(audit::apply(&mut next, &changes, &author, now_ms, number));
         self.snapshot.store(Arc::new(next));
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
@@ -216,6 +218,25 @@ impl HistoryStore for MemoryHistory {
         })
     }
 
+    fn leave_untracked(
+        &self,
+        id: MessageId,
+        recipients: Vec<u16>,
+        why: String,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            if let Some(record) = self.kept().messages.get_mut(&id) {
+                for one in record.recipients.iter_mut().filter(|one| recipients.contains(&one.index)) {
+                    (one.opens, one.links) = (Mode::Off, Mode::Off);
+                }
+                if record.recipients.iter().all(|one| (one.opens, one.links) == (Mode::Off, Mode::Off)) {
+                    record.untouched.get_or_insert(why);
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn put_on_record(&self, recording: Arc<Recording>) -> BoxFuture<'_, Result<Vec<i64>, StoreError>> {
         Box::pin(async move {
             let mut kept = self.kept();
@@ -236,7 +257,7 @@ impl HistoryStore for MemoryHistory {
                     gone.insert(sequence);
                 }
             }
-            messages.retain(|_, record| record.accepted_at_ms >= expiry.messages_before_ms);
+            messages.retain(|_, record| record.accepted_at_ms >= expiry.messages_before_ms(&record.org));
             for event in events.iter_mut().filter(|event| !messages.contains_key(&event.id.message)) {
                 *event = without_person(event);
             }
@@ -294,6 +315,28 @@ impl HistoryStore for MemoryHistory {
         })
     }
 
+    fn spreads(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<CopySpread>, StoreError>> {
+        Box::pin(async move {
+            let kept = self.kept();
+            let mut spreads: BTreeMap<u16, (HashSet<&str>, HashSet<[u8; 8]>)> = BTreeMap::new();
+            let present = (1..).zip(&kept.events).filter(|(sequence, _)| !kept.gone.contains(sequence));
+            let of_people = |event: &&Event| event.verdict.counts() && event.verdict != Verdict::Proxy;
+            let read = present.map(|(_, event)| event).filter(|event| event.id.message == id && event.via.is_none());
+            for event in read.filter(of_people) {
+                let (countries, networks) = spreads.entry(event.id.recipient).or_default();
+                countries.extend(event.country.as_deref());
+                networks.extend(event.network_hash);
+            }
+            let number = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);
+            let spread = |(copy_index, (countries, networks)): (u16, (HashSet<&str>, HashSet<[u8; 8]>))| CopySpread {
+                copy_index,
+                countries: number(countries.len()),
+                networks: number(networks.len()),
+            };
+            Ok(spreads.into_iter().map(spread).collect())
+        })
+    }
+
     fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>> {
         Box::pin(async move {
             let kept = self.kept();
@@ -331,6 +374,18 @@ impl HistoryStore for MemoryHistory {
                 machine_clicks,
             };
             Ok(counted.into_iter().map(count).collect())
+        })
+    }
+
+    fn sealed_with(&self, key_id: u8) -> BoxFuture<'_, Result<Sealed, StoreError>> {
+        Box::pin(async move {
+            let kept = self.kept();
+            let sealed = kept.messages.values().filter(|record| record.key_id == key_id);
+            let add = |sum: Sealed, record: &MessageRecord| Sealed {
+                mails: sum.mails + 1,
+                links: sum.links + record.links.len() as u64,
+            };
+            Ok(sealed.fold(Sealed::default(), add))
         })
     }
 
@@ -408,6 +463,9 @@ impl HistoryStore for MemoryHistory {
             let mut held: Vec<Held> = kept
                 .sent(&filter)
                 .filter(|(_, recipient)| recipient.address.eq_ignore_ascii_case(&wanted))
+                .filter(|(r, _)| {
+                    filter.before.is_none_or(|(at_ms, id)| place(r.accepted_at_ms, r.id) < place(at_ms, id))
+                })
                 .map(|(record, recipient)| held(&kept, record, recipient))
                 .collect();
             held.sort_by_key(|held| std::cmp::Reverse((held.accepted_at_ms, held.message)));
@@ -451,9 +509,11 @@ impl HistoryStore for MemoryHistory {
             let entries = present.map(|(sequence, event)| entry(sequence, event, &kept.messages));
             let mut found: Vec<TimelineEntry> = entries
                 .filter(|e| e.sequence > filter.after_sequence)
+                .filter(|e| filter.before_sequence.is_none_or(|before| e.sequence < before))
                 .filter(|e| filter.message.is_none_or(|id| id == e.event.id.message))
                 .filter(|e| filter.org.is_none() || filter.org == e.org)
                 .filter(|e| filter.login.is_none() || filter.login == e.login)
+                .filter(|e| !filter.with_network || e.event.network_hash.is_some())
                 .collect();
             let limit = filter.limit.clamp(1, timeline::LIMIT_MAX) as usize;
             if filter.newest {

@@ -78,11 +78,14 @@ fn sql(filter: &MessageFilter) -> String {
     let more = [filter.wanted.delivery.map(delivered), filter.wanted.readers.map(read)];
     let conditions: Vec<&str> = conditions.chain(more.into_iter().flatten()).collect();
     let filtered = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+    // Few mails are on their way; SQLite would walk the list, for it cannot know that they are few.
+    let undelivered = filter.wanted.delivery == Some(DeliveryState::Pending);
+    let index = if undelivered { "INDEXED BY message_undelivered" } else { "" };
     let order = if filter.after.is_some() { "accepted_at_ms, id" } else { "accepted_at_ms DESC, id DESC" };
     format!(
         "SELECT id, accepted_at_ms, org, login, header_from, subject, recipients, accepted, opens, clicks, untouched IS NULL,
                 machine_opens, machine_clicks
-         FROM message {filtered} ORDER BY {order} LIMIT :limit"
+         FROM message {index} {filtered} ORDER BY {order} LIMIT :limit"
     )
 }
 
@@ -112,10 +115,10 @@ fn delivered(state: DeliveryState) -> &'static str {
 
 fn read(readers: ReadersDid) -> &'static str {
     match readers {
-        ReadersDid::Opened => "opens > 0",
-        ReadersDid::NotOpened => "opens = 0",
-        ReadersDid::Clicked => "clicks > 0",
-        ReadersDid::NotClicked => "clicks = 0",
+        ReadersDid::Opened => "opened = 1",
+        ReadersDid::NotOpened => "opened = 0",
+        ReadersDid::Clicked => "clicked = 1",
+        ReadersDid::NotClicked => "clicked = 0",
     }
 }
 
@@ -201,7 +204,9 @@ mod tests {
                         ..Default::default()
                     };
                     let steps = plan(&connection, &sql(&filter));
-                    assert!(steps[0].contains("message USING INDEX message_newest"), "{filter:?}: {steps:?}");
+                    let pending = wanted.delivery == Some(DeliveryState::Pending);
+                    let list = if pending { "message_undelivered" } else { "message_newest" };
+                    assert!(steps[0].contains(&format!("message USING INDEX {list}")), "{filter:?}: {steps:?}");
                     assert!(!steps.iter().any(|step| step.contains("B-TREE FOR ORDER")), "{filter:?}: {steps:?}");
                     let found = inner.is_none_or(|inner| steps.iter().skip(1).any(|step| step.contains(inner)));
                     assert!(found, "{filter:?}: {steps:?}");

@@ -9,6 +9,7 @@ pub mod consents;
 mod copies;
 mod correspondents;
 mod counters;
+pub mod credentials;
 mod details;
 pub mod disk;
 mod events;
@@ -27,6 +28,7 @@ mod person;
 mod readers;
 pub mod record;
 pub mod retention;
+mod rows;
 mod schema;
 pub mod settings;
 mod settle;
@@ -37,6 +39,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::event::Event;
+use crate::settings::access::{Access, Credential, DigestId, Invitation, SecondFactor};
 use crate::settings::notices::{NoticeCeiling, NoticeChoice, Webhook, WebhookId};
 use crate::settings::privacy::Standing;
 use crate::settings::{Org, OrgName, User};
@@ -44,9 +47,9 @@ use crate::token::{MessageId, PersonId};
 use audit::{AuditQuery, Author, Line, Note, Via};
 use people::{LedgerEntry, People};
 use record::{
-    CopyCount, CopyFacts, CopyId, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter, Delivery,
-    Expired, Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink, Recording,
-    TimelineEntry,
+    CopyCount, CopyFacts, CopyId, CopySpread, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter,
+    Delivery, Expired, Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink,
+    Recording, TimelineEntry, Total, TotalsOf,
 };
 
 /// The key file in the data folder: what must be backed up.
@@ -76,6 +79,18 @@ pub struct Snapshot {
     pub notices: BTreeMap<String, NoticeChoice>,
     /// By organisation: which allow less than everything.
     pub notice_ceilings: BTreeMap<OrgName, NoticeCeiling>,
+    /// By organisation: those that ask for something else than the default.
+    pub access: BTreeMap<OrgName, Access>,
+    /// By login.
+    pub second_factors: BTreeMap<String, SecondFactor>,
+    /// App passwords and API keys.
+    pub credentials: BTreeMap<DigestId, Credential>,
+    /// When a credential was last used, Unix milliseconds, to the hour.
+    pub used: BTreeMap<DigestId, i64>,
+    /// Links that let somebody in once.
+    pub invitations: BTreeMap<DigestId, Invitation>,
+    /// By organisation: the password of its own upstream's account, sealed.
+    pub upstream_passwords: BTreeMap<OrgName, Vec<u8>>,
 }
 
 impl Snapshot {
@@ -97,6 +112,7 @@ pub enum Override {
 
 /// One change of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "changes are few and short-lived: a box at each would save nothing")]
 pub enum Change {
     /// Creates or replaces.
     PutOrg(Org),
@@ -118,12 +134,39 @@ pub enum Change {
     PutWebhook(Webhook),
     /// Removes.
     RemoveWebhook(WebhookId),
+    /// Pauses the webhook as it is by then, if it still is at this address.
+    PauseWebhook {
+        /// Which.
+        id: WebhookId,
+        /// Where it was when it asked for that.
+        url: String,
+    },
     /// What the person of this login is told.
     PutNotices(String, NoticeChoice),
     /// Back to the default.
     RemoveNotices(String),
     /// What an organisation allows its people to be told.
     PutNoticeCeiling(OrgName, NoticeCeiling),
+    /// What an organisation decides about its people.
+    PutAccess(OrgName, Access),
+    /// Creates or replaces, by login.
+    PutSecondFactor(String, SecondFactor),
+    /// The password is enough again.
+    RemoveSecondFactor(String),
+    /// Creates or replaces.
+    PutCredential(Credential),
+    /// Revokes; when it was last used goes with it.
+    RemoveCredential(DigestId),
+    /// A credential was used, Unix milliseconds. No setting: the audit log does not tell it.
+    PutUse(DigestId, i64),
+    /// Creates or replaces.
+    PutInvitation(Invitation),
+    /// It was taken, or withdrawn.
+    RemoveInvitation(DigestId),
+    /// The password of an organisation's own upstream, sealed.
+    PutUpstreamPassword(OrgName, Vec<u8>),
+    /// It is not kept any more.
+    RemoveUpstreamPassword(OrgName),
     /// Changes nothing; a line of the audit log.
     Note(Note),
 }
@@ -169,6 +212,15 @@ pub enum Inserted {
     IdTaken,
 }
 
+/// What was sealed with one key, as far as it is on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sealed {
+    /// Mails.
+    pub mails: u64,
+    /// Their tracked links; each recipient has a token of each.
+    pub links: u64,
+}
+
 /// Which timeline entries to read, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TimelineFilter {
@@ -180,6 +232,11 @@ pub struct TimelineFilter {
     pub login: Option<String>,
     /// Only entries with a greater sequence.
     pub after_sequence: i64,
+    /// Only entries with a smaller sequence.
+    pub before_sequence: Option<i64>,
+    /// Only what was kept with its network. What is counted by the day is nobody's news: whoever follows events as they come
+    /// must not see it.
+    pub with_network: bool,
     /// When there are more than `limit`: the last of them instead of the first. Oldest first all the same.
     pub newest: bool,
     /// At most this many, 1..=1000.
@@ -194,6 +251,14 @@ pub trait HistoryStore: Send + Sync {
     /// Sets how delivery to some recipients (by index) stands.
     fn settle(&self, id: MessageId, outcomes: Vec<(u16, Delivery)>) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// The copies of these recipients (by index) left as they came, and this is why.
+    fn leave_untracked(
+        &self,
+        id: MessageId,
+        recipients: Vec<u16>,
+        why: String,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
     /// Adds events, with what they change of earlier ones and all counters; the sequences of the new ones.
     fn put_on_record(&self, recording: Arc<Recording>) -> BoxFuture<'_, Result<Vec<i64>, StoreError>>;
 
@@ -201,6 +266,11 @@ pub trait HistoryStore: Send + Sync {
     fn record(&self, events: Vec<Event>) -> BoxFuture<'_, Result<(), StoreError>> {
         let recorded = self.put_on_record(Arc::new(Recording { events, mended: Vec::new() }));
         Box::pin(async move { recorded.await.map(|_| ()) })
+    }
+
+    /// Writes what changes nothing, durably: whether writing works. The number of the schema; `None` where there is none.
+    fn try_out(&self) -> BoxFuture<'_, Result<Option<u32>, StoreError>> {
+        Box::pin(async { Ok(None) })
     }
 
     /// Forgets a slice of what is too old; the caller goes on with [`Expired::next`].
@@ -230,11 +300,17 @@ pub trait HistoryStore: Send + Sync {
     /// The counters of a message's copies, by index. Copies without an event are left out.
     fn copy_counts(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<CopyCount>, StoreError>>;
 
+    /// From how far around each of a message's copies was read. Copies nobody read are left out.
+    fn spreads(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<CopySpread>, StoreError>>;
+
     /// The counters of days. Days without an event are left out.
     fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>>;
 
     /// The clicks of a message's links, by link and copy.
     fn link_counts(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<LinkCount>, StoreError>>;
+
+    /// The mails on record that were sealed with a key, and their links. Reads every mail: some seconds with millions.
+    fn sealed_with(&self, key_id: u8) -> BoxFuture<'_, Result<Sealed, StoreError>>;
 
     /// The destinations people followed most on these days.
     fn ranked_links(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<RankedLink>, StoreError>>;
@@ -247,6 +323,24 @@ pub trait HistoryStore: Send + Sync {
 
     /// The newest mails to the address a filter holds, with the events known to be its reader's; at most `limit` mails.
     fn correspondence(&self, filter: CorrespondentFilter) -> BoxFuture<'_, Result<Vec<Held>, StoreError>>;
+
+    /// The sums of these days, most by people first; the filter's limit is about them.
+    fn totals(&self, filter: DayCountFilter, of: TotalsOf) -> BoxFuture<'_, Result<Vec<Total>, StoreError>> {
+        let limit = filter.limit as usize;
+        let counted = self.day_counts(DayCountFilter { limit: u32::MAX, ..filter });
+        Box::pin(async move {
+            let mut sums: BTreeMap<(OrgName, Option<String>), Counts> = BTreeMap::new();
+            for DayCount { org, login, counts, .. } in counted.await? {
+                let sum = sums.entry((org, login.filter(|_| of == TotalsOf::Senders))).or_default();
+                *sum = sum.and(counts);
+            }
+            let mut totals: Vec<Total> =
+                sums.into_iter().map(|((org, login), counts)| Total { org, login, counts }).collect();
+            totals.sort_by_key(|total| std::cmp::Reverse(total.counts.opens + total.counts.clicks));
+            totals.truncate(limit);
+            Ok(totals)
+        })
+    }
 
     /// The sum of each day that has events, the first first; the filter's limit is about senders, not about days.
     fn days(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<(i64, Counts)>, StoreError>> {
@@ -315,7 +409,7 @@ pub enum StoreError {
 }
 
 #[cfg(test)]
-mod contract_tests;
+pub(crate) mod contract_tests;
 #[cfg(test)]
 mod counter_properties;
 #[cfg(test)]

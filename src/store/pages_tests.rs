@@ -135,6 +135,10 @@ async fn people_and_what_they_did() {
         let held = store.correspondence(bob.clone()).await.unwrap();
         assert_eq!(held.iter().map(|h| (h.message.0, h.events.len())).collect::<Vec<_>>(), [(3, 1), (1, 3)]);
 
+        let older = CorrespondentFilter { before: Some((held[0].accepted_at_ms, held[0].message)), ..bob.clone() };
+        let older = store.correspondence(older).await.unwrap();
+        assert_eq!(older.iter().map(|h| h.message.0).collect::<Vec<_>>(), [1], "what is before the newest");
+
         // Nobody is left of somebody who was erased.
         store.erase(vec![(MessageId(1), 1), (MessageId(3), 1)]).await.unwrap();
         assert!(store.correspondence(bob).await.unwrap().is_empty());

@@ -240,6 +240,17 @@ impl Wanted {
     }
 }
 
+/// From how far around a copy was read, by people and not through a proxy or relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopySpread {
+    /// The index in the copy's tokens.
+    pub copy_index: u16,
+    /// Countries.
+    pub countries: u32,
+    /// Networks.
+    pub networks: u32,
+}
+
 /// The clicks of one link by one copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkCount {
@@ -286,6 +297,8 @@ pub struct CorrespondentFilter {
     pub holding: Option<String>,
     /// Only addresses after this one.
     pub after: Option<String>,
+    /// Of one address: only mails before this one, by time and id.
+    pub before: Option<(i64, MessageId)>,
     /// At most this many, 1..=500.
     pub limit: u32,
 }
@@ -493,6 +506,26 @@ pub struct DayCount {
     pub counts: Counts,
 }
 
+/// What totals are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TotalsOf {
+    /// Each organisation.
+    Orgs,
+    /// Each sender of each organisation.
+    Senders,
+}
+
+/// The sum of some days.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Total {
+    /// Whose mail.
+    pub org: OrgName,
+    /// The sender's login; `None` for trusted networks, and where all senders are meant.
+    pub login: Option<String>,
+    /// What was counted.
+    pub counts: Counts,
+}
+
 /// Which days to count. Ordered by org, login, day.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DayCountFilter {
@@ -522,7 +555,9 @@ pub struct Expiry {
     pub events_before_ms: i64,
     /// Of these organisations, events that happened before then go too.
     pub of_orgs: Arc<BTreeMap<OrgName, i64>>,
-    /// Events looked at in one slice. See [`FORGET_EVENTS_MAX`].
+    /// Of these organisations, messages accepted before then go too.
+    pub messages_of_orgs: Arc<BTreeMap<OrgName, i64>>,
+    /// Events looked at in one slice, and details of days forgotten. See [`FORGET_EVENTS_MAX`].
     pub events_max: u32,
     /// Messages forgotten in one slice. See [`FORGET_MESSAGES_MAX`].
     pub messages_max: u32,
@@ -539,6 +574,7 @@ impl Expiry {
             messages_before_ms,
             events_before_ms,
             of_orgs: Arc::default(),
+            messages_of_orgs: Arc::default(),
             events_max: FORGET_EVENTS_MAX,
             messages_max: FORGET_MESSAGES_MAX,
             after_sequence: 0,
@@ -550,6 +586,11 @@ impl Expiry {
     pub fn events_before_ms(&self, org: Option<&OrgName>) -> i64 {
         let own = org.and_then(|org| self.of_orgs.get(org)).copied();
         own.map_or(self.events_before_ms, |own| own.max(self.events_before_ms))
+    }
+
+    /// Before when messages of this organisation go.
+    pub fn messages_before_ms(&self, org: &OrgName) -> i64 {
+        self.messages_of_orgs.get(org).map_or(self.messages_before_ms, |own| self.messages_before_ms.max(*own))
     }
 }
 

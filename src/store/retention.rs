@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::record::{Expiry, FORGET_EVENTS_MAX, FORGET_MESSAGES_MAX};
 use super::{HistoryStore, SettingsStore, StoreError};
-use crate::settings::OrgName;
+use crate::settings::{Keeping, Org, OrgName};
 
 /// Days that messages and events are kept.
 pub const KEEP_DAYS: u32 = 365;
@@ -25,7 +25,7 @@ const DAY_MS: i64 = 86_400_000;
 /// What the job needs to know.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Days that messages are kept. See [`KEEP_DAYS`].
+    /// Days that messages are kept, where an organisation has not chosen fewer. See [`KEEP_DAYS`].
     pub message_days: u32,
     /// Days that events are kept, where an organisation has not chosen fewer. See [`KEEP_DAYS`].
     pub event_days: u32,
@@ -61,7 +61,7 @@ pub async fn run(
 ) {
     let work = async {
         loop {
-            match forget(history.as_ref(), &own_days(settings.as_ref()), &options, now_ms()).await {
+            match forget(history.as_ref(), &OwnDays::of(settings.as_ref()), &options, now_ms()).await {
                 Ok((0, 0)) => tracing::debug!("nothing is older than the retention allows"),
                 Ok((messages, events)) => {
                     tracing::info!(messages, events, "what is older than the retention allows was forgotten");
@@ -81,27 +81,42 @@ pub async fn run(
     }
 }
 
-/// The days of organisations that have chosen some, as of now.
-fn own_days(settings: &dyn SettingsStore) -> BTreeMap<OrgName, u32> {
-    let snapshot = settings.snapshot();
-    let own = snapshot.orgs.values().filter_map(|org| Some((org.name.clone(), org.keeping.events_days?)));
-    own.collect()
+/// The days of organisations that have chosen some. They count where they are fewer than the server's.
+#[derive(Debug, Default)]
+pub struct OwnDays {
+    /// Days that events of its mail are kept.
+    pub events: BTreeMap<OrgName, u32>,
+    /// Days that its messages are kept.
+    pub messages: BTreeMap<OrgName, u32>,
 }
 
-/// Forgets everything that is too old at this time; how many messages and events. `of_orgs`: days that events of an
-/// organisation's mail are kept, when fewer than the others'.
+impl OwnDays {
+    /// As of now.
+    fn of(settings: &dyn SettingsStore) -> OwnDays {
+        let snapshot = settings.snapshot();
+        let chosen = |days: fn(&Keeping) -> Option<u32>| {
+            let of = |org: &Org| Some((org.name.clone(), days(&org.keeping)?));
+            snapshot.orgs.values().filter_map(of).collect()
+        };
+        OwnDays { events: chosen(|keeping| keeping.events_days), messages: chosen(|keeping| keeping.messages_days) }
+    }
+}
+
+/// Forgets everything that is too old at this time; how many messages and events.
 ///
 /// # Errors
 /// [`StoreError`]: the slices before are forgotten.
 pub async fn forget(
     history: &dyn HistoryStore,
-    of_orgs: &BTreeMap<OrgName, u32>,
+    own: &OwnDays,
     options: &Options,
     now_ms: i64,
 ) -> Result<(u64, u64), StoreError> {
     let before = |days: u32| now_ms.saturating_sub(i64::from(days).saturating_mul(DAY_MS));
+    let of = |days: &BTreeMap<OrgName, u32>| days.iter().map(|(org, days)| (org.clone(), before(*days))).collect();
     let first = Expiry {
-        of_orgs: Arc::new(of_orgs.iter().map(|(org, days)| (org.clone(), before(*days))).collect()),
+        of_orgs: Arc::new(of(&own.events)),
+        messages_of_orgs: Arc::new(of(&own.messages)),
         events_max: options.events_max.max(1),
         messages_max: options.messages_max.max(1),
         ..Expiry::of(before(options.message_days), before(options.event_days))
@@ -133,7 +148,7 @@ mod tests {
     use crate::store::contract_tests::{event, record};
     use crate::store::history::{self, SqliteHistory};
     use crate::store::memory::MemorySettings;
-    use crate::store::record::{MessageFilter, MessageRecord};
+    use crate::store::record::{DayCountFilter, MessageFilter, MessageRecord};
     use crate::token::MessageId;
 
     async fn messages(history: &dyn HistoryStore) -> usize {
@@ -157,7 +172,7 @@ mod tests {
         let events: Vec<Event> = (0..1500).map(|number| at(20, i64::from(number % 2 == 0))).collect();
         history.record(events).await.unwrap();
         let options = Options { message_days: 10, event_days: 20, pause: Duration::ZERO, ..Options::default() };
-        let none = BTreeMap::new();
+        let none = OwnDays::default();
         assert_eq!(forget(&history, &none, &options, now_ms).await.unwrap(), (45, 750));
         assert_eq!(messages(&history).await, 5);
         assert_eq!(forget(&history, &none, &options, now_ms).await.unwrap(), (0, 0));
@@ -182,14 +197,74 @@ mod tests {
             let events: Vec<Event> = ages.iter().flat_map(|days| (1..=4).map(|id| at(id, *days))).collect();
             history.record(events).await.unwrap();
             let options = Options { event_days: 30, pause: Duration::ZERO, events_max, ..Options::default() };
-            let own: BTreeMap<OrgName, u32> =
-                [("short".parse().unwrap(), 7), ("long".parse().unwrap(), 300)].into_iter().collect();
+            let events = [("short".parse().unwrap(), 7), ("long".parse().unwrap(), 300)].into_iter().collect();
+            let own = OwnDays { events, ..OwnDays::default() };
             assert_eq!(forget(&history, &own, &options, now_ms).await.unwrap(), (0, 2 * 4 + 2));
             let filter = TimelineFilter { limit: 100, ..TimelineFilter::default() };
             let left = history.timeline(filter).await.unwrap();
             let of = |id| left.iter().filter(|entry| entry.event.id.message == MessageId(id)).count();
             assert_eq!([of(1), of(2), of(3), of(4)], [3, 5, 5, 5], "4 is nobody's mail");
             assert_eq!(forget(&history, &own, &options, now_ms).await.unwrap(), (0, 0));
+        }
+    }
+
+    /// The same of its messages.
+    #[tokio::test]
+    async fn an_organisation_keeps_its_messages_for_a_shorter_time() {
+        for messages_max in [1, 2, 100] {
+            let folder = tempfile::tempdir().unwrap();
+            let history = SqliteHistory::open(&folder.path().join("h"), &history::Options::default()).unwrap();
+            let now_ms = 1_000 * DAY_MS;
+            let mut id = 0;
+            for org in ["short", "long", "other"] {
+                for days in [40, 31, 30, 8, 7, 0] {
+                    id += 1;
+                    let (org, accepted_at_ms) = (org.parse().unwrap(), now_ms - days * DAY_MS);
+                    history.insert(MessageRecord { accepted_at_ms, org, ..record(id) }).await.unwrap();
+                }
+            }
+            let options = Options { message_days: 30, pause: Duration::ZERO, messages_max, ..Options::default() };
+            let messages = [("short".parse().unwrap(), 7), ("long".parse().unwrap(), 300)].into_iter().collect();
+            let own = OwnDays { messages, ..OwnDays::default() };
+            assert_eq!(forget(&history, &own, &options, now_ms).await.unwrap(), (4 + 2 + 2, 0), "{messages_max}");
+            let left = history.messages(MessageFilter { limit: 500, ..MessageFilter::default() }).await.unwrap();
+            let of = |org: &str| left.iter().filter(|message| message.org.as_str() == org).count();
+            assert_eq!((of("short"), of("long"), of("other")), (2, 4, 4));
+            assert_eq!(forget(&history, &own, &options, now_ms).await.unwrap(), (0, 0));
+        }
+    }
+
+    /// Where people read and where links led goes with the events it was counted for: each organisation's by its own days, a
+    /// slice at a time.
+    #[tokio::test]
+    async fn destinations_and_places_go_with_their_events() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = SqliteHistory::open(&folder.path().join("h"), &history::Options::default()).unwrap();
+        let now_ms = 1_000 * DAY_MS;
+        for (id, org) in [(1, "short"), (2, "other")] {
+            let org = org.parse().unwrap();
+            history.insert(MessageRecord { accepted_at_ms: now_ms, org, ..record(id) }).await.unwrap();
+        }
+        let of = |message, days: i64, kind| Event {
+            at_ms: now_ms - days * DAY_MS,
+            country: Some("IT".into()),
+            via: None,
+            ..event(message, 9, kind, Verdict::Person)
+        };
+        let of_day = |days| {
+            [EventKind::Open, EventKind::Click].into_iter().flat_map(move |kind| [of(1, days, kind), of(2, days, kind)])
+        };
+        history.record((0..20).flat_map(of_day).collect()).await.unwrap();
+        let options = Options { event_days: 10, pause: Duration::ZERO, events_max: 3, ..Options::default() };
+        let own = OwnDays { events: [("short".parse().unwrap(), 5)].into_iter().collect(), ..OwnDays::default() };
+        forget(&history, &own, &options, now_ms).await.unwrap();
+        for (org, days) in [("short", 6), ("other", 11)] {
+            let (org, limit) = (org.parse().ok(), 100);
+            let filter = DayCountFilter { org, login: None, first_day: 0, last_day: i64::MAX, limit };
+            let links: i64 = history.ranked_links(filter.clone()).await.unwrap().iter().map(|link| link.clicks).sum();
+            let places: i64 = history.places(filter.clone()).await.unwrap().iter().map(|place| place.opens).sum();
+            assert_eq!((links, places), (days, days), "{filter:?}");
+            assert_eq!(history.days(filter).await.unwrap().len(), 20, "counts stay");
         }
     }
 

@@ -15,6 +15,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_evidence.sql"),
     include_str!("migrations/0004_outbox.sql"),
     include_str!("migrations/0005_pages.sql"),
+    include_str!("migrations/0006_rare.sql"),
+    include_str!("migrations/0007_dropped.sql"),
 ];
 
 /// Brings the database to the newest schema, each step whole or not at all.
@@ -23,6 +25,13 @@ const MIGRATIONS: &[&str] = &[
 /// [`StoreError::Corrupt`] when it is newer than this program; [`StoreError::Disk`] when a step cannot be written.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     apply(connection, MIGRATIONS)
+}
+
+/// Writes the schema's number as it is: a page that changes nothing.
+pub(super) fn write_again(connection: &Connection) -> rusqlite::Result<u32> {
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    connection.pragma_update(None, "user_version", version)?;
+    Ok(version)
 }
 
 fn apply(connection: &mut Connection, migrations: &[&str]) -> Result<(), StoreError> {

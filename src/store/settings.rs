@@ -13,6 +13,11 @@
 //! | `webhook/` its id, 16 hex digits | version byte, JSON |
 //! | `notices/` login | version byte, JSON |
 //! | `notice-ceiling/` org name | version byte, JSON |
+//! | `access/` org name | version byte, JSON (`format/access.rs`): what it decides about its people |
+//! | `factor/` login | version byte, JSON: the second factor |
+//! | `credential/` name, 32 hex digits | version byte, JSON: an app password or API key |
+//! | `used/` name, 32 hex digits | version byte, JSON: when a credential was last used |
+//! | `invitation/` name, 32 hex digits | version byte, JSON |
 //! | `audit/` number, 16 hex digits | version byte, JSON (`format/audit.rs`): a line of the audit log, not in the snapshot |
 //!
 //! **Invariant:** a change is acknowledged only when it is on the medium. sled's own flush is no fsync, so after every
@@ -31,10 +36,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::audit::{self, AuditQuery, Author, LINES_MAX, Line};
 use super::disk::{Disk, RealDisk};
-use super::format::notices;
+use super::format::{access, notices};
 use super::people::LedgerEntry;
 use super::{BoxFuture, Change, Override, SettingsStore, Snapshot, StoreError, format};
 use crate::settings::OrgName;
+use crate::settings::access::DigestId;
+use crate::settings::notices::Webhook;
 use crate::token::{MessageId, PersonId};
 
 /// Below this much free space sled is not opened: on a full disk that destroyed the database in 5 of 6 tries.
@@ -236,8 +243,9 @@ impl Writer {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
-        let mut batch = batch_of(changes)?;
         let mut next = Snapshot::clone(&self.snapshot.load());
+        let changes = &resolved(&next, changes);
+        let mut batch = batch_of(changes)?;
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let lines = audit::apply(&mut next, changes, author, now_ms, self.next_line);
         add_lines(&mut batch, &lines)?;
@@ -349,9 +357,31 @@ fn read_entry(key: &[u8], value: &[u8]) -> Result<Change, String> {
             let org = org.parse().map_err(|_| "the key names no organisation".to_owned())?;
             Change::PutNoticeCeiling(org, notices::decode_ceiling(value)?)
         }
-        _ => return Err("this program knows no such key".to_owned()),
+        Some(("upstream-password", org)) => {
+            let org = org.parse().map_err(|_| "the key names no organisation".to_owned())?;
+            Change::PutUpstreamPassword(org, format::upstream::decode_password(value)?)
+        }
+        Some((kind, name)) => read_way_in(kind, name, value)?,
+        None => return Err("this program knows no such key".to_owned()),
     };
     if key_of(&change) == key { Ok(change) } else { Err("the key and its value disagree".to_owned()) }
+}
+
+fn read_way_in(kind: &str, name: &str, value: &[u8]) -> Result<Change, String> {
+    Ok(match kind {
+        "access" => {
+            let org = name.parse().map_err(|_| "the key names no organisation")?;
+            Change::PutAccess(org, access::decode_access(value)?)
+        }
+        "factor" => Change::PutSecondFactor(name.to_owned(), access::decode_factor(value)?),
+        "credential" => Change::PutCredential(access::decode_credential(value)?),
+        "used" => {
+            let id = name.parse().map_err(|_| "the key names no credential")?;
+            Change::PutUse(id, access::decode_use(value)?)
+        }
+        "invitation" => Change::PutInvitation(access::decode_invitation(value)?),
+        _ => return Err("this program knows no such key".to_owned()),
+    })
 }
 
 fn override_of(rest: &str) -> Option<(MessageId, u16)> {
@@ -371,12 +401,24 @@ fn key_of(change: &Change) -> String {
         Change::PutStanding(org, person, _) => format!("person/{org}/{person}"),
         Change::AddEntry(org, person, number, _) => format!("ledger/{org}/{person}/{number:04x}"),
         Change::PutWebhook(webhook) => format!("webhook/{}", webhook.id),
-        Change::RemoveWebhook(id) => format!("webhook/{id}"),
+        Change::RemoveWebhook(id) | Change::PauseWebhook { id, .. } => format!("webhook/{id}"),
         Change::PutNotices(login, _) | Change::RemoveNotices(login) => format!("notices/{login}"),
         Change::PutNoticeCeiling(org, _) => format!("notice-ceiling/{org}"),
+        Change::PutAccess(org, _) => format!("access/{org}"),
+        Change::PutSecondFactor(login, _) | Change::RemoveSecondFactor(login) => format!("factor/{login}"),
+        Change::PutCredential(credential) => format!("credential/{}", credential.id()),
+        Change::RemoveCredential(id) => format!("credential/{id}"),
+        Change::PutUse(id, _) => used_key(*id),
+        Change::PutInvitation(invitation) => format!("invitation/{}", invitation.id()),
+        Change::RemoveInvitation(id) => format!("invitation/{id}"),
+        Change::PutUpstreamPassword(org, _) | Change::RemoveUpstreamPassword(org) => format!("upstream-password/{org}"),
         // Its line in the audit log is all there is of it.
         Change::Note(_) => String::new(),
     }
+}
+
+fn used_key(id: DigestId) -> String {
+    format!("used/{id}")
 }
 
 /// The lines, and one line less at the other end for each, once there are as many as are kept.
@@ -396,6 +438,18 @@ fn add_lines(batch: &mut sled::Batch, lines: &[Line]) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// Changes of what is there by now, as what they come to; those that come to nothing are left out. The double does the same.
+pub(super) fn resolved(now: &Snapshot, changes: &[Change]) -> Vec<Change> {
+    let one = |change: &Change| match change {
+        Change::PauseWebhook { id, url } => {
+            let webhook = now.webhooks.get(id).filter(|webhook| webhook.url == *url)?;
+            Some(Change::PutWebhook(Webhook { paused: true, ..webhook.clone() }))
+        }
+        other => Some(other.clone()),
+    };
+    changes.iter().filter_map(one).collect()
+}
+
 fn batch_of(changes: &[Change]) -> Result<sled::Batch, StoreError> {
     let mut batch = sled::Batch::default();
     for change in changes {
@@ -409,12 +463,26 @@ fn batch_of(changes: &[Change]) -> Result<sled::Batch, StoreError> {
             Change::PutWebhook(webhook) => Some(notices::encode_webhook(webhook)),
             Change::PutNotices(_, choice) => Some(notices::encode_choice(*choice)),
             Change::PutNoticeCeiling(_, ceiling) => Some(notices::encode_ceiling(*ceiling)),
+            Change::PutAccess(_, put) => Some(access::encode_access(*put)),
+            Change::PutSecondFactor(_, factor) => Some(access::encode_factor(factor)),
+            Change::PutCredential(credential) => Some(access::encode_credential(credential)),
+            Change::PutUse(_, at_ms) => Some(access::encode_use(*at_ms)),
+            Change::PutInvitation(invitation) => Some(access::encode_invitation(invitation)),
+            Change::PutUpstreamPassword(_, sealed) => Some(format::upstream::encode_password(sealed)),
+            Change::RemoveCredential(id) => {
+                batch.remove(used_key(*id).as_bytes());
+                None
+            }
             Change::RemoveOrg(_)
+            | Change::RemoveSecondFactor(_)
+            | Change::RemoveInvitation(_)
             | Change::RemoveUser(_)
             | Change::RemoveOverride(..)
             | Change::RemoveWebhook(_)
+            | Change::RemoveUpstreamPassword(_)
             | Change::RemoveNotices(_) => None,
-            Change::Note(_) => continue,
+            // The second is another change by now: see `resolved`.
+            Change::Note(_) | Change::PauseWebhook { .. } => continue,
         };
         match value.transpose().map_err(|detail| StoreError::Refused { store: STORE, detail })? {
             Some(value) if key.len() + value.len() > VALUE_BYTES_MAX => {
@@ -450,7 +518,7 @@ pub(crate) fn apply(snapshot: &mut Snapshot, change: &Change) {
             snapshot.overrides.remove(&(*message, *link));
         }
         Change::PutStanding(org, person, standing) => snapshot.people.put(org, *person, *standing),
-        Change::AddEntry(..) | Change::Note(_) => {}
+        Change::AddEntry(..) | Change::Note(_) | Change::PauseWebhook { .. } => {}
         Change::PutWebhook(webhook) => {
             snapshot.webhooks.insert(webhook.id, webhook.clone());
         }
@@ -466,6 +534,53 @@ pub(crate) fn apply(snapshot: &mut Snapshot, change: &Change) {
         Change::PutNoticeCeiling(org, ceiling) => {
             snapshot.notice_ceilings.insert(org.clone(), *ceiling);
         }
+        Change::PutUpstreamPassword(org, sealed) => {
+            snapshot.upstream_passwords.insert(org.clone(), sealed.clone());
+        }
+        Change::RemoveUpstreamPassword(org) => {
+            snapshot.upstream_passwords.remove(org);
+        }
+        Change::PutAccess(..)
+        | Change::PutSecondFactor(..)
+        | Change::RemoveSecondFactor(_)
+        | Change::PutCredential(_)
+        | Change::RemoveCredential(_)
+        | Change::PutUse(..)
+        | Change::PutInvitation(_)
+        | Change::RemoveInvitation(_) => apply_way_in(snapshot, change),
+    }
+}
+
+/// The changes of how people get in.
+fn apply_way_in(snapshot: &mut Snapshot, change: &Change) {
+    match change {
+        Change::PutAccess(org, access) => {
+            snapshot.access.insert(org.clone(), *access);
+        }
+        Change::PutSecondFactor(login, factor) => {
+            snapshot.second_factors.insert(login.clone(), factor.clone());
+        }
+        Change::RemoveSecondFactor(login) => {
+            snapshot.second_factors.remove(login);
+        }
+        Change::PutCredential(credential) => {
+            snapshot.credentials.insert(credential.id(), credential.clone());
+        }
+        Change::RemoveCredential(id) => {
+            snapshot.credentials.remove(id);
+            snapshot.used.remove(id);
+        }
+        // One that was revoked meanwhile stays forgotten.
+        Change::PutUse(id, at_ms) if snapshot.credentials.contains_key(id) => {
+            snapshot.used.insert(*id, *at_ms);
+        }
+        Change::PutInvitation(invitation) => {
+            snapshot.invitations.insert(invitation.id(), invitation.clone());
+        }
+        Change::RemoveInvitation(id) => {
+            snapshot.invitations.remove(id);
+        }
+        _ => {}
     }
 }
 
@@ -494,10 +609,12 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::super::audit::{Field, Note, Via};
+    use super::super::format::access::tests::{credentials, factor, invitations};
     use super::super::format::notices::tests::webhook;
     use super::super::format::tests::{org, user};
     use super::*;
     use crate::settings::Org;
+    use crate::settings::access::Access;
     use crate::settings::notices::{Level, NoticeCeiling, NoticeChoice, WebhookId};
 
     /// A disk with so much space, whose sync fails from the n-th change on.
@@ -546,6 +663,8 @@ mod tests {
             Change::PutNotices("ann/ä".to_owned(), NoticeChoice { level: Level::Every, mail: true }),
             Change::PutNotices("bob".to_owned(), NoticeChoice { level: Level::None, mail: false }),
             Change::PutNoticeCeiling("acme".parse().unwrap(), NoticeCeiling { level: Level::First, mail: false }),
+            Change::PutUpstreamPassword("acme".parse().unwrap(), vec![1, 2, 3]),
+            Change::PutUpstreamPassword("beta".parse().unwrap(), vec![4]),
         ]
     }
 
@@ -609,6 +728,7 @@ mod tests {
             Change::RemoveOverride(MessageId(1), 1),
             Change::RemoveWebhook(WebhookId(8)),
             Change::RemoveNotices("bob".to_owned()),
+            Change::RemoveUpstreamPassword("beta".parse().unwrap()),
         ];
         store.change(removals).await.unwrap();
         let before = store.snapshot();
@@ -622,6 +742,44 @@ mod tests {
         assert_eq!(after.overrides, before.overrides);
         assert_eq!(after.webhooks, before.webhooks);
         assert_eq!((&after.notices, &after.notice_ceilings), (&before.notices, &before.notice_ceilings));
+        assert_eq!(after.upstream_passwords, [("acme".parse().unwrap(), vec![1, 2, 3])].into());
+    }
+
+    fn every_way_in() -> Vec<Change> {
+        let access = Access { admins_see_messages: true, second_factor_required: true };
+        let mut changes = vec![
+            Change::PutAccess("acme".parse().unwrap(), access),
+            Change::PutSecondFactor("ann".to_owned(), factor()),
+        ];
+        changes.extend(credentials().map(Change::PutCredential));
+        changes.push(Change::PutUse(credentials()[0].id(), 11));
+        changes.extend(invitations().map(Change::PutInvitation));
+        changes
+    }
+
+    #[tokio::test]
+    async fn every_way_in_is_there_after_opening_again_and_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        store.change(every_way_in()).await.unwrap();
+        let parts = |of: &Snapshot| {
+            let Snapshot { access, second_factors, credentials, used, invitations, .. } = of.clone();
+            (access, second_factors, credentials, used, invitations)
+        };
+        let before = parts(&store.snapshot());
+        assert_eq!((before.1.len(), before.2.len(), before.3.len(), before.4.len()), (1, 2, 1, 2));
+        drop(store);
+        let store = open(folder.path()).unwrap();
+        assert_eq!(parts(&store.snapshot()), before);
+        let mut removals = vec![Change::RemoveSecondFactor("ann".to_owned())];
+        removals.extend(credentials().map(|credential| Change::RemoveCredential(credential.id())));
+        removals.extend(invitations().map(|invitation| Change::RemoveInvitation(invitation.id())));
+        // a use that comes after the revocation
+        removals.push(Change::PutUse(credentials()[0].id(), 12));
+        store.change(removals).await.unwrap();
+        drop(store);
+        let after = parts(&open(folder.path()).unwrap().snapshot());
+        assert_eq!((after.1.len(), after.2.len(), after.3.len(), after.4.len()), (0, 0, 0, 0));
     }
 
     #[tokio::test]

@@ -27,3 +27,25 @@ pub(super) fn settle(connection: &Connection, id: MessageId, outcomes: &[(u16, D
         .execute(params![Column(id)])
         .map(|_| ())
 }
+
+/// Nothing is tracked in these recipients' copies; and in the mail, when that holds for all of them. The caller commits.
+pub(super) fn leave_untracked(
+    connection: &Connection,
+    id: MessageId,
+    recipients: &[u16],
+    why: &str,
+) -> rusqlite::Result<()> {
+    let mut set = connection
+        .prepare_cached("UPDATE recipient SET opens = 'off', links = 'off' WHERE message = ?1 AND idx = ?2")?;
+    for index in recipients {
+        set.execute(params![Column(id), index])?;
+    }
+    connection
+        .prepare_cached(
+            "UPDATE message SET untouched = ?2
+             WHERE id = ?1 AND untouched IS NULL
+               AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1 AND (opens <> 'off' OR links <> 'off'))",
+        )?
+        .execute(params![Column(id), why])
+        .map(|_| ())
+}

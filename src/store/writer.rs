@@ -1,8 +1,9 @@
 //! The history's one writer: a thread that commits in groups.
 //!
 //! **Invariant:** an answer is given after the commit that holds its item, never before. All that wait share one
-//! commit (one fsync carries one item or sixty-four at the same price); each item has a savepoint, so a bad one fails
-//! alone.
+//! commit (one fsync carries one item or sixty-four at the same price). A bad item fails alone: the group it is in is
+//! rolled back and done again with a savepoint around each. Not at once so, for a savepoint costs as much as the work in
+//! it: SQLite copies every page that the item changes.
 
 use std::sync::Arc;
 
@@ -12,14 +13,39 @@ use tokio::sync::{mpsc, oneshot};
 use super::column::{STORE, store_error};
 use super::outbox::{self, Write};
 use super::record::{Delivery, Expired, Expiry, MessageRecord, Recording};
-use super::{Inserted, StoreError, events, expire, insert, person, settle};
+use super::{Inserted, StoreError, events, expire, insert, person, schema, settle};
 use crate::token::MessageId;
 
 /// The most items in one commit.
 const GROUP_MAX: usize = 256;
 
-/// Where an answer goes.
-pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+/// Where an answer goes, and what it will be once it is committed.
+#[derive(Debug)]
+pub(super) struct Answer<T> {
+    to: oneshot::Sender<Result<T, StoreError>>,
+    value: Option<T>,
+}
+
+impl<T> Answer<T> {
+    /// Nothing is known yet.
+    pub(super) fn new(to: oneshot::Sender<Result<T, StoreError>>) -> Answer<T> {
+        Answer { to, value: None }
+    }
+
+    /// What it is, if the commit succeeds.
+    fn is(&mut self, value: T) {
+        self.value = Some(value);
+    }
+
+    /// Whether anybody still waited for it. Without a value nothing is said: the caller hears that the store is closed.
+    fn send(self, committed: Result<(), StoreError>) -> bool {
+        match (committed, self.value) {
+            (Ok(()), Some(value)) => self.to.send(Ok(value)).is_ok(),
+            (Ok(()), None) => false,
+            (Err(error), _) => self.to.send(Err(error)).is_ok(),
+        }
+    }
+}
 
 /// One write that waits.
 #[derive(Debug)]
@@ -28,6 +54,8 @@ pub(super) enum Work {
     Insert(Box<MessageRecord>, Answer<Inserted>),
     /// States of recipients.
     Settle(MessageId, Vec<(u16, Delivery)>, Answer<()>),
+    /// Recipients whose copies left as they came, and why.
+    Untrack(MessageId, Vec<u16>, String, Answer<()>),
     /// Events.
     Record(Arc<Recording>, Answer<Vec<i64>>),
     /// Recipients who become nobody.
@@ -36,6 +64,8 @@ pub(super) enum Work {
     Expire(Expiry, Answer<Expired>),
     /// What is to be told, and what was.
     Outbox(Write, Answer<u64>),
+    /// Nothing, durably.
+    TryOut(Answer<u32>),
 }
 
 /// Works until every sender is gone and the queue is empty.
@@ -54,69 +84,55 @@ pub(super) fn run(mut connection: Connection, mut queue: mpsc::Receiver<Work>) {
     }
 }
 
-/// What one item came to, waiting for the commit.
-enum Outcome {
-    Inserted(Answer<Inserted>, Result<Inserted, StoreError>),
-    Done(Answer<()>, Result<(), StoreError>),
-    Recorded(Answer<Vec<i64>>, Result<Vec<i64>, StoreError>),
-    Expired(Answer<Expired>, Result<Expired, StoreError>),
-    Counted(Answer<u64>, Result<u64, StoreError>),
-}
-
-fn commit(connection: &mut Connection, group: Vec<Work>) {
-    let begun = connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| store_error("begin", &e));
-    let outcomes: Vec<Outcome> = group.into_iter().filter_map(|work| attempt(connection, &begun, work)).collect();
-    let committed = begun.and_then(|()| connection.execute_batch("COMMIT").map_err(|e| store_error("commit", &e)));
-    if let Err(error) = &committed {
-        tracing::error!(%error, items = outcomes.len(), "the history store cannot write");
-        if !connection.is_autocommit()
-            && let Err(error) = connection.execute_batch("ROLLBACK")
-        {
-            tracing::error!(%error, "the history store cannot roll back");
-        }
+fn commit(connection: &mut Connection, mut group: Vec<Work>) {
+    group.retain(|work| !work.is_given_up());
+    if group.is_empty() {
+        return;
     }
-    for outcome in outcomes {
-        answer(outcome, &committed);
-    }
-}
-
-/// Does one item inside its savepoint; `None` when nobody wants it any more.
-fn attempt(connection: &Connection, begun: &Result<(), StoreError>, work: Work) -> Option<Outcome> {
-    match work {
-        Work::Insert(_, answer) if answer.is_closed() => None,
-        Work::Insert(record, answer) => {
-            let result = begun.clone().and_then(|()| apart(connection, "message", |c| insert::insert(c, &record)));
-            Some(Outcome::Inserted(answer, result))
-        }
-        Work::Settle(id, outcomes, answer) => {
-            let result =
-                begun.clone().and_then(|()| apart(connection, "recipient", |c| settle::settle(c, id, &outcomes)));
-            Some(Outcome::Done(answer, result))
-        }
-        Work::Record(recording, answer) => {
-            let result = begun.clone().and_then(|()| apart(connection, "event", |c| events::record(c, &recording)));
-            Some(Outcome::Recorded(answer, result))
-        }
-        Work::Erase(recipients, answer) => {
-            let result = begun.clone().and_then(|()| apart(connection, "recipient", |c| person::erase(c, &recipients)));
-            Some(Outcome::Done(answer, result))
-        }
-        Work::Expire(expiry, answer) => {
-            let result = begun.clone().and_then(|()| apart(connection, "retention", |c| expire::expire(c, expiry)));
-            Some(Outcome::Expired(answer, result))
-        }
-        Work::Outbox(write, answer) => {
-            let result = begun.clone().and_then(|()| apart(connection, "outbox", |c| outbox::write(c, &write)));
-            Some(Outcome::Counted(answer, result))
+    let results = match together(connection, &mut group) {
+        Ok(()) => vec![Ok(()); group.len()],
+        Err(Failed::Item(_)) if group.len() > 1 => apart(connection, &mut group),
+        Err(Failed::Item(error) | Failed::Group(error)) => vec![Err(error); group.len()],
+    };
+    for (work, result) in group.into_iter().zip(results) {
+        if !work.answer(result) {
+            tracing::debug!("a write to the history was decided after its caller had left");
         }
     }
 }
 
-fn apart<T>(
-    connection: &Connection,
-    table: &'static str,
-    write: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> Result<T, StoreError> {
+/// Why a group is not on the disk.
+enum Failed {
+    /// One item cannot be written. Perhaps the others can.
+    Item(StoreError),
+    /// Nothing can.
+    Group(StoreError),
+}
+
+/// All in one transaction; all or nothing.
+fn together(connection: &Connection, group: &mut [Work]) -> Result<(), Failed> {
+    begin(connection).map_err(Failed::Group)?;
+    for work in group.iter_mut() {
+        if let Err(error) = work.perform(connection) {
+            roll_back(connection);
+            return Err(Failed::Item(store_error(work.table(), &error)));
+        }
+    }
+    end(connection, group.len()).map_err(Failed::Group)
+}
+
+/// All in one transaction, each with a savepoint; what each came to.
+fn apart(connection: &Connection, group: &mut [Work]) -> Vec<Result<(), StoreError>> {
+    let begun = begin(connection);
+    let results: Vec<_> = group.iter_mut().map(|work| begun.clone().and_then(|()| alone(connection, work))).collect();
+    match begun.and_then(|()| end(connection, group.len())) {
+        Ok(()) => results,
+        Err(error) => results.into_iter().map(|result| result.and(Err(error.clone()))).collect(),
+    }
+}
+
+fn alone(connection: &Connection, work: &mut Work) -> Result<(), StoreError> {
+    let table = work.table();
     let failed = |e: rusqlite::Error| store_error(table, &e);
     let run =
         |sql: &str| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(failed);
@@ -126,8 +142,8 @@ fn apart<T>(
         return Err(StoreError::Disk { store: STORE, detail });
     }
     run("SAVEPOINT item")?;
-    match write(connection) {
-        Ok(value) => run("RELEASE item").map(|_| value),
+    match work.perform(connection) {
+        Ok(()) => run("RELEASE item").map(|_| ()),
         Err(error) => {
             run("ROLLBACK TO item")?;
             run("RELEASE item")?;
@@ -136,23 +152,77 @@ fn apart<T>(
     }
 }
 
-fn answer(outcome: Outcome, committed: &Result<(), StoreError>) {
-    let heard = match outcome {
-        Outcome::Inserted(to, result) => to.send(committed.clone().and(result)).is_ok(),
-        Outcome::Done(to, result) => to.send(committed.clone().and(result)).is_ok(),
-        Outcome::Recorded(to, result) => to.send(committed.clone().and(result)).is_ok(),
-        Outcome::Expired(to, result) => to.send(committed.clone().and(result)).is_ok(),
-        Outcome::Counted(to, result) => to.send(committed.clone().and(result)).is_ok(),
-    };
-    if !heard {
-        tracing::debug!("a write to the history was decided after its caller had left");
+fn begin(connection: &Connection) -> Result<(), StoreError> {
+    connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| store_error("begin", &e)).inspect_err(|error| {
+        tracing::error!(%error, "the history store cannot write");
+    })
+}
+
+fn end(connection: &Connection, items: usize) -> Result<(), StoreError> {
+    connection.execute_batch("COMMIT").map_err(|e| store_error("commit", &e)).inspect_err(|error| {
+        tracing::error!(%error, items, "the history store cannot write");
+        roll_back(connection);
+    })
+}
+
+fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit()
+        && let Err(error) = connection.execute_batch("ROLLBACK")
+    {
+        tracing::error!(%error, "the history store cannot roll back");
+    }
+}
+
+impl Work {
+    /// Whether nobody wants it done any more.
+    fn is_given_up(&self) -> bool {
+        matches!(self, Work::Insert(_, answer) if answer.to.is_closed())
+    }
+
+    fn perform(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        match self {
+            Work::Insert(record, answer) => answer.is(insert::insert(connection, record)?),
+            Work::Settle(id, outcomes, answer) => answer.is(settle::settle(connection, *id, outcomes)?),
+            Work::Untrack(id, recipients, why, answer) => {
+                answer.is(settle::leave_untracked(connection, *id, recipients, why)?)
+            }
+            Work::Record(recording, answer) => answer.is(events::record(connection, recording)?),
+            Work::Erase(recipients, answer) => answer.is(person::erase(connection, recipients)?),
+            Work::Expire(expiry, answer) => answer.is(expire::expire(connection, expiry)?),
+            Work::Outbox(write, answer) => answer.is(outbox::write(connection, write)?),
+            Work::TryOut(answer) => answer.is(schema::write_again(connection)?),
+        }
+        Ok(())
+    }
+
+    /// For errors.
+    fn table(&self) -> &'static str {
+        match self {
+            Work::Insert(..) => "message",
+            Work::Settle(..) | Work::Untrack(..) | Work::Erase(..) => "recipient",
+            Work::Record(..) => "event",
+            Work::Expire(..) => "retention",
+            Work::Outbox(..) => "outbox",
+            Work::TryOut(..) => "schema",
+        }
+    }
+
+    /// Whether the caller still waited.
+    fn answer(self, committed: Result<(), StoreError>) -> bool {
+        match self {
+            Work::Insert(_, answer) => answer.send(committed),
+            Work::Settle(.., answer) | Work::Untrack(.., answer) | Work::Erase(_, answer) => answer.send(committed),
+            Work::Record(_, answer) => answer.send(committed),
+            Work::Expire(_, answer) => answer.send(committed),
+            Work::Outbox(_, answer) => answer.send(committed),
+            Work::TryOut(answer) => answer.send(committed),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::contract_tests::{event, record};
-    use super::super::schema;
     use super::*;
     use crate::event::{EventKind, Verdict};
 
@@ -169,7 +239,7 @@ mod tests {
     fn insertion(id: u64) -> (Work, oneshot::Receiver<Result<Inserted, StoreError>>) {
         let (answer, reply) = oneshot::channel();
         let large = MessageRecord { notes: vec!["n".repeat(100_000)], ..record(id) };
-        (Work::Insert(Box::new(large), answer), reply)
+        (Work::Insert(Box::new(large), Answer::new(answer)), reply)
     }
 
     /// SQLite may end the whole transaction when the disk is full. Nothing of the group is then acknowledged, nothing
@@ -185,7 +255,7 @@ mod tests {
         let (answer, mut third_reply) = oneshot::channel();
         let third = Work::Record(
             Arc::new(Recording { events: vec![event(1, 9, EventKind::Open, Verdict::Person)], mended: Vec::new() }),
-            answer,
+            Answer::new(answer),
         );
         commit(&mut connection, vec![first, second, third]);
         for reply in [&mut first_reply, &mut second_reply] {
@@ -201,6 +271,25 @@ mod tests {
         let (again, mut reply) = insertion(1);
         commit(&mut connection, vec![again]);
         assert!(matches!(reply.try_recv().unwrap(), Ok(Inserted::Durable)));
+    }
+
+    /// A try writes to the medium, changes nothing, and is refused where nothing can be written.
+    #[test]
+    fn writing_is_tried_out_without_a_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut connection = Connection::open(folder.path().join("h.sqlite")).unwrap();
+        schema::migrate(&mut connection).unwrap();
+        let modified = || std::fs::metadata(folder.path().join("h.sqlite")).unwrap().modified().unwrap();
+        let before = modified();
+        let (answer, mut reply) = oneshot::channel();
+        commit(&mut connection, vec![Work::TryOut(Answer::new(answer))]);
+        let version = reply.try_recv().unwrap().unwrap();
+        assert_eq!(version, connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)).unwrap());
+        assert!(modified() > before, "nothing reached the file");
+        connection.pragma_update(None, "query_only", true).unwrap();
+        let (answer, mut reply) = oneshot::channel();
+        commit(&mut connection, vec![Work::TryOut(Answer::new(answer))]);
+        assert!(reply.try_recv().unwrap().is_err());
     }
 
     #[test]

@@ -117,6 +117,14 @@ pub fn login_failed(login: &str, peer: IpAddr) {
     warn!(peer.addr = %peer, "login failed for {login} from {peer}");
 }
 
+/// The account's own password was right and is not enough.
+pub fn app_password_needed(login: &str) {
+    let login = Shown::login(login);
+    warn!(
+        "{login} logged in with the account's own password, and has a second factor: the mail program needs an app password (535)"
+    );
+}
+
 /// A login was not looked at: too many have failed from there.
 pub fn login_must_wait(login: &str, peer: IpAddr, wait: Duration) {
     let (login, wait_secs) = (Shown::login(login), wait.as_secs());

@@ -7,6 +7,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use metrics::{counter, describe_counter};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Upper bounds, in seconds, of everything that is measured in time: from a server next door to the longest wait for a dot.
@@ -15,6 +16,17 @@ const BUCKETS_SECS: &[f64] = &[0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 static INSTALLED: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Counts that somebody met a limit: one of `config.toml`'s by its key without `_max`, or a bound that has no key.
+/// docs/OPERATE.md lists them all.
+pub fn limit_met(limit: &'static str) {
+    counter!("waxseal_limits_met_total", "limit" => limit).increment(1);
+}
+
+/// Declares what this file counts.
+pub fn describe_limits() {
+    describe_counter!("waxseal_limits_met_total", "Limits that were met, by the limit.");
+}
 
 /// Reads what was counted.
 #[derive(Clone)]
@@ -50,6 +62,18 @@ impl Reader {
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
     }
+}
+
+/// Runs this on a runtime of one thread, and tells which limits were met meanwhile and how often; nobody else's count.
+#[cfg(test)]
+pub(crate) fn limits_met_in(work: impl Future<Output = ()>) -> Vec<(String, u64)> {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    metrics::with_local_recorder(&recorder, || runtime.block_on(work));
+    let text = recorder.handle().render();
+    let lines =
+        text.lines().filter_map(|line| line.strip_prefix("waxseal_limits_met_total{limit=\"")?.split_once("\"} "));
+    lines.map(|(limit, count)| (limit.to_owned(), count.parse().unwrap())).collect()
 }
 
 #[cfg(test)]

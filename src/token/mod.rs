@@ -6,6 +6,7 @@ pub mod keyring;
 pub mod open;
 pub mod origin;
 pub mod person;
+pub mod proof;
 pub mod seal;
 mod vault;
 

@@ -4,7 +4,6 @@
 //! sender's override of it. A token that does not open gets a page.
 
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
 
 use http_body_util::Full;
 use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, LOCATION, REFERRER_POLICY};
@@ -17,11 +16,10 @@ use crate::event::EventKind;
 use crate::store::Override;
 use crate::token::Kind;
 
-/// 302, 404 or 410.
+/// 302, 404, 410 or 429.
 pub(super) fn answer<B>(site: &Site, peer: IpAddr, request: &Request<B>, token: &str) -> Answer {
     let Ok(opened) = site.keyring.load().open_at(visit::host(request), Kind::Click, token) else {
-        site.counters.bad_tokens.fetch_add(1, Ordering::Relaxed);
-        return page::not_found();
+        return site.bad_token(peer, request);
     };
     visit::note(site, peer, request, EventKind::Click, opened.id);
     let settings = site.settings.snapshot();

@@ -50,7 +50,6 @@ pub(super) struct Judge {
     consent: Arc<ArcSwap<ConsentRule>>,
     agents: Agents,
     copies: Copies,
-    /// Visits of the group that nothing was kept of.
     /// Erasures when the copies were read.
     erasures: u64,
 }
@@ -69,10 +68,10 @@ impl Judge {
         Judge { networks, geo, instance, inbox_mode, consent, agents, copies, erasures: 0 }
     }
 
-    /// Reads the copies anew when somebody was erased since.
+    /// Has the copies read anew when somebody was erased since.
     pub(super) fn heed_erasures(&mut self, erasures: u64) {
         if std::mem::replace(&mut self.erasures, erasures) != erasures {
-            self.copies.clear();
+            self.copies.read_anew();
         }
     }
 
@@ -169,7 +168,7 @@ impl Judge {
             own_networks: org.map_or(&[], |org| &org.own_networks),
             shape: known.shape,
             rules: rules(org),
-            inbox_mode: self.inbox_mode,
+            inbox_mode: self.inbox_mode && !org.is_some_and(|org| org.managed.upstream),
         };
         let keeping = org.map(|org| org.keeping).unwrap_or_default();
         let request = request(visit, &agent, source, network);
@@ -318,24 +317,20 @@ mod tests {
         Some(Reader { address: address.to_owned(), opens, links: Mode::Individual })
     }
 
-    /// Whether an open of the copy is kept where `bob@x.test` has said this to acme.
-    fn is_kept(copy: Option<CopyFacts>, said: Option<Standing>, rule: ConsentRule) -> bool {
-        let instance = InstanceKey::derive(&Secret([1; 32]));
-        let mut judge = Judge::new(Judging {
+    fn judge_of(rule: ConsentRule) -> Judge {
+        Judge::new(Judging {
             agents: AgentList::shipped(),
             networks: NetworkList::shipped(),
             geo: Arc::new(Geo::none()),
-            instance: instance.clone(),
+            instance: InstanceKey::derive(&Secret([1; 32])),
             inbox_mode: true,
             consent: Arc::new(ArcSwap::from_pointee(rule)),
-        });
-        let mut settings = Snapshot::default();
-        if let Some(standing) = said {
-            let bob = PersonId::of(&instance, "acme", b"bob@x.test");
-            crate::store::settings::apply(&mut settings, &crate::store::Change::PutStanding(acme(), bob, standing));
-        }
-        judge.learn(vec![COPY], vec![copy], 0);
-        let visit = Visit {
+        })
+    }
+
+    /// An open by a person.
+    fn visit() -> Visit {
+        Visit {
             at_ms: 100_000,
             id: TokenId { message: COPY.message, recipient: COPY.copy_index, link: 0 },
             kind: EventKind::Open,
@@ -343,8 +338,19 @@ mod tests {
             refuses: false,
             address: "203.0.113.1".parse().unwrap(),
             agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Thunderbird/140.0".into()),
-        };
-        let (recording, withheld) = judge.judge(&[visit], &settings);
+        }
+    }
+
+    /// Whether an open of the copy is kept where `bob@x.test` has said this to acme.
+    fn is_kept(copy: Option<CopyFacts>, said: Option<Standing>, rule: ConsentRule) -> bool {
+        let mut judge = judge_of(rule);
+        let mut settings = Snapshot::default();
+        if let Some(standing) = said {
+            let bob = PersonId::of(&judge.instance, "acme", b"bob@x.test");
+            crate::store::settings::apply(&mut settings, &crate::store::Change::PutStanding(acme(), bob, standing));
+        }
+        judge.learn(vec![COPY], vec![copy], 0);
+        let (recording, withheld) = judge.judge(&[visit()], &settings);
         assert_eq!(recording.events.len() as u64 + withheld, 1);
         withheld == 0
     }
@@ -381,5 +387,29 @@ mod tests {
         for (copy, said, rule, kept) in rows {
             assert_eq!(is_kept(copy.clone(), said, rule), kept, "{copy:?} {said:?} {rule:?}");
         }
+    }
+
+    /// An erasure is about one person: a burst over another's links goes on, long after a start.
+    #[test]
+    fn an_erasure_forgets_nobody_elses_last_minute() {
+        let mut judge = judge_of(ConsentRule::default());
+        let known = CopyFacts { links: 5, ..facts(reader("bob@x.test", Mode::Individual)) };
+        judge.learn(vec![COPY], vec![Some(known.clone())], 0);
+        let click = |at_ms, link| {
+            let id = TokenId { message: COPY.message, recipient: COPY.copy_index, link };
+            Visit { at_ms, id, kind: EventKind::Click, ..visit() }
+        };
+        let settings = Snapshot::default();
+        let (before, _) = judge.judge(&[click(100_000, 1), click(100_400, 2)], &settings);
+        judge.recorded(&before.events, &[1, 2]);
+        judge.heed_erasures(1);
+        let last = [click(100_800, 3)];
+        assert_eq!(judge.to_read(&last), [COPY], "what the history said of it holds no more");
+        judge.learn(vec![COPY], vec![Some(known)], 100_800);
+        let (after, _) = judge.judge(&last, &settings);
+        assert_eq!(after.events.iter().map(|event| event.rule.as_str()).collect::<Vec<_>>(), ["burst"]);
+        let mut taken_back: Vec<i64> = after.mended.iter().map(|mended| mended.sequence).collect();
+        taken_back.sort_unstable();
+        assert_eq!(taken_back, [1, 2]);
     }
 }

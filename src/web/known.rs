@@ -62,9 +62,11 @@ impl Copies {
         }
     }
 
-    /// Forgets everything: what the history said holds no more.
-    pub(super) fn clear(&mut self) {
-        (self.young, self.old) = Default::default();
+    /// What the history said of them holds no more. Their last minute does: a burst goes on whoever was erased.
+    pub(super) fn read_anew(&mut self) {
+        for known in self.young.values_mut().chain(self.old.values_mut()) {
+            *known = Known { recent: std::mem::take(&mut known.recent), ..Known::default() };
+        }
     }
 
     /// Takes in what the history says.

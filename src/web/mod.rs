@@ -2,12 +2,14 @@
 //!
 //! **Invariant:** recording may fail, serving may not (DESIGN, promise 6): no answer waits for a disk, a lock or a
 //! look-up, but that to a recipient's choice, which must be durable first. A destination comes from a sealed token or from the sender's own override, never from the request. No
-//! cookie is read or set.
+//! cookie is read or set, and no reader's address is logged at any level.
 
 mod agent;
+mod bad_tokens;
 mod click;
 pub mod client;
 mod group;
+mod headers;
 mod health;
 mod known;
 mod notices;
@@ -18,21 +20,26 @@ pub mod recorder;
 mod router;
 mod visit;
 
+use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use hyper::HeaderMap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{HeaderMap, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
+use crate::acme::Challenges;
 use crate::event::BadLine;
 use crate::event::agent::AgentList;
 use crate::event::source::NetworkList;
@@ -42,10 +49,13 @@ use crate::settings::Tracking;
 use crate::settings::privacy::ConsentRule;
 use crate::store::consents::Consents;
 use crate::store::{HistoryStore, SettingsStore};
+use crate::telemetry::metrics::limit_met;
 use crate::token::Keyring;
+use bad_tokens::BadTokens;
 use client::ForwardedBy;
 use group::Judging;
 use recorder::Recorder;
+use router::Answer;
 
 /// Connections at once. Beyond it new ones wait in the listen queue; idle ones leave within [`HEAD_SECS_MAX`].
 pub const CONNECTIONS_MAX: usize = 4096;
@@ -55,8 +65,27 @@ pub const HEAD_SECS_MAX: u64 = 10;
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Seconds a connection may live, however busy: one that sends but never reads must end too.
 pub const CONNECTION_SECS_MAX: u64 = 300;
+/// Tokens that do not open, from one source in a minute; a mail scanner that garbles links shows some tens.
+pub const BAD_TOKENS_PER_MINUTE_MAX: u32 = 60;
 /// Seconds at shutdown for answers under way, and again for the events still queued.
 pub const GRACE_SECS_MAX: u64 = 5;
+
+/// Gives what one handshake needs: the certificate that is in use just then.
+#[derive(Clone)]
+pub struct TlsSource(Arc<dyn Fn() -> TlsAcceptor + Send + Sync>);
+
+impl TlsSource {
+    /// Asked for each connection; it must not wait.
+    pub fn new(source: impl Fn() -> TlsAcceptor + Send + Sync + 'static) -> TlsSource {
+        TlsSource(Arc::new(source))
+    }
+}
+
+impl fmt::Debug for TlsSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsSource")
+    }
+}
 
 /// What the site needs to know.
 #[derive(Debug, Clone)]
@@ -69,6 +98,10 @@ pub struct Options {
     pub proxy_protocol: bool,
     /// Mail stays in the built-in inbox: who reads it is in the sender's network, and at once.
     pub inbox_mode: bool,
+    /// The site speaks TLS itself.
+    pub tls: Option<TlsSource>,
+    /// What a CA's questions are answered from.
+    pub challenges: Arc<Challenges>,
     /// More names of machines, in the form of `src/event/agents.txt`. Lines that cannot be read are logged and left out.
     pub more_agents: String,
     /// More networks, in the form of `src/event/networks.txt`. Lines that cannot be read are logged and left out.
@@ -81,6 +114,8 @@ pub struct Options {
     pub head_bytes_max: usize,
     /// See [`CONNECTION_SECS_MAX`].
     pub connection_max: Duration,
+    /// See [`BAD_TOKENS_PER_MINUTE_MAX`].
+    pub bad_tokens_per_minute_max: u32,
     /// See [`GRACE_SECS_MAX`].
     pub grace_max: Duration,
     /// See [`recorder::QUEUE_MAX`].
@@ -94,12 +129,15 @@ impl Default for Options {
             forwarded_by: ForwardedBy::default(),
             proxy_protocol: false,
             inbox_mode: false,
+            tls: None,
+            challenges: Arc::default(),
             more_agents: String::new(),
             more_networks: String::new(),
             connections_max: CONNECTIONS_MAX,
             head_max: Duration::from_secs(HEAD_SECS_MAX),
             head_bytes_max: HEAD_BYTES_MAX,
             connection_max: Duration::from_secs(CONNECTION_SECS_MAX),
+            bad_tokens_per_minute_max: BAD_TOKENS_PER_MINUTE_MAX,
             grace_max: Duration::from_secs(GRACE_SECS_MAX),
             event_queue_max: recorder::QUEUE_MAX,
         }
@@ -149,6 +187,7 @@ pub struct Counters {
     lost: AtomicU64,
     withheld: AtomicU64,
     bad_tokens: AtomicU64,
+    limited: AtomicU64,
     news: watch::Sender<()>,
 }
 
@@ -177,6 +216,11 @@ impl Counters {
     pub fn bad_tokens(&self) -> u64 {
         self.bad_tokens.load(Ordering::Relaxed)
     }
+
+    /// Of these, how many came from a source that had shown too many, and was told to wait.
+    pub fn limited(&self) -> u64 {
+        self.limited.load(Ordering::Relaxed)
+    }
 }
 
 /// What every request is answered from.
@@ -188,6 +232,27 @@ struct Site {
     counters: Arc<Counters>,
     trusted_proxies: Vec<IpNet>,
     forwarded_by: ForwardedBy,
+    challenges: Arc<Challenges>,
+    bad_tokens: Mutex<BadTokens>,
+    /// The site speaks TLS itself.
+    https: bool,
+}
+
+impl Site {
+    /// The answer to a token that does not open: 404, or 429 where its source has shown too many.
+    fn bad_token<B>(&self, peer: IpAddr, request: &Request<B>) -> Answer {
+        self.counters.bad_tokens.fetch_add(1, Ordering::Relaxed);
+        let client = client::address(peer, &self.trusted_proxies, request.headers(), self.forwarded_by);
+        // Whole between any two lines that hold the lock, so a panic elsewhere has not broken it.
+        let counted = self.bad_tokens.lock().unwrap_or_else(PoisonError::into_inner).count(client, Instant::now());
+        match counted {
+            Ok(()) => page::not_found(),
+            Err(wait) => {
+                self.counters.limited.fetch_add(1, Ordering::Relaxed);
+                page::too_many(wait)
+            }
+        }
+    }
 }
 
 /// The client's address: the peer's, or what a trusted proxy says of it in that header, read right to left.
@@ -222,6 +287,9 @@ pub async fn serve(
         counters: deps.counters,
         trusted_proxies: options.trusted_proxies.clone(),
         forwarded_by: options.forwarded_by,
+        challenges: Arc::clone(&options.challenges),
+        bad_tokens: Mutex::new(BadTokens::new(options.bad_tokens_per_minute_max, Instant::now())),
+        https: options.tls.is_some(),
     });
     let permits = Arc::new(Semaphore::new(options.connections_max));
     let mut connections = JoinSet::new();
@@ -265,6 +333,9 @@ async fn next(
     shutdown: &mut watch::Receiver<bool>,
 ) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let accept = async {
+        if permits.available_permits() == 0 {
+            limit_met("web_connections");
+        }
         let permit = Arc::clone(permits).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
@@ -306,6 +377,7 @@ async fn introduced(stream: &mut TcpStream, peer: IpAddr, options: &Options) -> 
             None
         }
         Err(_) => {
+            limit_met("web_request_secs");
             tracing::debug!(peer.addr = %peer, "a proxy did not say in time whom it speaks for");
             None
         }
@@ -328,15 +400,50 @@ async fn converse(
         () = stopped(&mut shutdown) => None,
     };
     let Some(peer) = introduced else { return };
+    let Some(tls) = &options.tls else { return serve_http(stream, peer, &site, options, shutdown).await };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(options.head_max, shake_hands(stream, tls, &options.challenges)) => shaken,
+        () = stopped(&mut shutdown) => return,
+    };
+    match shaken {
+        // Boxed: a connection in clear need not be as large.
+        Ok(Ok(Some(stream))) => Box::pin(serve_http(stream, peer, &site, options, shutdown)).await,
+        Ok(Ok(None)) => tracing::debug!("a CA was shown its answer"),
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS with a reader"),
+        Err(_) => {
+            limit_met("web_request_secs");
+            tracing::debug!("a reader's TLS handshake took too long");
+        }
+    }
+}
+
+/// The handshake; `None` when it was a CA's and all it wanted.
+async fn shake_hands(
+    stream: TcpStream,
+    tls: &TlsSource,
+    challenges: &Challenges,
+) -> std::io::Result<Option<TlsStream<TcpStream>>> {
+    let begun = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+    if let Some(answer) = challenges.shown(&begun.client_hello()) {
+        begun.into_stream(answer).await?.shutdown().await?;
+        return Ok(None);
+    }
+    begun.into_stream(Arc::clone((tls.0)().config())).await.map(Some)
+}
+
+/// The same over a stream that stands.
+async fn serve_http<S>(stream: S, peer: IpAddr, site: &Site, options: &Options, mut shutdown: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
     let service = service_fn(|request| {
-        let site = &site;
         async move {
             let answer = match notices::is_for(&request) {
                 // Only what a person's button asks for waits for a disk.
                 true => notices::answer(site, request.method().clone(), request.uri().path()).await,
                 false => router::answer(site, peer, request).await,
             };
-            Ok::<_, std::convert::Infallible>(answer)
+            Ok::<_, std::convert::Infallible>(headers::complete(answer, site.https))
         }
     });
     let connection = http1::Builder::new()
@@ -348,7 +455,10 @@ async fn converse(
     let ended = tokio::select! {
         ended = &mut connection => Some(ended),
         () = stopped(&mut shutdown) => None,
-        () = tokio::time::sleep(options.connection_max) => None,
+        () = tokio::time::sleep(options.connection_max) => {
+            limit_met("web_connection_secs");
+            None
+        }
     };
     let ended = match ended {
         Some(ended) => ended,
@@ -358,7 +468,12 @@ async fn converse(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(peer.addr = %peer, %error, "a tracking connection ended early");
+        if error.is_timeout() {
+            limit_met("web_request_secs");
+        } else if error.is_parse_too_large() {
+            limit_met("web_head_bytes");
+        }
+        tracing::debug!(%error, "a tracking connection ended early");
     }
 }
 

@@ -15,22 +15,17 @@ use crate::store::Change;
 use crate::store::audit::{Author, Via};
 use crate::token::STOP_PATH;
 
-/// Our own button, and nothing else.
-const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+/// What stops them is asked once more, of whoever looks.
+fn ask() -> Bytes {
+    let what = "<p>waxseal will no longer write to you when somebody opens your mail or follows a link in it.</p>\
+                <form method=\"post\"><button>Stop</button></form>";
+    page::words("Stop these notices?", what)
+}
 
-const ASK: &str = concat!(
-    "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">",
-    "<meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\">",
-    "<title>Stop these notices?</title><h1>Stop these notices?</h1>",
-    "<p>waxseal will no longer write to you when somebody opens your mail or follows a link in it.</p>",
-    "<form method=\"post\"><button>Stop</button></form></html>\n"
-);
-const STOPPED: &str = concat!(
-    "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">",
-    "<meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\">",
-    "<title>The notices have stopped</title><h1>The notices have stopped</h1>",
-    "<p>You can have them again in the dashboard, under Notifications.</p></html>\n"
-);
+fn stopped() -> Bytes {
+    let then = "<p>You can have them again in the dashboard, under Notifications.</p>";
+    page::words("The notices have stopped", then)
+}
 
 /// Whether the request is for this page.
 pub(super) fn is_for<B>(request: &Request<B>) -> bool {
@@ -42,7 +37,7 @@ pub(super) async fn answer(site: &Site, method: Method, path: &str) -> Answer {
     let login = site.keyring.load().stops(path);
     let Some(login) = login else { return page::not_found() };
     if method != Method::POST {
-        return with_button(page::html(StatusCode::OK, ASK));
+        return with_button(page::html(StatusCode::OK, ask()));
     }
     let snapshot = site.settings.snapshot();
     if snapshot.users.contains_key(&login) {
@@ -57,10 +52,10 @@ pub(super) async fn answer(site: &Site, method: Method, path: &str) -> Answer {
             return busy;
         }
     }
-    page::html(StatusCode::OK, STOPPED)
+    page::html(StatusCode::OK, stopped())
 }
 
 fn with_button(mut answer: hyper::Response<Full<Bytes>>) -> Answer {
-    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, page::policy_with_form());
     answer
 }

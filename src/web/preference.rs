@@ -4,22 +4,18 @@
 //! erasure and the history. It never shows an address. Only a POST that a person made on this very page changes
 //! anything; a "no" is durable before its answer.
 
-use std::sync::LazyLock;
-use std::sync::atomic::Ordering;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use askama::Template;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Body;
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, ORIGIN, REFERRER_POLICY,
-    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    RETRY_AFTER, X_FRAME_OPTIONS,
 };
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use sha2::{Digest as _, Sha256};
 
 use super::page::X_ROBOTS_TAG;
 use super::router::Answer;
@@ -34,17 +30,7 @@ const FORM_BYTES_MAX: usize = 1024;
 /// Seconds for a form to come and for its answer to be durable.
 const POST_MAX: Duration = Duration::from_secs(10);
 
-const STYLE: &str = include_str!("preference.css");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
-/// Nothing is loaded or framed; the one style is known by its hash, and the form goes nowhere but here.
-static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
-    let hash = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    );
-    HeaderValue::from_str(&policy).ok()
-});
 
 /// The page.
 #[derive(Template)]
@@ -73,20 +59,20 @@ struct Reader {
 }
 
 /// The page, or 404.
-pub(super) fn show<B>(site: &Site, request: &Request<B>, token: &str) -> Answer {
+pub(super) fn show<B>(site: &Site, peer: IpAddr, request: &Request<B>, token: &str) -> Answer {
     match reader(site, request, token) {
         Some(reader) => shown(site, &reader),
-        None => refused_token(site),
+        None => site.bad_token(peer, request),
     }
 }
 
 /// Takes the form, and answers with the way back to the page.
-pub(super) async fn decide<B>(site: &Site, request: Request<B>, token: &str) -> Answer
+pub(super) async fn decide<B>(site: &Site, peer: IpAddr, request: Request<B>, token: &str) -> Answer
 where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Some(reader) = reader(site, &request, token) else { return refused_token(site) };
+    let Some(reader) = reader(site, &request, token) else { return site.bad_token(peer, &request) };
     if !is_from_this_page(site, request.headers(), visit::host(&request)) {
         let words = "This choice was not made on its own page. Open the link from your mail in a browser.\n";
         return page::plain(StatusCode::FORBIDDEN, words);
@@ -137,11 +123,6 @@ fn reader<B>(site: &Site, request: &Request<B>, token: &str) -> Option<Reader> {
     Some(Reader { person, org: org.parse().ok()? })
 }
 
-fn refused_token(site: &Site) -> Answer {
-    site.counters.bad_tokens.fetch_add(1, Ordering::Relaxed);
-    page::not_found()
-}
-
 /// A browser says where a form comes from; what says nothing is no browser, and has the token from the mail itself.
 fn is_from_this_page(site: &Site, headers: &HeaderMap, host: Option<&str>) -> bool {
     if let Some(from) = headers.get(SEC_FETCH_SITE) {
@@ -179,7 +160,7 @@ fn shown(site: &Site, reader: &Reader) -> Answer {
     };
     let name = org.and_then(|org| org.privacy.shown_name.as_deref()).unwrap_or(reader.org.as_str());
     let page_text = org.and_then(|org| org.privacy.page_text.as_deref());
-    match (Page { org: name, style: STYLE, state, page_text }).render() {
+    match (Page { org: name, style: page::STYLE, state, page_text }).render() {
         Ok(html) => answer(StatusCode::OK, html),
         Err(error) => {
             tracing::error!(%error, "the preference page cannot be written");
@@ -230,7 +211,6 @@ fn answer(status: StatusCode, html: String) -> Answer {
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CACHE_CONTROL, "no-store, private"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // Not "no-referrer": then a browser would not say where the form comes from. Nobody else is told either way.
         (REFERRER_POLICY, "same-origin"),
         (X_FRAME_OPTIONS, "DENY"),
@@ -238,9 +218,7 @@ fn answer(status: StatusCode, html: String) -> Answer {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    if let Some(policy) = POLICY.clone() {
-        headers.insert(CONTENT_SECURITY_POLICY, policy);
-    }
+    headers.insert(CONTENT_SECURITY_POLICY, page::policy_with_form());
     answer
 }
 

@@ -1,28 +1,35 @@
 //! A bounded queue to one thread that judges events and puts them on record, a group at a time.
 //!
 //! **Invariant:** `Recorder::note` never waits. An event is counted as recorded only when its group is durable; one
-//! that is not recorded is counted as lost. While the disk fails, the group at hand is tried again and the queue fills;
-//! beyond its bound events are lost, and counted. The address lives no longer than the queue.
+//! that is not recorded is counted as lost, also at the end and when the thread dies. While the history does not answer, the
+//! group at hand waits and the queue fills; beyond its bound events are lost, and counted. Nothing is judged without what the
+//! history knows of its copy unless that can never be read. The address lives no longer than the queue.
 
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Counters;
 use super::group::{Judge, Judging};
 use crate::event::EventKind;
 use crate::store::record::Recording;
-use crate::store::{HistoryStore, SettingsStore, StoreError};
+use crate::store::{BoxFuture, HistoryStore, SettingsStore, StoreError};
 use crate::token::TokenId;
 
 /// Events that may wait: two seconds of the busiest site, some 40 MB at most.
 pub const QUEUE_MAX: usize = 65_536;
-/// The most events in one group: the more, the fewer index pages are written twice; 4,096 take some 40 ms.
-const GROUP_MAX: usize = 4096;
+/// The most events in one group: the more, the fewer pages are written twice; 8,192 take some 40 ms.
+const GROUP_MAX: usize = 8192;
+/// More at once than this is a busy site: worth waiting for a larger group.
+const BUSY: usize = 64;
+/// How long a busy site's group waits for more: it halves what an event costs, and leaves the disk to the mail.
+const LINGER: Duration = Duration::from_millis(100);
 /// How long after the start an event may repeat one that was recorded before it: the longest window of the rules.
 const LOOK_BACK_MS: i64 = 60_000;
 /// The first wait after a failure; it doubles up to the last.
@@ -49,6 +56,7 @@ pub(super) struct Visit {
 pub(super) struct Recorder {
     queue: mpsc::Sender<Visit>,
     counters: Arc<Counters>,
+    waiting: Arc<Waiting>,
     started: Instant,
     /// Whole seconds after `started` of the last word about losses.
     said_secs: AtomicU64,
@@ -58,6 +66,31 @@ pub(super) struct Recorder {
 pub(super) struct Drained {
     done: oneshot::Receiver<()>,
     stopping: Arc<AtomicBool>,
+    thread: std::thread::Thread,
+    counters: Arc<Counters>,
+    waiting: Arc<Waiting>,
+}
+
+/// Events queued or at hand, of which nobody can say yet what becomes of them.
+#[derive(Debug, Default)]
+struct Waiting(AtomicU64);
+
+impl Waiting {
+    fn one_more(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many are decided; `false` when they were given up meanwhile, and counted.
+    fn decided(&self, events: u64) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| waiting.checked_sub(events)).is_ok()
+    }
+
+    /// None of them will be recorded any more, as far as one can tell; how many.
+    fn give_up(&self, counters: &Counters) -> u64 {
+        let events = self.0.swap(0, Ordering::Relaxed);
+        counters.lost.fetch_add(events, Ordering::Relaxed);
+        events
+    }
 }
 
 /// Starts the thread. Called within a runtime, which must outlive it.
@@ -71,40 +104,50 @@ pub(super) fn start(
     let (queue, visits) = mpsc::channel(queue_max);
     let (finished, done) = oneshot::channel();
     let stopping = Arc::new(AtomicBool::new(false));
+    let waiting: Arc<Waiting> = Arc::default();
     let worker = Worker {
         history,
         settings,
         judge: Judge::new(judging),
         counters: Arc::clone(&counters),
+        waiting: Arc::clone(&waiting),
         stopping: Arc::clone(&stopping),
         runtime: Handle::current(),
         began_ms: None,
     };
-    std::thread::Builder::new().name("recorder".to_owned()).spawn(move || {
-        worker.run(visits);
+    let (counted, left) = (Arc::clone(&counters), Arc::clone(&waiting));
+    let thread = std::thread::Builder::new().name("recorder".to_owned()).spawn(move || {
+        // Nothing of the worker is used after it died: the queue closes with it.
+        if catch_unwind(AssertUnwindSafe(|| worker.run(visits))).is_err() {
+            let lost = left.give_up(&counted);
+            tracing::error!(lost, "the recorder died of a fault of its own: no opens and clicks are recorded until waxseal is started again; links and pixels work on");
+        }
         if finished.send(()).is_err() {
             tracing::debug!("nobody waited for the recorder's end");
         }
     })?;
-    Ok((
-        Recorder { queue, counters, started: Instant::now(), said_secs: AtomicU64::new(0) },
-        Drained { done, stopping },
-    ))
+    let thread = thread.thread().clone();
+    let drained = Drained { done, stopping, thread, counters: Arc::clone(&counters), waiting: Arc::clone(&waiting) };
+    Ok((Recorder { queue, counters, waiting, started: Instant::now(), said_secs: AtomicU64::new(0) }, drained))
 }
 
 impl Recorder {
     /// Queues the event, or counts it as lost.
     pub(super) fn note(&self, visit: Visit) {
-        if self.queue.try_send(visit).is_ok() {
-            return;
+        // Before it is queued, for it may be decided at once.
+        self.waiting.one_more();
+        let why = match self.queue.try_send(visit) {
+            Ok(()) => return,
+            Err(TrySendError::Full(_)) => "they come faster than the disk takes them",
+            Err(TrySendError::Closed(_)) => "the recorder has died",
+        };
+        if !self.waiting.decided(1) {
+            return; // counted with those that were given up
         }
         let lost = self.counters.lost.fetch_add(1, Ordering::Relaxed) + 1;
         let now_secs = self.started.elapsed().as_secs() + 1;
         if self.said_secs.swap(now_secs, Ordering::Relaxed) != now_secs {
-            tracing::error!(
-                lost,
-                "events are lost: they come faster than the disk takes them; links and pixels work on"
-            );
+            tracing::error!(lost, "events are lost: {why}; links and pixels work on");
         }
     }
 }
@@ -113,8 +156,10 @@ impl Drained {
     /// Waits until every queued event is on record, at most so long.
     pub(super) async fn wait(self, at_most: Duration) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.thread.unpark();
         if tokio::time::timeout(at_most, self.done).await.is_err() {
-            tracing::error!("the recorder did not finish in time: the events still queued are lost");
+            let lost = self.waiting.give_up(&self.counters);
+            tracing::error!(lost, "the recorder did not finish in time: the events still queued are lost");
         }
     }
 }
@@ -124,6 +169,7 @@ struct Worker {
     settings: Arc<dyn SettingsStore>,
     judge: Judge,
     counters: Arc<Counters>,
+    waiting: Arc<Waiting>,
     stopping: Arc<AtomicBool>,
     runtime: Handle,
     /// The time of the first event.
@@ -134,13 +180,30 @@ impl Worker {
     fn run(mut self, mut visits: mpsc::Receiver<Visit>) {
         let mut group = Vec::with_capacity(GROUP_MAX);
         while visits.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+            self.fill(&mut group, &mut visits);
             let count = group.len() as u64;
             let (durable, withheld) = self.take(&group);
+            group.clear();
+            if !self.waiting.decided(count) {
+                continue;
+            }
             let counter = if durable { &self.counters.recorded } else { &self.counters.lost };
             // Last, so that who waits for the sum finds both.
             self.counters.withheld.fetch_add(withheld, Ordering::Relaxed);
             counter.fetch_add(count.saturating_sub(withheld), Ordering::Relaxed);
-            group.clear();
+        }
+    }
+
+    /// Lets a busy site's group grow. At most [`LINGER`], in which the queue does not fill.
+    fn fill(&self, group: &mut Vec<Visit>, visits: &mut mpsc::Receiver<Visit>) {
+        if !(BUSY..GROUP_MAX).contains(&group.len()) || self.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        std::thread::park_timeout(LINGER);
+        while group.len() < GROUP_MAX
+            && let Ok(visit) = visits.try_recv()
+        {
+            group.push(visit);
         }
     }
 
@@ -148,7 +211,9 @@ impl Worker {
     /// somebody does not want it.
     fn take(&mut self, group: &[Visit]) -> (bool, u64) {
         self.judge.heed_erasures(self.history.erasures());
-        self.read_up(group);
+        if !self.read_up(group) {
+            return (false, 0);
+        }
         let (recording, withheld) = self.judge.judge(group, &self.settings.snapshot());
         let recording = Arc::new(recording);
         if recording.events.is_empty() && recording.mended.is_empty() {
@@ -168,49 +233,64 @@ impl Worker {
         (durable, withheld)
     }
 
-    /// Asks the history what it knows of the group's copies, as far as it is not known. Without an answer they are judged
-    /// without it, and it is asked again.
-    fn read_up(&mut self, group: &[Visit]) {
+    /// Asks the history what it knows of the group's copies, as far as it is not known: what their organisations keep, who
+    /// said no. What can never be read they are judged without. `false`: the site stops before there is an answer.
+    fn read_up(&mut self, group: &[Visit]) -> bool {
         let ids = self.judge.to_read(group);
-        let Some(at_ms) = group.first().map(|visit| visit.at_ms) else { return };
+        let Some(at_ms) = group.first().map(|visit| visit.at_ms) else { return true };
         let began_ms = *self.began_ms.get_or_insert(at_ms);
         if ids.is_empty() {
-            return;
+            return true;
         }
         let look_back = (at_ms.saturating_sub(began_ms) < LOOK_BACK_MS).then(|| at_ms.saturating_sub(LOOK_BACK_MS));
-        match self.runtime.block_on(self.history.copies(ids.clone(), look_back)) {
+        let history = Arc::clone(&self.history);
+        match self.ask(|| history.copies(ids.clone(), look_back)) {
             Ok(facts) => self.judge.learn(ids, facts, at_ms),
+            Err(error) if may_pass(&error) => {
+                tracing::error!(%error, events = group.len(), "events are lost: the history does not say whose they are");
+                return false;
+            }
             Err(error) => {
-                tracing::warn!(%error, "the history does not answer: events are judged without their deliveries");
+                tracing::error!(%error, "the history cannot say whose events these are: they are judged without");
             }
         }
+        true
     }
 
     /// The sequences of the events, once they are durable; `None` when they never will be.
     fn put_on_record(&self, recording: &Arc<Recording>) -> Option<Vec<i64>> {
-        let mut wait = RETRY_MIN;
-        for tries in 1.. {
-            let error = match self.runtime.block_on(self.history.put_on_record(Arc::clone(recording))) {
-                Ok(sequences) => {
+        let recorded = self.ask(|| self.history.put_on_record(Arc::clone(recording)));
+        recorded
+            .inspect_err(|error| {
+                let events = recording.events.len();
+                tracing::error!(%error, events, "events are lost: the history does not take them");
+            })
+            .ok()
+    }
+
+    /// Asks until there is an answer, or an error that will not pass; once the site stops, a few times.
+    fn ask<'a, T>(&self, question: impl Fn() -> BoxFuture<'a, Result<T, StoreError>>) -> Result<T, StoreError> {
+        let (mut wait, mut tries) = (RETRY_MIN, 0);
+        loop {
+            tries += 1;
+            let error = match self.runtime.block_on(question()) {
+                Ok(answer) => {
                     if tries > 1 {
-                        tracing::info!("events are on record again");
+                        tracing::info!("the history answers the recorder again");
                     }
-                    return Some(sequences);
+                    return Ok(answer);
                 }
                 Err(error) => error,
             };
-            let events = recording.events.len();
             if !may_pass(&error) || (self.stopping.load(Ordering::Relaxed) && tries >= TRIES_AT_STOP) {
-                tracing::error!(%error, events, "events are lost: the history does not take them");
-                return None;
+                return Err(error);
             }
             if tries == 1 {
-                tracing::error!(%error, "the history takes no events for now; they wait, links and pixels work on");
+                tracing::error!(%error, "the history does not answer the recorder; events wait, links and pixels work on");
             }
             std::thread::park_timeout(wait);
             wait = RETRY_MAX.min(wait * 2);
         }
-        None
     }
 }
 
@@ -229,7 +309,7 @@ mod tests {
     use crate::event::source::NetworkList;
     use crate::event::{Evidence, Rule, Verdict};
     use crate::geo::Geo;
-    use crate::settings::{Choice, Keeping, Managed, Mode, Org, PlaceDetail, Quotes, VisibleUrls};
+    use crate::settings::{Keeping, Mode, Org, PlaceDetail};
     use crate::store::memory::{MemoryHistory, MemorySettings};
     use crate::store::record::{Delivery, DeliveryState, LinkRecord, MessageRecord, RecipientRecord, TimelineEntry};
     use crate::store::{Change, TimelineFilter};
@@ -381,21 +461,7 @@ mod tests {
     }
 
     fn acme() -> Org {
-        Org {
-            name: "acme".parse().unwrap(),
-            domains: Vec::new(),
-            choice: Choice::default(),
-            managed: Managed::default(),
-            tracking_url: None,
-            former_urls: Vec::new(),
-            visible_urls: VisibleUrls::default(),
-            quotes: Quotes::default(),
-            excluded_hosts: Vec::new(),
-            rules_off: Vec::new(),
-            own_networks: Vec::new(),
-            keeping: Keeping::default(),
-            privacy: Default::default(),
-        }
+        Org::named("acme".parse().unwrap())
     }
 
     /// What an org keeps decides for each event; of a message whose record is lost, the default does.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::{Site, click, health, page, pixel, preference};
@@ -18,7 +18,7 @@ pub(super) type Answer = Response<Full<Bytes>>;
 pub(super) async fn answer(site: &Site, peer: IpAddr, request: Request<Incoming>) -> Answer {
     let token = token_in(request.uri().path(), Kind::Preference).filter(|_| *request.method() == Method::POST);
     match token.map(str::to_owned) {
-        Some(token) => preference::decide(site, request, &token).await,
+        Some(token) => preference::decide(site, peer, request, &token).await,
         None => at_once(site, peer, &request),
     }
 }
@@ -33,12 +33,21 @@ fn at_once<B>(site: &Site, peer: IpAddr, request: &Request<B>) -> Answer {
     } else if let Some(token) = token_in(path, Kind::Click) {
         click::answer(site, peer, request, token)
     } else if let Some(token) = token_in(path, Kind::Preference) {
-        preference::show(site, request, token)
+        preference::show(site, peer, request, token)
+    } else if let Some(words) = site.challenges.answer(path) {
+        challenge(words)
     } else if path == "/healthz" {
-        health::answer()
+        health::answer(site, request)
     } else {
         page::not_found()
     }
+}
+
+/// What the CA asks for, as it is (RFC 8555 §8.3).
+fn challenge(words: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(words)));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    answer
 }
 
 fn token_in(path: &str, kind: Kind) -> Option<&str> {

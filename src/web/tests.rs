@@ -14,11 +14,11 @@ use crate::event::{Event, EventKind, Verdict};
 use crate::settings::{Mode, OrgName};
 use crate::store::memory::MemorySettings;
 use crate::store::record::{
-    CopyCount, CopyFacts, CopyId, Correspondent, CorrespondentFilter, DayCount, DayCountFilter, Delivery, Expired,
-    Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink, Recording,
+    CopyCount, CopyFacts, CopyId, CopySpread, Correspondent, CorrespondentFilter, DayCount, DayCountFilter, Delivery,
+    Expired, Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink, Recording,
     TimelineEntry,
 };
-use crate::store::{BoxFuture, Change, Inserted, Override, StoreError, TimelineFilter};
+use crate::store::{BoxFuture, Change, Inserted, Override, Sealed, StoreError, TimelineFilter};
 use crate::token::{Kind, MessageId, RootKey, Secret, Site as Host, SiteId, TokenId};
 
 const DESTINATION: &str = "https://example.com/a%20b?x=1&y='\"#z";
@@ -32,6 +32,7 @@ const ACME: SiteId = SiteId([2; 4]);
 struct Recorded {
     events: Mutex<Vec<Event>>,
     fails: Mutex<Option<StoreError>>,
+    copies: slow_store::Copies,
 }
 
 impl HistoryStore for Recorded {
@@ -40,6 +41,9 @@ impl HistoryStore for Recorded {
     }
     fn settle(&self, _: MessageId, _: Vec<(u16, Delivery)>) -> BoxFuture<'_, Result<(), StoreError>> {
         unimplemented!("the site settles nothing")
+    }
+    fn leave_untracked(&self, _: MessageId, _: Vec<u16>, _: String) -> BoxFuture<'_, Result<(), StoreError>> {
+        unimplemented!("the site sends nothing")
     }
     fn put_on_record(&self, recording: Arc<Recording>) -> BoxFuture<'_, Result<Vec<i64>, StoreError>> {
         Box::pin(async move {
@@ -55,6 +59,9 @@ impl HistoryStore for Recorded {
             Ok((first..=events.len()).map(|sequence| sequence as i64).collect())
         })
     }
+    fn sealed_with(&self, _: u8) -> BoxFuture<'_, Result<Sealed, StoreError>> {
+        unimplemented!("the site counts nothing")
+    }
     fn held(&self, _: String, _: Option<OrgName>, _: u32) -> BoxFuture<'_, Result<Vec<Held>, StoreError>> {
         unimplemented!("the site looks nobody up")
     }
@@ -66,13 +73,17 @@ impl HistoryStore for Recorded {
     }
     fn copies(&self, ids: Vec<CopyId>, _: Option<i64>) -> BoxFuture<'_, Result<Vec<Option<CopyFacts>>, StoreError>> {
         Box::pin(async move {
+            self.copies.asked().await?;
             match self.fails.lock().unwrap().clone() {
                 Some(error) => Err(error),
-                None => Ok(ids.iter().map(|_| None).collect()),
+                None => Ok(ids.iter().map(|_| self.copies.facts.lock().unwrap().clone()).collect()),
             }
         })
     }
     fn copy_counts(&self, _: MessageId) -> BoxFuture<'_, Result<Vec<CopyCount>, StoreError>> {
+        unimplemented!("the site asks nothing")
+    }
+    fn spreads(&self, _: MessageId) -> BoxFuture<'_, Result<Vec<CopySpread>, StoreError>> {
         unimplemented!("the site asks nothing")
     }
     fn day_counts(&self, _: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>> {
@@ -194,6 +205,44 @@ fn keyring() -> Keyring {
     let key = RootKey { id: 0, secret: Secret([3; 32]), created: Timestamp::UNIX_EPOCH, revoked: None };
     let sites = vec![host(HOME, "https://t.example.com", true), host(ACME, "https://t.acme.example", false)];
     Keyring::new(vec![key], sites).unwrap()
+}
+
+/// Each limit is counted under its name.
+#[test]
+fn what_a_client_met_is_counted() {
+    let short = Duration::from_millis(50);
+    let request = |more: usize| format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {}\r\n", "y".repeat(more));
+    let rows: [(&str, Options, String); 5] = [
+        ("web_connections", Options { connections_max: 0, ..Options::default() }, String::new()),
+        ("web_request_secs", Options { head_max: short, ..Options::default() }, request(1)),
+        ("web_connection_secs", Options { connection_max: short, grace_max: short, ..Options::default() }, request(1)),
+        ("web_head_bytes", Options { head_bytes_max: 8192, ..Options::default() }, request(20_000)),
+        (
+            "web_request_secs",
+            Options {
+                head_max: short,
+                proxy_protocol: true,
+                trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()],
+                ..Options::default()
+            },
+            "PROXY ".to_owned(),
+        ),
+    ];
+    for (limit, options, octets) in rows {
+        let met = crate::telemetry::metrics::limits_met_in(async {
+            let full = options.connections_max == 0;
+            let running = Running::start(options).await;
+            let mut stream = TcpStream::connect(running.addr).await.unwrap();
+            stream.write_all(octets.as_bytes()).await.unwrap();
+            if full {
+                tokio::time::sleep(short).await; // nobody answers: it waits for a place
+            } else {
+                drop(stream.read_to_end(&mut Vec::new()).await);
+            }
+            running.end().await;
+        });
+        assert_eq!(met, [(limit.to_owned(), 1)]);
+    }
 }
 
 #[tokio::test]
@@ -499,18 +548,15 @@ async fn a_proxy_says_for_whom_it_connects() {
 }
 
 mod preference;
+mod protected;
+mod slow_store;
+
 /// A look changes nothing, a POST stops the notices and is answered when that is kept; other tokens are nobody's.
 #[tokio::test]
 async fn notices_are_stopped_with_one_click() {
     let site = Running::start(Options::default()).await;
-    let user = crate::settings::User {
-        login: "ann@acme.example".to_owned(),
-        org: None,
-        role: crate::settings::Role::Sender,
-        password_hash: String::new(),
-        addresses: Vec::new(),
-        choice: crate::settings::Choice::default(),
-    };
+    let (login, role) = ("ann@acme.example".to_owned(), crate::settings::Role::Sender);
+    let user = crate::settings::User::new(login, None, role, String::new());
     let asked = crate::settings::notices::NoticeChoice { level: crate::settings::notices::Level::Every, mail: true };
     let put = vec![Change::PutUser(user.clone()), Change::PutNotices(user.login.clone(), asked)];
     site.settings.change(put).await.unwrap();

@@ -134,7 +134,7 @@ fn reasons_are_counted() {
 }
 
 #[test]
-#[ignore = "needs the shared corpus (set WAXSEAL_CORPUS), python3 and html5lib"]
+#[ignore = "needs the shared corpus (set WAXSEAL_CORPUS), and html5lib (set WAXSEAL_PEERS, or have it in python3)"]
 fn a_second_pair_of_eyes_agrees() {
     let mut folder = tempfile::tempdir().unwrap();
     folder.disable_cleanup(std::env::var_os("WAXSEAL_CORPUS_KEEP").is_some());
@@ -146,7 +146,9 @@ fn a_second_pair_of_eyes_agrees() {
         std::fs::write(folder.path().join(format!("{stem}.out")), &copy).unwrap();
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/second_eyes.py");
-    let seen = std::process::Command::new("python3").arg(script).arg(folder.path()).output().expect("python3");
+    let peers = std::env::var_os("WAXSEAL_PEERS").map(|peers| std::path::Path::new(&peers).join("venv/bin/python"));
+    let python = peers.unwrap_or_else(|| "python3".into());
+    let seen = std::process::Command::new(python).arg(script).arg(folder.path()).output().expect("python3");
     println!(
         "{}\n{}{}",
         folder.path().display(),

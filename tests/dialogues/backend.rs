@@ -80,7 +80,12 @@ pub(super) fn addresses(envelope: &Envelope) -> (String, Vec<String>) {
 
 impl Backend for Recorder {
     fn login(&self, credentials: Credentials, _: IpAddr) -> BoxFuture<'_, LoginOutcome> {
-        Box::pin(async move { login(&credentials) })
+        Box::pin(async move {
+            if credentials.login == "sleepy" {
+                std::future::pending::<()>().await;
+            }
+            login(&credentials)
+        })
     }
 
     fn may_send_from(&self, _: &Submitter, path: &ReversePath) -> Result<(), Reply> {

@@ -1,11 +1,15 @@
 //! A client that sends exactly the octets it is told, and a server for it on a port of its own.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -14,9 +18,10 @@ use waxseal::listener::{Options, Rules, ServerTls, Shared, TlsMode, conn};
 
 use super::backend::Recorder;
 use super::script::Facts;
+use super::segments::{Counts, Reading, Sending};
 
 /// No answer within this is no answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
@@ -74,6 +79,7 @@ pub(super) struct Server {
 pub(super) struct Client {
     stream: Option<Box<dyn Stream>>,
     read: Vec<u8>,
+    counts: Option<Arc<Counts>>,
 }
 
 /// Starts a server with these facts and connects to it; with implicit TLS the handshake is done.
@@ -90,10 +96,28 @@ pub(super) async fn connect_early(facts: Facts, octets: &[u8]) -> Server {
     connect_saying(facts, octets, |_| {}).await
 }
 
+/// Over implicit TLS: these octets leave in one write with the client's end of the handshake.
+pub(super) async fn connect_hasty(facts: Facts, octets: &[u8]) -> Server {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let corked = Arc::new(AtomicBool::new(true));
+    let ours = Corked { stream: ours, corked: Arc::clone(&corked), spoken: false, held: Vec::new() };
+    let mut server = run(facts, Options::new(facts.options()), theirs, ours);
+    server.client.start_tls().await;
+    corked.store(false, Ordering::SeqCst);
+    server.client.send(octets).await;
+    server
+}
+
 /// Over a pipe in memory: when the client drops it, the server cannot write.
 pub(super) fn connect_in_memory(facts: Facts) -> Server {
+    connect_in_memory_with(facts, |_| {})
+}
+
+pub(super) fn connect_in_memory_with(facts: Facts, change: impl FnOnce(&mut Options)) -> Server {
+    let mut options = Options::new(facts.options());
+    change(&mut options);
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
-    run(facts, Options::new(facts.options()), theirs, ours)
+    run(facts, options, theirs, ours)
 }
 
 async fn connect_saying(facts: Facts, early: &[u8], change: impl FnOnce(&mut Options)) -> Server {
@@ -110,17 +134,18 @@ async fn connect_saying(facts: Facts, early: &[u8], change: impl FnOnce(&mut Opt
     server
 }
 
-fn run<S>(facts: Facts, options: Options, theirs: S, ours: S) -> Server
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+fn run(facts: Facts, options: Options, theirs: impl Stream + 'static, ours: impl Stream + 'static) -> Server {
     let backend = Arc::new(Recorder::default());
     let shared = Arc::new(Shared::new(options, backend.clone(), Some(Arc::new(CERTIFICATE.load()))));
     let (stop, shutdown) = watch::channel(false);
     let (rules, peer) = rules(facts);
     let serving = Arc::clone(&shared);
+    let counts = Arc::new(Counts::default());
+    let theirs = Reading(theirs, Arc::clone(&counts));
     let done = tokio::spawn(async move { conn::converse(theirs, peer, &rules, serving, shutdown).await });
-    Server { backend, shared, stop, done, client: Client::over(ours) }
+    let mut client = Client::over(Sending(ours, Arc::clone(&counts)));
+    client.counts = Some(counts);
+    Server { backend, shared, stop, done, client }
 }
 
 pub(super) fn rules(facts: Facts) -> (Rules, IpAddr) {
@@ -136,9 +161,47 @@ pub(super) fn rules(facts: Facts) -> (Rules, IpAddr) {
     (rules, peer)
 }
 
+/// Holds back what comes after the first flight, for as long as it is corked.
+struct Corked {
+    stream: DuplexStream,
+    corked: Arc<AtomicBool>,
+    /// The first flight has left.
+    spoken: bool,
+    held: Vec<u8>,
+}
+
+impl AsyncRead for Corked {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Corked {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.held.extend_from_slice(octets);
+        if !this.spoken || !this.corked.load(Ordering::SeqCst) {
+            this.spoken = true;
+            // The pipe has room for all of a handshake.
+            let written = ready!(Pin::new(&mut this.stream).poll_write(cx, &this.held))?;
+            assert_eq!(written, this.held.len());
+            this.held.clear();
+        }
+        Poll::Ready(Ok(octets.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
 impl Client {
     pub(super) fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Client {
-        Client { stream: Some(Box::new(stream)), read: Vec::new() }
+        Client { stream: Some(Box::new(stream)), read: Vec::new(), counts: None }
     }
 
     /// The server may have closed already; what it said before tells.
@@ -151,17 +214,34 @@ impl Client {
         drop(written.await.expect("the server takes what is sent"));
     }
 
+    /// In two parts, the second once the first has been read: two segments, or two TLS records.
+    pub(super) async fn send_cut(&mut self, octets: &[u8], at: usize) {
+        let (first, second) = octets.split_at(at);
+        for part in [first, second].into_iter().filter(|part| !part.is_empty()) {
+            self.counts.as_ref().unwrap().settled().await;
+            self.send(part).await;
+        }
+    }
+
     pub(super) async fn start_tls(&mut self) {
         self.try_tls(&CERTIFICATE.connector).await.expect("a handshake");
     }
 
-    pub(super) async fn try_tls(&mut self, connector: &tokio_rustls::TlsConnector) -> std::io::Result<()> {
+    pub(super) async fn try_tls(&mut self, connector: &tokio_rustls::TlsConnector) -> io::Result<()> {
         let stream = self.stream.take().unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let stream = timeout(PATIENCE, connector.connect(name, stream)).await.expect("a handshake in time")?;
         assert_eq!(self.read, b"", "nothing is left over from before TLS");
         self.stream = Some(Box::new(stream));
         Ok(())
+    }
+
+    /// Says nothing and hears all there is, to the server's end.
+    pub(super) async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = std::mem::take(&mut self.read);
+        let read = timeout(PATIENCE, self.stream.as_mut().unwrap().read_to_end(&mut rest)).await;
+        drop(read.expect("the server closes in time"));
+        rest
     }
 
     /// Ends our side only.

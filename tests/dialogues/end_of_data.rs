@@ -1,6 +1,9 @@
 //! Smuggling: bytes that others took for the end of a message. Each vector is followed by a second mail as an attacker
 //! would write it; exactly one reply and one mail must come of it, wherever the octets are cut.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::client;
 use super::pure::Server;
 use super::script::Facts;
@@ -15,6 +18,7 @@ const FACTS: Facts = Facts {
     bearer: false,
     reject: false,
     small: false,
+    plain: false,
     segments: true,
 };
 
@@ -66,18 +70,22 @@ fn one_reply_and_one_mail() {
     }
 }
 
+/// Is there a CR or LF that stands alone?
+fn has_bare(vector: &[u8]) -> bool {
+    vector.iter().enumerate().any(|(at, octet)| match octet {
+        b'\n' => at == 0 || vector[at - 1] != b'\r',
+        b'\r' => vector.get(at + 1) != Some(&b'\n'),
+        _ => false,
+    })
+}
+
 #[test]
 fn refusing_bare_newlines_finds_the_same_end() {
     for vector in NO_END {
         let mut server = in_data(true);
         server.send(&wire(vector));
         let reply = server.next_reply().unwrap().concat();
-        let bare = vector.iter().enumerate().any(|(at, octet)| match octet {
-            b'\n' => at == 0 || vector[at - 1] != b'\r',
-            b'\r' => vector.get(at + 1) != Some(&b'\n'),
-            _ => false,
-        });
-        assert_eq!(reply.starts_with("550 5.5.2"), bare, "{}: {reply}", vector.escape_ascii());
+        assert_eq!(reply.starts_with("550 5.5.2"), has_bare(vector), "{}: {reply}", vector.escape_ascii());
         assert_eq!(server.next_reply(), None, "{}", vector.escape_ascii());
     }
 }
@@ -103,39 +111,77 @@ fn what_ends_it() {
     }
 }
 
-/// The same over a socket and over TLS: cut into two writes, thus two segments and two TLS records, at every place in and
-/// around the vector. One connection a vector, a mail a cut.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_sockets_and_tls() {
-    for facts in [FACTS, Facts { implicit: true, ..FACTS }] {
-        for vector in NO_END {
-            let mut server = client::connect(facts).await;
-            server.client.reply().await.unwrap();
-            for (group, codes) in OPENING.iter().zip([&["250"][..], &["250", "250"], &["354"]]) {
-                server.client.send(group).await;
-                for code in codes {
-                    assert!(server.client.reply().await.unwrap()[0].starts_with(code));
-                }
-            }
-            let wire = wire(vector);
-            let cuts = 4..vector.len() + 7;
-            for cut in cuts.clone() {
-                if cut > cuts.start {
-                    server.client.send(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@ok.test>\r\nDATA\r\n").await;
-                    for code in ["250", "250", "354"] {
-                        assert!(server.client.reply().await.unwrap()[0].starts_with(code));
-                    }
-                }
-                let (first, second) = wire.split_at(cut);
-                server.client.send(first).await;
-                tokio::task::yield_now().await;
-                server.client.send(second).await;
-                let reply = server.client.reply().await.unwrap();
-                assert!(reply[0].starts_with("250"), "{} cut at {cut}: {reply:?}", vector.escape_ascii());
-                let taken = server.backend.taken.lock().unwrap().len();
-                assert_eq!(taken, cut - cuts.start + 1, "{} cut at {cut}", vector.escape_ascii());
-            }
-            assert_eq!(server.client.answer(b"QUIT\r\n").await, "221 2.0.0 Bye", "{}", vector.escape_ascii());
+/// What is sent after the 354 (the last octets end it), what is answered, and what the mail is then.
+#[derive(Clone)]
+struct Sent {
+    wire: Vec<u8>,
+    refused: Option<&'static str>,
+    small: bool,
+    reject: bool,
+}
+
+/// Every row of the matrix: what is no end, what is one, and what is too large.
+fn matrix() -> Vec<Sent> {
+    let mut all = Vec::new();
+    let ends: [&[u8]; 3] = [b".\r\n", b"START\r\n.\r\n", b"START\r\r\n.\r\n"];
+    let wires = NO_END.iter().map(|vector| wire(vector)).chain(ends.map(<[u8]>::to_vec));
+    for wire in wires {
+        for reject in [false, true] {
+            let refused = (reject && has_bare(&wire)).then_some("550 5.5.2");
+            all.push(Sent { wire: wire.clone(), refused, small: false, reject });
         }
     }
+    // Over the limit of 100 octets: swallowed to its true end, with one answer.
+    for vector in [&b"\n.\nHELP\r\n"[..], b"\r\n.\nHELP\r\n", b"\n.\r\nHELP\r\n", b"\r\n.\r\r\nHELP\r\n"] {
+        let wire = [&[b'x'; 101], vector, b".\r\n"].concat();
+        all.push(Sent { wire, refused: Some("552 5.3.4"), small: true, reject: false });
+    }
+    all
+}
+
+/// The same over a socket and over TLS: each cut into two segments or two TLS records at every place. One connection a row,
+/// a mail a cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_sockets_and_tls_cut_anywhere() {
+    let mut running = tokio::task::JoinSet::new();
+    for sent in matrix() {
+        for implicit in [false, true] {
+            running.spawn(cut_everywhere(
+                Facts { implicit, reject: sent.reject, small: sent.small, ..FACTS },
+                sent.clone(),
+            ));
+        }
+    }
+    running.join_all().await;
+}
+
+async fn cut_everywhere(facts: Facts, sent: Sent) {
+    let mut server = client::connect_with(facts, |options| {
+        options.error_delay = Duration::ZERO;
+        Arc::make_mut(&mut options.session).command_errors_max = u32::MAX;
+    })
+    .await;
+    server.client.reply().await.unwrap();
+    assert!(server.client.answer(OPENING[0]).await.starts_with("250"));
+    let shown = sent.wire.escape_ascii();
+    for cut in 0..=sent.wire.len() {
+        server.client.send(&OPENING[1..].concat()).await;
+        for code in ["250", "250", "354"] {
+            assert!(server.client.reply().await.unwrap()[0].starts_with(code), "{shown} cut at {cut}");
+        }
+        server.client.send_cut(&sent.wire, cut).await;
+        let reply = server.client.reply().await.unwrap();
+        assert!(
+            reply[0].starts_with(sent.refused.unwrap_or("250 2.0.0 OK, accepted")),
+            "{shown} cut at {cut}: {reply:?}"
+        );
+        let taken = server.backend.taken.lock().unwrap().len();
+        assert_eq!(taken, if sent.refused.is_some() { 0 } else { cut + 1 }, "{shown} cut at {cut}");
+        // Nothing of it was a command, and the transaction is over.
+        assert!(
+            server.client.answer(b"RCPT TO:<b@ok.test>\r\n").await.starts_with("503 5.5.1"),
+            "{shown} cut at {cut}"
+        );
+    }
+    assert_eq!(server.client.answer(b"QUIT\r\n").await, "221 2.0.0 Bye", "{shown}");
 }

@@ -162,6 +162,7 @@ async fn room_for_mail_is_shared_and_given_back() {
     // says it is too much for now: told so before it is sent
     let refused = to_data(&mut server, b"MAIL FROM:<a@x.test> SIZE=90000\r\nRCPT TO:<b@ok.test>\r\nDATA\r\n").await;
     assert!(refused.starts_with("452 4.3.1"), "{refused}");
+    assert!(server.client.answer(b"RCPT TO:<c@ok.test>\r\n").await.starts_with("503 5.5.1"), "that mail is over");
     assert_eq!(server.shared.capacity.free_bytes(), size);
     // does not say so: read to its end and refused there
     server.client.send(MAIL).await;
@@ -200,4 +201,28 @@ async fn a_client_that_talks_before_the_banner_is_sent_away() {
     let mut server = client::connect_early(trusted(), b"EHLO c.test\r\n").await;
     assert!(server.client.answer(b"").await.starts_with("554 5.5.0"));
     assert_eq!(server.client.reply().await, None);
+}
+
+/// A client that lets its first command leave with the end of its handshake, as an attacker or an old program does.
+#[tokio::test]
+async fn nor_does_tls_let_a_client_talk_before_the_banner() {
+    let mut server = client::connect_hasty(Facts { implicit: true, ..trusted() }, b"EHLO c.test\r\n").await;
+    assert!(server.client.answer(b"").await.starts_with("554 5.5.0"));
+    assert_eq!(server.client.reply().await, None);
+}
+
+/// Commands in the clear where the handshake has to begin: never heard, neither before TLS nor after.
+#[tokio::test]
+async fn plaintext_behind_the_220_of_starttls_is_no_command() {
+    for octets in [&b"RSET\r\n"[..], b"MAIL FROM:<evil@x.test>\r\n", b"EHLO c.test\r\nNOOP\r\n", b"\r\n"] {
+        let mut server = client::connect(Facts { starttls: true, ..trusted() }).await;
+        assert!(server.client.answer(b"").await.starts_with("220"));
+        assert!(server.client.answer(b"EHLO c.test\r\n").await.contains("STARTTLS"));
+        assert!(server.client.answer(b"STARTTLS\r\n").await.starts_with("220"));
+        server.client.send(octets).await;
+        let rest = server.client.rest().await;
+        // An alert of TLS at most.
+        assert!(rest.is_empty() || rest.starts_with(b"\x15\x03"), "{}: {}", octets.escape_ascii(), rest.escape_ascii());
+        server.done.await.unwrap();
+    }
 }

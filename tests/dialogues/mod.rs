@@ -5,6 +5,7 @@
 //! | line | means |
 //! |---|---|
 //! | `! remote`, `! trusted`, `! starttls`, `! implicit`, `! no-logins`, `! dsn`, `! bearer`, `! reject`, `! small` | the facts: see `script::Facts` |
+//! | `! plain` | it is about a connection without TLS: do not run it over TLS too |
 //! | `! segments` | the meaning lies in what comes together: do not run it octet by octet too |
 //! | `C: text` | sent, with CRLF; lines that follow each other go in one write |
 //! | `C\| text` | sent without CRLF; `\r \n \0 \t \\ \xNN` in both |
@@ -21,9 +22,11 @@ mod backend;
 mod client;
 mod end_of_data;
 mod inbox;
+mod limits_met;
 mod logins;
 mod pure;
 mod script;
+mod segments;
 mod serving;
 mod sockets;
 mod vectors;
@@ -47,16 +50,32 @@ fn scripts() -> Vec<Script> {
 #[test]
 fn against_the_pure_session() {
     for script in scripts() {
-        pure::run(&script, pure::Pieces::Whole);
-        if !script.facts.segments {
-            pure::run(&script, pure::Pieces::Octets);
+        for script in under_tls(&script).into_iter().chain([script]) {
+            pure::run(&script, pure::Pieces::Whole);
+            if !script.facts.segments {
+                pure::run(&script, pure::Pieces::Octets);
+            }
         }
     }
 }
 
+/// The same with TLS from the first octet, where that is not what it is about.
+fn under_tls(script: &Script) -> Option<Script> {
+    let facts = script.facts;
+    let other = !facts.plain && !facts.implicit && !facts.starttls;
+    other.then(|| Script { facts: script::Facts { implicit: true, ..facts }, ..script.clone() })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_a_socket() {
+    let mut over_tls = 0;
     for script in scripts() {
-        sockets::run(&script).await;
+        sockets::run(&script, sockets::Opening::AtOnce).await;
+        if let Some(script) = under_tls(&script) {
+            sockets::run(&script, sockets::Opening::AtOnce).await;
+            sockets::run(&script, sockets::Opening::AfterStartTls).await;
+            over_tls += 1;
+        }
     }
+    assert!(over_tls >= 20, "only {over_tls} dialogues over TLS");
 }

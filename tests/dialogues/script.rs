@@ -25,6 +25,8 @@ pub(super) struct Facts {
     pub(super) reject: bool,
     /// Limits a script can reach: 100 octets a message, 3 recipients, 4 errors, 2 wrong passwords.
     pub(super) small: bool,
+    /// Not to be run over TLS too.
+    pub(super) plain: bool,
     /// Not to be cut into octets.
     pub(super) segments: bool,
 }
@@ -106,6 +108,7 @@ impl Facts {
             "bearer" => &mut self.bearer,
             "reject" => &mut self.reject,
             "small" => &mut self.small,
+            "plain" => &mut self.plain,
             "segments" => &mut self.segments,
             _ => panic!("no such fact: {word}"),
         };

@@ -13,8 +13,8 @@ use super::backend::Recorder;
 use super::client::{self, Certificate, Client};
 use super::script::Facts;
 
-struct Running {
-    addr: SocketAddr,
+pub(super) struct Running {
+    pub(super) addr: SocketAddr,
     backend: Arc<Recorder>,
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
@@ -25,7 +25,7 @@ async fn start(facts: Facts, certificate: Option<&Certificate>, change: impl FnO
     start_at(IpAddr::V4(Ipv4Addr::LOCALHOST), client::rules(facts).0, facts, certificate, change).await
 }
 
-async fn start_at(
+pub(super) async fn start_at(
     at: IpAddr,
     rules: Rules,
     facts: Facts,
@@ -44,7 +44,7 @@ async fn start_at(
     Running { addr, backend, shared, stop, done }
 }
 
-async fn dial(addr: SocketAddr) -> Client {
+pub(super) async fn dial(addr: SocketAddr) -> Client {
     Client::over(TcpStream::connect(addr).await.unwrap())
 }
 

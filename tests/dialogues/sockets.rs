@@ -2,13 +2,35 @@
 
 use super::client;
 use super::pure::has_line;
-use super::script::{Script, Step};
+use super::script::{Facts, Script, Step};
 
-pub(super) async fn run(script: &Script) {
-    let mut server = client::connect(script.facts).await;
+/// How the script's connection begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// As its facts say.
+    AtOnce,
+    /// In the clear, then STARTTLS; the script goes on behind the banner, which does not come again.
+    AfterStartTls,
+}
+
+async fn open(facts: Facts, opening: Opening) -> client::Server {
+    if opening == Opening::AtOnce {
+        return client::connect(facts).await;
+    }
+    let mut server = client::connect(Facts { implicit: false, starttls: true, ..facts }).await;
+    for octets in [&b""[..], b"EHLO before.test\r\n", b"STARTTLS\r\n"] {
+        assert!(server.client.answer(octets).await.starts_with('2'));
+    }
+    server.client.start_tls().await;
+    server
+}
+
+pub(super) async fn run(script: &Script, opening: Opening) {
+    let mut server = open(script.facts, opening).await;
     let mut reply = Vec::new();
-    for (line, step) in &script.steps {
-        let place = format!("{}.smtp:{line} (socket)", script.name);
+    let banner = usize::from(opening == Opening::AfterStartTls);
+    for (line, step) in script.steps.iter().skip(banner) {
+        let place = format!("{}.smtp:{line} ({opening:?}, implicit: {})", script.name, script.facts.implicit);
         match step {
             Step::Send(octets) => server.client.send(octets).await,
             Step::Reply(expected) => {

@@ -10,6 +10,7 @@ mod exim;
 mod kills;
 mod outage;
 mod peers;
+mod readers;
 mod scripted;
 
 use std::time::{Duration, Instant};

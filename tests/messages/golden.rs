@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use waxseal::policy::LinkRules;
 use waxseal::policy::plan::HeaderChoice;
-use waxseal::rewrite::{FooterOptions, Limits, Options, Prepared, Variant, prepare};
+use waxseal::rewrite::{FooterOptions, Options, Prepared, Variant, prepare};
 use waxseal::settings::privacy::Footer;
 use waxseal::settings::{Mode, Quotes, Tracking, VisibleUrls};
 
-use super::tokens::{SITE, chars, mint, own};
+use super::tokens::{self, mint};
 
 const RECEIVED: &[u8] = b"Received: from client.example\r\n\tby relay.example (waxseal) with ESMTPSA id 1;\r\n\tMon, 23 Nov 2026 20:49:17 +0000\r\n";
 
@@ -51,20 +51,16 @@ impl Settings {
             visible_urls: if self.visible_urls == "leave" { VisibleUrls::Leave } else { VisibleUrls::Track },
             excluded_hosts: self.excluded_hosts.clone(),
             list_urls: Vec::new(),
+            ..LinkRules::default()
         };
         let footer: Option<Footer> =
             Some(&self.footer).filter(|text| !text.is_empty()).map(|text| text.parse().expect("a footer"));
         let options = Options {
             footer: footer.as_ref().map(|footer| FooterOptions { footer, payload_bytes: 0 }),
-            wanted: variant,
-            links: &rules,
             quotes: if self.quotes == "leave" { Quotes::Leave } else { Quotes::Unwrap },
-            site_url: SITE,
-            token_chars: &chars,
-            open: &own,
             received: if self.relay { RECEIVED } else { b"" },
             remove_fields: self.relay,
-            limits: Limits::default(),
+            ..tokens::options(variant, &rules)
         };
         (prepare(raw, &options), variant)
     }

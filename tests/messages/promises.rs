@@ -4,27 +4,22 @@
 use bytes::Bytes;
 use waxseal::message::trace;
 use waxseal::policy::LinkRules;
-use waxseal::rewrite::{Limits, LinkDecision, Options, Outcome, Prepared, Variant, prepare};
+use waxseal::rewrite::{LinkDecision, Options, Outcome, Prepared, Variant, prepare};
 use waxseal::settings::Quotes;
 
-use super::tokens::{SITE, chars, mint, own};
+use super::tokens::{self, mint};
 use super::unsplice::same_but_for_ours;
 
 const ALL: Variant = Variant { opens: true, links: true, text_links: true };
 const RECEIVED: &[u8] = b"Received: from a (a [192.0.2.1])\r\n\tby b; Mon, 23 Nov 2026 20:49:17 +0000\r\n";
 
 fn prepared(raw: &Bytes, wanted: Variant, quotes: Quotes, relay: bool) -> Prepared {
+    let rules = LinkRules::default();
     let options = Options {
-        footer: None,
-        wanted,
-        links: &LinkRules::default(),
         quotes,
-        site_url: SITE,
-        token_chars: &chars,
-        open: &own,
         received: if relay { RECEIVED } else { b"" },
         remove_fields: relay,
-        limits: Limits::default(),
+        ..tokens::options(wanted, &rules)
     };
     prepare(raw, &options)
 }

@@ -10,23 +10,13 @@ use waxseal::settings::privacy::Footer;
 use waxseal::settings::{Mode, Quotes, Tracking};
 use waxseal::token::Kind;
 
-use super::tokens::{SITE, chars, mint, opened, own};
+use super::tokens::{self, SITE, chars, mint, opened};
 
 const ALL: Variant = Variant { opens: true, links: true, text_links: true };
 
 fn prepared(raw: &Bytes, limits: Limits) -> Prepared {
-    let options = Options {
-        wanted: ALL,
-        links: &LinkRules::default(),
-        quotes: Quotes::Unwrap,
-        footer: None,
-        site_url: SITE,
-        token_chars: &chars,
-        open: &own,
-        received: b"",
-        remove_fields: false,
-        limits,
-    };
+    let rules = LinkRules::default();
+    let options = Options { quotes: Quotes::Unwrap, limits, ..tokens::options(ALL, &rules) };
     prepare(raw, &options)
 }
 
@@ -116,18 +106,8 @@ proptest! {
     #[test]
     fn nothing_on_is_the_identity(raw in mail()) {
         let raw = Bytes::from(raw);
-        let options = Options {
-            wanted: ALL,
-            links: &LinkRules::default(),
-            quotes: Quotes::Leave,
-            footer: None,
-            site_url: SITE,
-            token_chars: &chars,
-            open: &own,
-            received: b"",
-            remove_fields: false,
-            limits: Limits::default(),
-        };
+        let rules = LinkRules::default();
+        let options = tokens::options(ALL, &rules);
         prop_assert_eq!(prepare(&raw, &options).layout(Variant::NONE).render(mint).unwrap().to_bytes(), raw);
     }
 
@@ -136,18 +116,8 @@ proptest! {
     fn a_footer_can_be_cut_out_again(raw in mail(), text in "[a-z<>&\u{e4}\u{20ac}\u{4f60} \n]{0,60}\\[x y\\][a-z ]{0,20}") {
         let Ok(footer) = text.parse::<Footer>() else { return Ok(()) };
         let raw = Bytes::from(raw);
-        let options = Options {
-            wanted: Variant::NONE,
-            links: &LinkRules::default(),
-            quotes: Quotes::Leave,
-            footer: Some(FooterOptions { footer: &footer, payload_bytes: 9 }),
-            site_url: SITE,
-            token_chars: &chars,
-            open: &own,
-            received: b"",
-            remove_fields: false,
-            limits: Limits::default(),
-        };
+        let rules = LinkRules::default();
+        let options = Options { footer: Some(FooterOptions { footer: &footer, payload_bytes: 9 }), ..tokens::options(Variant::NONE, &rules) };
         let prepared = prepare(&raw, &options);
         let copy = prepared.layout(Variant::NONE).render(|slot| "t".repeat(slot.chars)).unwrap().to_bytes();
         let placed = match &prepared.outcome().footer {
@@ -171,18 +141,8 @@ proptest! {
         let text = format!("x\r\n{}z{end}", lines.iter().map(|line| format!("{}\r\n", line.trim_end())).collect::<String>());
         let raw = Bytes::from(format!("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{}", encoded(&text, encoding)));
         let footer: Footer = "gr\u{fc}n [x]".parse().unwrap();
-        let options = Options {
-            wanted: Variant::NONE,
-            links: &LinkRules::default(),
-            quotes: Quotes::Leave,
-            footer: Some(FooterOptions { footer: &footer, payload_bytes: 9 }),
-            site_url: SITE,
-            token_chars: &chars,
-            open: &own,
-            received: b"",
-            remove_fields: false,
-            limits: Limits::default(),
-        };
+        let rules = LinkRules::default();
+        let options = Options { footer: Some(FooterOptions { footer: &footer, payload_bytes: 9 }), ..tokens::options(Variant::NONE, &rules) };
         let copy = prepare(&raw, &options).layout(Variant::NONE).render(|slot| "t".repeat(slot.chars)).unwrap().to_bytes();
         let parsed = mail_parser::MessageParser::default().parse(&copy[..]).unwrap();
         let decoded = parsed.body_text(0).unwrap().into_owned();
@@ -322,11 +282,11 @@ fn offline_is_the_relay_without_its_header() {
         "Bcc: x@y\nX-Waxseal-Opens: off\nContent-Type: text/html\n\n<a href=\"https://example.org/\">x</a>\n",
     );
     let on = Tracking { opens: Mode::Individual, links: Mode::Individual, text_links: false };
-    let done = rewrite::offline(&raw, on, SITE, &chars, mint);
+    let done = rewrite::offline(&raw, on, &LinkRules::default(), SITE, &chars, mint);
     let text = String::from_utf8(done.body.to_bytes().to_vec()).unwrap();
     assert!(text.starts_with("Bcc: x@y\nX-Waxseal-Opens: off\n") && text.contains("/c/") && !text.contains("/i/"));
     let off = Tracking { opens: Mode::Off, links: Mode::Off, text_links: false };
-    assert_eq!(rewrite::offline(&raw, off, SITE, &chars, mint).body.to_bytes(), raw);
+    assert_eq!(rewrite::offline(&raw, off, &LinkRules::default(), SITE, &chars, mint).body.to_bytes(), raw);
 }
 
 #[test]
@@ -341,18 +301,8 @@ fn an_old_link_is_found_in_encoded_text_too() {
     for encoding in ["8bit", "quoted-printable", "base64"] {
         let body = encoded(&text, encoding).replace("/c/", if encoding == "8bit" { "/c/" } else { "/=\r\nc=2F" });
         let raw = Bytes::from(format!("Content-Transfer-Encoding: {encoding}\r\n\r\n{body}"));
-        let options = Options {
-            footer: None,
-            wanted: Variant::NONE,
-            links: &LinkRules::default(),
-            quotes: Quotes::Unwrap,
-            site_url: SITE,
-            token_chars: &chars,
-            open: &own,
-            received: b"",
-            remove_fields: false,
-            limits: Limits::default(),
-        };
+        let rules = LinkRules::default();
+        let options = Options { quotes: Quotes::Unwrap, ..tokens::options(Variant::NONE, &rules) };
         let copy = prepare(&raw, &options).layout(Variant::NONE).render(mint).unwrap().to_bytes();
         let told = mail_parser::MessageParser::default().parse(&copy[..]).unwrap().body_text(0).unwrap().into_owned();
         assert_eq!(told.trim_end(), "> see https://example.org/", "{encoding}");

@@ -2,9 +2,27 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use waxseal::rewrite::{Own, Slot};
+use waxseal::policy::LinkRules;
+use waxseal::rewrite::{Limits, Options, Own, Slot, Variant};
+use waxseal::settings::Quotes;
 
 pub(super) const SITE: &str = "https://track.example";
+
+/// With these tokens, old tracking left, no footer, and nothing of a relay's; a test says what it wants otherwise.
+pub(super) fn options(wanted: Variant, links: &LinkRules) -> Options<'_> {
+    Options {
+        wanted,
+        links,
+        quotes: Quotes::Leave,
+        footer: None,
+        site_url: SITE,
+        token_chars: &chars,
+        open: &own,
+        received: b"",
+        remove_fields: false,
+        limits: Limits::default(),
+    }
+}
 
 /// How many characters a token has that seals so many octets.
 pub(super) fn chars(payload_bytes: usize) -> usize {

@@ -3,8 +3,10 @@
 mod smtp_sink;
 
 mod api_contract;
+mod authority;
 mod browser;
 mod clients;
+mod dashboard;
 mod hrefs;
 mod mailbox;
 mod outsiders;
@@ -14,4 +16,7 @@ mod places;
 mod real_browser;
 mod seven_bit;
 mod signatures;
+mod systemd;
+mod test_mail;
+mod tls_scanner;
 mod webhooks;

@@ -3,8 +3,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use serde_json::json;
 
 use crate::support::client::{Client, Submission};
 use crate::support::process::Installation;
@@ -29,14 +32,18 @@ fn said(out: &Output) -> String {
 #[ignore = "needs nmap"]
 fn no_open_relay_for_nmap() {
     let relay = strict();
-    let out = Command::new("nmap")
-        .args(["-Pn", "-n", "-p", &relay.smtp.port().to_string()])
-        .args(["--script", "+smtp-open-relay,+smtp-enum-users,+smtp-commands", "127.0.0.1"])
-        .output()
-        .expect("nmap is not installed");
-    let text = said(&out);
-    assert!(text.contains("Server isn't an open relay") || text.contains("doesn't seem to be an open relay"), "{text}");
-    assert!(!text.contains("RCPT, ") && text.contains("smtp-enum-users"), "{text}");
+    // By STARTTLS, and with TLS from the first octet, which nmap finds out by itself.
+    for port in [relay.smtp.port(), relay.smtps.port()] {
+        let out = Command::new("nmap")
+            .args(["-Pn", "-n", "-sV", "-p", &port.to_string()])
+            .args(["--script", "+smtp-open-relay,+smtp-enum-users,+smtp-commands", "127.0.0.1"])
+            .output()
+            .expect("nmap is not installed");
+        let text = said(&out);
+        let closed = ["Server isn't an open relay", "doesn't seem to be an open relay"];
+        assert!(closed.iter().any(|words| text.contains(words)), "{port}: {text}");
+        assert!(!text.contains("RCPT, ") && text.contains("smtp-enum-users"), "{port}: {text}");
+    }
     assert_eq!(relay.cli(&["inbox", "list", "--json"]).matches("\"id\"").count(), 0);
 }
 
@@ -99,6 +106,77 @@ fn mail_clients_send_and_hear_that_a_password_is_wrong() {
             assert_eq!(inbox.contains(&format!("{name}@ok.test")), is_right, "{name}: {}", said(&out));
         }
     }
+}
+
+/// A library's own words, from a script that prints them as JSON.
+fn library(relay: &Running, program: &str, tls: &str, password: &str, to: &[&str]) -> serde_json::Value {
+    let script = match program {
+        "node" => "library_says.js",
+        _ => "library_says.py",
+    };
+    let port = if tls == "implicit" { relay.smtps.port() } else { relay.smtp.port() };
+    let mut command = Command::new(program);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(script));
+    command.args([&port.to_string(), tls]).arg(relay.certificate()).arg(password).args(to);
+    if let Ok(peers) = std::env::var("WAXSEAL_PEERS") {
+        command.env("NODE_PATH", Path::new(&peers).join("node_modules"));
+    }
+    let out = command.output().expect(program);
+    serde_json::from_slice(&out.stdout).unwrap_or_else(|error| panic!("{program}: {error}: {}", said(&out)))
+}
+
+/// What a program's user is told: that the password is wrong, and which recipients were not taken, with the others' mail sent.
+#[test]
+#[ignore = "needs Node, nodemailer, Python, swaks and curl"]
+fn libraries_hear_a_wrong_password_and_each_refused_recipient() {
+    let relay = strict();
+    for (program, tls) in [("node", "starttls"), ("node", "implicit"), ("python3", "starttls"), ("python3", "implicit")]
+    {
+        let wrong = library(&relay, program, tls, "wr0ng", &["b@ok.test"]);
+        assert_eq!(wrong, json!({ "code": "EAUTH", "responseCode": 535 }), "{program} {tls}");
+        let good = format!("{program}.{tls}@ok.test");
+        let mixed = library(&relay, program, tls, PASSWORD, &[&good, "no@ok..test"]);
+        let expected = json!({ "accepted": [good], "rejected": ["no@ok..test"], "codes": [501] });
+        assert_eq!(mixed, expected, "{program} {tls}");
+        assert!(relay.cli(&["inbox", "list", "--json"]).contains(&good), "{program} {tls}");
+    }
+}
+
+#[test]
+#[ignore = "needs swaks and curl"]
+fn swaks_and_curl_hear_them_too() {
+    let relay = strict();
+    let (port, smtps) = (relay.smtp.port().to_string(), relay.smtps.port());
+    let swaks = |to: &str| {
+        let mut command = Command::new("swaks");
+        command.args(["--server", "127.0.0.1", "--port", &port, "--tls", "--auth", "PLAIN", "--auth-user", "alice"]);
+        command.args(["--auth-password", PASSWORD, "--from", "a@example.com", "--to", to]);
+        command.output().expect("swaks")
+    };
+    let mixed = swaks("swaks@ok.test,no@ok..test");
+    let text = said(&mixed);
+    assert!(mixed.status.success() && text.contains("<~* 501 5.1.3"), "{text}");
+    assert!(relay.cli(&["inbox", "list", "--json"]).contains("swaks@ok.test"));
+    let none = swaks("no@ok..test,neither@ok..test");
+    assert_eq!(none.status.code(), Some(24), "{}", said(&none));
+
+    let mail = relay.folder().join("mail.eml");
+    std::fs::write(&mail, "From: a@example.com\r\nSubject: t\r\n\r\nhello\r\n").unwrap();
+    let curl = |url: &str, password: &str, more: &[&str]| {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--url", url, "--ssl-reqd", "--cacert"]).arg(relay.certificate());
+        command.args(["--user", &format!("alice:{password}"), "--mail-from", "a@example.com"]);
+        command.args(["--mail-rcpt", "curl@ok.test"]).args(more).arg("-T").arg(&mail);
+        command.output().expect("curl").status.code()
+    };
+    for url in [format!("smtp://localhost:{port}"), format!("smtps://localhost:{smtps}")] {
+        assert_eq!(curl(&url, "wr0ng", &[]), Some(67), "{url}");
+        assert_eq!(curl(&url, PASSWORD, &["--mail-rcpt", "no@ok..test"]), Some(55), "{url}");
+        assert!(!relay.cli(&["inbox", "list", "--json"]).contains("curl@ok.test"), "{url}");
+    }
+    let allow = ["--mail-rcpt-allowfails", "--mail-rcpt", "no@ok..test"];
+    assert_eq!(curl(&format!("smtps://localhost:{smtps}"), PASSWORD, &allow), Some(0));
+    assert!(relay.cli(&["inbox", "list", "--json"]).contains("curl@ok.test"));
 }
 
 /// Thousands of silent clients and hundreds that trickle, while mail goes through. Says what it costs.

@@ -59,7 +59,7 @@ impl Lists {
             }
             let ticket = place as Ticket + 1;
             let request = self.request(step);
-            let outcome = judge(&mut recent, ticket, &request, &self.copy(story));
+            let outcome = judge(&mut recent, ticket, &request, &self.copy(story, step.at_ms));
             for rejudged in outcome.rejudged {
                 let (_, event) = events.get_mut(&rejudged).expect("a burst takes back what is on record");
                 event.former = event.former.or(Some(event.verdict));
@@ -94,12 +94,12 @@ impl Lists {
         }
     }
 
-    fn copy<'a>(&self, story: &'a Story) -> Copy<'a> {
+    fn copy<'a>(&self, story: &'a Story, at_ms: i64) -> Copy<'a> {
         if story.lost {
             return Copy { inbox_mode: story.inbox, ..Copy::default() };
         }
         Copy {
-            accepted: if story.waiting { Accepted::NotYet(0) } else { Accepted::At(0) },
+            accepted: accepted(story, at_ms),
             submission_network: Some(network_hash(&self.instance, MESSAGE, story.from)),
             own_networks: &story.office,
             shape: Shape { links: story.links, shared: story.shared },
@@ -107,6 +107,14 @@ impl Lists {
             inbox_mode: story.inbox,
         }
     }
+}
+
+/// What the history says at this time: since when it waits, or when upstream took it.
+fn accepted(story: &Story, at_ms: i64) -> Accepted {
+    if !story.waiting && at_ms >= story.taken_ms {
+        return Accepted::At(story.taken_ms);
+    }
+    Accepted::NotYet(if at_ms >= story.again_ms { story.again_ms } else { 0 })
 }
 
 fn event(step: &Step, request: &Request, rule: Option<Rule>) -> Event {

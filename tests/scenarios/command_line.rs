@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde_json::Value;
 use waxseal::admin::{Actions, Options, Parts, socket};
-use waxseal::settings::{Choice, Keeping, Managed, Mode, Org, Quotes, Tracking, VisibleUrls};
+use waxseal::settings::{Mode, Org, Tracking};
 use waxseal::store::logins::{LoginOptions, Logins};
 use waxseal::store::memory::{MemoryHistory, MemorySettings};
 use waxseal::store::{Change, SettingsStore as _};
@@ -39,6 +39,8 @@ impl Server {
             metrics: None,
             privacy: None,
             notify: None,
+            upstream_passwords: None,
+            health: None,
         }));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(socket::SOCKET_NAME);
@@ -63,21 +65,7 @@ impl Server {
 }
 
 fn acme() -> Org {
-    Org {
-        name: "acme".parse().unwrap(),
-        domains: vec!["acme.example".to_owned()],
-        choice: Choice::default(),
-        managed: Managed::default(),
-        tracking_url: None,
-        former_urls: Vec::new(),
-        visible_urls: VisibleUrls::Track,
-        quotes: Quotes::Unwrap,
-        excluded_hosts: Vec::new(),
-        own_networks: Vec::new(),
-        privacy: Default::default(),
-        keeping: Keeping::default(),
-        rules_off: Vec::new(),
-    }
+    Org { domains: vec!["acme.example".to_owned()], ..Org::named("acme".parse().unwrap()) }
 }
 
 /// What a command said.
@@ -117,6 +105,14 @@ async fn users_come_and_go() {
     assert_eq!(lines[1], ["ann@acme.example", "sender", "acme"]);
     let json: Value = serde_json::from_str(&server.run("user list --json", "").await.out).unwrap();
     assert_eq!(json[0]["login"], "ann@acme.example");
+
+    // what it may do and send as; what is not named stays
+    let set = server.run("user set ann@acme.example --role org-admin --address me@home.example", "").await;
+    let words = "ann@acme.example is org-admin of acme, sends as me@home.example, too\n";
+    assert_eq!((set.code, set.out.as_str()), (0, words), "{}", set.err);
+    let set = server.run("user set ann@acme.example --no-address", "").await;
+    assert_eq!((set.code, set.out.as_str()), (0, "ann@acme.example is org-admin of acme\n"), "{}", set.err);
+    assert_eq!(server.run("user set ann@acme.example", "").await.code, 2, "nothing to change");
 
     assert_eq!(server.run("user remove ann@acme.example", "").await.code, 0);
     assert!(server.settings.snapshot().users.is_empty());

@@ -11,14 +11,14 @@ use crate::support::upstream::{At, RecordedMail, Script, ScriptedUpstream};
 
 const QUICK: &str = "[spool]\nbudget_secs = 5\nrecord_by_secs = 10\n";
 
-fn upstream(script: Script) -> (Runtime, ScriptedUpstream) {
+pub(super) fn upstream(script: Script) -> (Runtime, ScriptedUpstream) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let upstream = runtime.block_on(ScriptedUpstream::start(script));
     (runtime, upstream)
 }
 
 /// No bare CR or LF, one end of data, and no line that begins with a dot but is not doubled.
-fn assert_clean(mail: &RecordedMail, place: &str) {
+pub(super) fn assert_clean(mail: &RecordedMail, place: &str) {
     let wire = &mail.wire;
     let shown = || format!("{place}: {}", wire.escape_ascii());
     for (at, octet) in wire.iter().enumerate() {
@@ -156,7 +156,8 @@ fn a_login_writes_as_itself_only() {
         ("<ana@example.com>", own, 250),
         ("<Ana+tag@EXAMPLE.com>", "From: ANA+tag@Example.COM", 250),
         ("<>", own, 250),
-        ("<ana@example.com>", "From: \"ceo@org2.test\" <ana@example.com>", 250),
+        ("<ana@example.com>", "From: \"jo@customer.test via Support\" <ana@example.com>", 250),
+        ("<ana@example.com>", "From: ana@example.com <ana@example.com>", 250),
         // somebody else's
         ("<ceo@org2.test>", own, 553),
         ("<ceo@ORG2.test>", own, 553),
@@ -175,6 +176,15 @@ fn a_login_writes_as_itself_only() {
         ("<ana@example.com>", "From: =?utf-8?q?ceo=40org2.test?=", 550),
         ("<ana@example.com>", "From: <ana@example.com> <ceo@org2.test>", 550),
         ("<ana@example.com>", " From: ceo@org2.test\r\nFrom: ana@example.com", 550),
+        ("<ana@example.com>", "From: \"ceo@org2.test\" <ana@example.com>", 550),
+        ("<ana@example.com>", "From: =?utf-8?q?ceo=40org2.test?= <ana@example.com>", 550),
+        ("<ana@example.com>", "From: ceo@org2.test <ana@example.com>", 550),
+        ("<ana@example.com>", "From: ceo@org2.test: ana@example.com;", 550),
+        ("<ana@example.com>", "From: \"ceo\"@org2.test <ana@example.com>", 550),
+        ("<ana@example.com>", "From: ceo@org2.test(x) <ana@example.com>", 550),
+        ("<ana@example.com>", "From: ceo@org2.test\rX: ana@example.com", 550),
+        ("<ana@example.com>", "From: ana@example.com\r\nSender: ceo@org2.test: ana@example.com;", 550),
+        ("<ana@example.com>", "From: =?utf-8?b?Y2VvQG9yZzIudGVzdA==?==?utf-8?q?=00?=@example.com", 550),
     ];
     let mut accepted = 0;
     for (path, from, expected) in rows {
@@ -230,6 +240,7 @@ fn bombs_leave_as_they_came() {
         ),
         ("nested messages", format!("{from}{}", "Content-Type: message/rfc822\r\n\r\n".repeat(100_000))),
         ("headers", format!("{from}{}\r\nx\r\n", "X: y\r\n".repeat(300_000))),
+        ("lines that are no header", format!("{from}{}\r\nx\r\n", "a\r\n".repeat(400_000))),
         ("one header", format!("{from}X: {}\r\n\r\nx\r\n", "a\r\n ".repeat(300_000))),
         ("recipients in To", format!("{from}To: {}\r\n\r\nx\r\n", "a@x.test,\r\n ".repeat(200_000))),
         ("brackets", format!("{from}Subject: x\r\nContent-Type: text/html{}\r\n\r\nx\r\n", "(".repeat(400_000))),
@@ -277,5 +288,9 @@ fn bombs_leave_as_they_came() {
         let may_change = matches!(*name, "soft breaks" | "encoded dots" | "one attribute");
         assert!(rest == came || may_change, "{name}: changed");
     }
+    // Who sends cannot be read within limits: refused, at once.
+    let authors = format!("From: {}ana@example.com\r\n\r\nx\r\n", "ana@example.com,\r\n ".repeat(400_000));
+    let answer = submit(relay.smtp, "ana@example.com", &["b@ok.test"], &authors);
+    assert!(answer.starts_with("550 5.7.1"), "{answer}");
     assert!(submit(relay.smtp, "ana@example.com", &["c@ok.test"], &format!("{from}\r\nhello\r\n")).starts_with("250"));
 }

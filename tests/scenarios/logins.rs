@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::support::client::{Client, Submission};
 use crate::support::relay::{Running, Upstream};
 
-pub(super) fn plain(login: &str, password: &str) -> String {
+pub(crate) fn plain(login: &str, password: &str) -> String {
     format!("AUTH PLAIN {}", STANDARD.encode(format!("\0{login}\0{password}")))
 }
 
@@ -54,6 +54,44 @@ fn guessing_is_slowed_down_and_nobody_else_is_locked_out() {
     }
     assert_eq!(tries([127, 88, 0, 1], "ana@example.com", "correct horse"), 454);
     assert_eq!(tries([127, 88, 0, 1], "ben@example.com", "battery staple"), 235);
+}
+
+/// However many guess at one time, and however they spell the login, no more are judged than one after another would be.
+#[test]
+fn guesses_at_one_time_are_judged_in_turn() {
+    let (relay, spellings) = (ana(), ["ana@example.com", "ANA@example.com", "an\u{ad}a@example.com"]);
+    let smtp = relay.smtp;
+    let guess = |n: usize| from([127, 66, 2, 1], smtp).command(&plain(spellings[n % 3], "wrong")).unwrap().code;
+    let codes: Vec<u16> = std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..20).map(|n| scope.spawn(move || guess(n))).collect();
+        tries.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let said = |code| codes.iter().filter(|said| **said == code).count();
+    assert_eq!((said(535), said(454)), (3, 17), "{codes:?}");
+}
+
+#[test]
+fn a_mail_program_has_a_password_of_its_own_that_is_taken_back_alone() {
+    let relay = ana();
+    let made = relay.cli_with(&["user", "app-password", "add", "ana@example.com", "--name", "phone"], "");
+    assert!(made.status.success(), "{made:?}");
+    let told = String::from_utf8_lossy(&made.stderr).into_owned();
+    let secret = told.lines().find_map(|line| line.strip_prefix("app password: ")).unwrap().to_owned();
+    assert!(secret.starts_with("wxm-"), "{secret}");
+    let logs_in = |login: &str, password: &str| {
+        let mut client = from([127, 66, 1, 1], relay.smtp);
+        client.command(&plain(login, password)).unwrap().code
+    };
+    assert_eq!(logs_in("ana@example.com", &secret), 235);
+    assert_eq!(logs_in("ana@example.com", "correct horse"), 235, "the account's own password goes on");
+    assert_eq!(logs_in("ben@example.com", &secret), 535, "it is nobody else's");
+    let listed = relay.cli(&["user", "app-password", "list", "ana@example.com", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert!(listed[0]["used_at"].is_string() && !listed.to_string().contains(&secret), "{listed}");
+    let id = listed[0]["id"].as_str().unwrap();
+    relay.cli(&["user", "app-password", "revoke", "ana@example.com", id]);
+    assert_eq!(logs_in("ana@example.com", &secret), 535);
+    assert_eq!(logs_in("ana@example.com", "correct horse"), 235);
 }
 
 #[test]

@@ -1,22 +1,34 @@
 //! One story a file, named by what happens.
 
+mod a_key_is_revoked;
+mod a_test_mail_is_followed;
 mod certificate_renewed;
+mod certificates_by_acme;
 mod command_line;
 mod consent_and_forgetting;
 mod delivery;
+mod doctor;
 pub(crate) mod first_light;
 mod hostile_clients;
 mod independent_client;
+mod limits_of_a_mail;
 mod links_outlive_the_stores;
-mod logins;
+pub(crate) mod logins;
+mod odd_mails;
 mod others_are_told;
 mod passthrough;
 mod readers_are_judged_as_the_org_says;
 mod replies_to_tracked_mail;
 mod reports;
+mod senders_in_other_alphabets;
 mod service_manager;
+mod shadow_and_locks;
 mod the_recipient_says_no;
+mod upstream_looks_inside;
+mod upstream_of_an_org;
 mod upstream_tokens;
+mod upstream_with_a_small_size;
 mod upstream_without_8bitmime;
 mod what_waits_is_seen;
 mod what_was_not_tracked_says_so;
+mod who_gets_in;

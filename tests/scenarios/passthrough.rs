@@ -78,7 +78,7 @@ fn a_login_that_is_good_upstream_sends_over_its_own_connection() {
 }
 
 /// Does any file under here hold this?
-fn holds(folder: &std::path::Path, octets: &[u8]) -> bool {
+pub(super) fn holds(folder: &std::path::Path, octets: &[u8]) -> bool {
     std::fs::read_dir(folder).unwrap().any(|entry| {
         let path = entry.unwrap().path();
         match path.is_dir() {
@@ -116,6 +116,24 @@ fn every_mechanism_is_passed_on() {
     assert_eq!(client.command(&format!("AUTH XOAUTH2 {}", bearer("t0ken"))).unwrap().code, 235);
 }
 
+/// Tokens are offered as long as upstream may take them, and no longer than it says that it does not.
+#[test]
+fn tokens_are_offered_where_upstream_takes_them() {
+    let offered = |story: &Story| {
+        let mut client = Client::connect(story.relay.smtp).unwrap();
+        client.command("EHLO again.test").unwrap().text.contains("XOAUTH2")
+    };
+    let story = story(Script::new().login(ANA, SECRET, "PLAIN LOGIN"), "");
+    assert!(offered(&story), "nobody has heard upstream yet");
+    assert_eq!(story.log_in(ANA, SECRET).1.code, 235);
+    assert!(!offered(&story));
+    let mut client = Client::connect(story.relay.smtp).unwrap();
+    assert_eq!(client.command("AUTH XOAUTH2").unwrap().code, 504);
+    story.upstream.change(healthy());
+    assert_eq!(story.log_in(ANA, SECRET).1.code, 235);
+    assert!(offered(&story), "upstream has learnt it");
+}
+
 /// Upstream's own words, once: the same pair is then refused here; and who is nobody's is never asked about.
 #[test]
 fn refusals_are_upstreams_and_are_remembered() {
@@ -142,11 +160,15 @@ fn upstream_is_not_asked_too_often() {
     let more = "[limits]\nupstream_logins_per_user_per_minute_max = 2\nupstream_logins_per_minute_max = 3\n";
     let story = story(healthy(), more);
     assert_eq!(story.log_in(ANA, SECRET).1.code, 235);
-    assert_eq!(story.log_in(ANA, SECRET).1.code, 235);
-    assert_eq!(story.log_in(ANA, SECRET).1.code, 454);
-    assert_eq!(story.log_in("ben@example.com", "x").1.code, 535);
-    assert_eq!(story.log_in("cleo@example.com", "x").1.code, 454);
-    assert_eq!(story.upstream.connections(), 3);
+    // Strangers use up what strangers may ask ...
+    for (login, code) in [("ben@example.com", 535), ("cleo@example.com", 535), ("dora@example.com", 454)] {
+        assert_eq!(story.log_in(login, "x").1.code, code, "{login}");
+    }
+    // ... and not what is asked for who has come from there before.
+    for code in [235, 235, 454] {
+        assert_eq!(story.log_in(ANA, SECRET).1.code, code);
+    }
+    assert_eq!(story.upstream.connections(), 5);
 }
 
 /// Nobody is made a user where the organisation does not say so.
@@ -213,4 +235,72 @@ fn an_upstream_that_is_down_refuses_nobody() {
     assert_eq!(story.log_in(ANA, SECRET).1.code, 454);
     story.upstream.change(healthy());
     assert_eq!(story.log_in(ANA, SECRET).1.code, 235);
+}
+
+/// `spool_credentials = "sealed"`: mail waits, over a kill -9, with the sender's own login, which no file shows; and when the last
+/// copy is settled, nothing of it is left.
+#[test]
+fn a_sealed_login_waits_with_its_mail() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let upstream = runtime.block_on(ScriptedUpstream::start(healthy()));
+    let installation = crate::support::process::Installation::new(upstream.addr(), "[spool]\nretry_secs = [1, 1]\n");
+    let path = installation.path("config.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("networks = [\"127.0.0.0/8\"]\norg = \"default\"\n", "");
+    let text = text.replace("auth = \"none\"", "auth = \"passthrough\"\nspool_credentials = \"sealed\"");
+    std::fs::write(&path, text.replace("name = \"default\"", "name = \"default\"\ncreate_users = true")).unwrap();
+    let process = installation.start();
+    let log_in = || {
+        let mut client = Client::connect(installation.smtp).unwrap();
+        assert_eq!(client.command(&plain(ANA, SECRET)).unwrap().code, 235);
+        client
+    };
+    let later = || healthy().on(At::Mail, [Act::say("451 4.3.0 later")]);
+    upstream.change(later());
+    assert_eq!(log_in().submit(&Submission::new("m1", &["b", "c"])).code(), 250, "it may wait");
+    process.kill();
+    let spooled = || {
+        let entries = std::fs::read_dir(installation.spool()).unwrap();
+        entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|e| e == "mail")).count()
+    };
+    assert_eq!(spooled(), 1);
+    for hidden in [SECRET.to_owned(), STANDARD.encode(SECRET), STANDARD.encode(format!("\0{ANA}\0{SECRET}"))] {
+        assert!(!holds(&installation.data(), hidden.as_bytes()), "{hidden}");
+    }
+    // One is refused now: the report leaves with the same login.
+    upstream.change(healthy().answer(At::Rcpt, "<c.", "550 5.1.1 no such user here"));
+    let process = installation.start();
+    super::first_light::wait_for(|| (upstream.accepted().len() == 2 && spooled() == 0).then_some(()));
+    assert!(upstream.accepted().iter().all(|mail| mail.login.as_deref() == Some(ANA)), "{:?}", upstream.accepted());
+    assert_eq!(upstream.accepted().iter().filter(|mail| mail.mail.starts_with("MAIL FROM:<>")).count(), 1);
+    super::first_light::wait_for(|| (upstream.open_connections() == 0).then_some(()));
+    // A token is not kept: the client keeps its mail.
+    upstream.change(later());
+    let mut client = Client::connect(installation.smtp).unwrap();
+    let bearer = STANDARD.encode(format!("user={ANA}\u{1}auth=Bearer {SECRET}\u{1}\u{1}"));
+    assert_eq!(client.command(&format!("AUTH XOAUTH2 {bearer}")).unwrap().code, 235);
+    assert_eq!(client.submit(&Submission::new("m2", &["b"])).code(), 451);
+    // The operator changes his mind, or the server: what was sealed opens no more, and is sent nowhere.
+    assert_eq!(log_in().submit(&Submission::new("m3", &["b"])).code(), 250);
+    process.kill();
+    let other = runtime.block_on(ScriptedUpstream::start(healthy()));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let port = |addr: std::net::SocketAddr| format!("port = {}", addr.port());
+    std::fs::write(&path, text.replace(&port(upstream.addr()), &port(other.addr()))).unwrap();
+    let _process = installation.start();
+    super::first_light::wait_for(|| installation.log().contains("is held").then_some(()));
+    assert_eq!(other.connections(), 0);
+}
+
+/// What waxseal itself would send has no login there: it is refused when it is asked for, not for five days in the queue.
+#[test]
+fn notices_of_our_own_are_not_promised() {
+    let story = story(healthy(), "");
+    let (mut client, reply) = story.log_in(ANA, SECRET);
+    assert_eq!(reply.code, 235);
+    assert_eq!(client.submit(&Submission::new("m", &["b"])).code(), 250);
+    let refused = story.relay.cli_with(&["user", "notices", ANA, "--mail", "on"], "");
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && words.contains("passthrough") && words.contains("webhooks"), "{words}");
+    story.relay.cli(&["user", "notices", ANA, "--mail", "off"]);
 }

@@ -159,6 +159,26 @@ fn aggregate_mode_keeps_nothing_per_recipient() {
     }
 }
 
+/// More recipients than get copies of their own: what their one copy brings is one of them, and neither where nor when.
+#[test]
+fn a_copy_for_many_tells_of_nobody() {
+    let more = format!("[spool]\nsplit_recipients_max = 2\n{}", cities());
+    let relay = Running::start_with_web(Upstream::Inbox, BEHIND_A_PROXY, &more);
+    let copies = sent(&relay, &["one@x.test", "two@x.test", "three@x.test"]);
+    assert!(copies.iter().all(|copy| *copy == copies[0]), "one copy for all of them");
+    ask(&relay, &copies[0].0, TURIN, &[]);
+    let event = events(&relay, 1).remove(0);
+    assert_eq!(
+        (&event["recipient"], &event["country"], &event["verdict"]),
+        (&Value::Null, &Value::Null, &"person".into())
+    );
+    assert!(event["at"].as_str().unwrap().contains("T00:00:00"), "{event}");
+    let shown = relay.cli(&["message", "show", event["message"].as_str().unwrap()]);
+    assert!(shown.contains("counted only: with so many recipients copies are shared"), "{shown}");
+    let alone = sent(&relay, &["four@x.test", "five@x.test"]);
+    assert_ne!(alone[0], alone[1], "these are few enough");
+}
+
 /// A proxy that speaks the PROXY protocol, both versions; and one whose header is the RFC's.
 #[test]
 fn proxies_say_whom_they_speak_for_as_the_file_says() {

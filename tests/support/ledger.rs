@@ -329,6 +329,7 @@ mod tests {
             },
             first_state,
             recipe: "{}".to_owned(),
+            via: waxseal::spool::Via::default(),
             raw: Bytes::from(mail.content),
         };
         fs::write(folder.path().join("0000000000000007.mail"), record.encode().unwrap().concat()).unwrap();

@@ -1,5 +1,6 @@
 //! What tests share: a running relay, a scripted upstream, temporary folders.
 
+pub(crate) mod acme;
 pub(crate) mod certificate;
 pub(crate) mod client;
 pub(crate) mod disk;

@@ -9,6 +9,8 @@ use tokio::runtime::Runtime;
 use waxseal::app::App;
 use waxseal::config::Config;
 
+use super::process::{ORGANISATION, PUBLIC_URL};
+
 /// Where the relay forwards to.
 pub(crate) enum Upstream {
     /// The built-in inbox.
@@ -173,8 +175,6 @@ impl Drop for Running {
     }
 }
 
-const PUBLIC_URL: &str = "http://track.example";
-
 fn smtp(addr: &SocketAddr, auth: &str) -> String {
     format!("mode = \"smtp\"\nhost = \"{}\"\nport = {}\ntls = \"none\"\n{auth}\n", addr.ip(), addr.port())
 }
@@ -214,15 +214,7 @@ tracking = "127.0.0.1:0"
 public_url = "{PUBLIC_URL}"
 admin = "127.0.0.1:0"
 {web}
-[tracking]
-opens = "individual"
-links = "individual"
-text_links = false
-[privacy]
-consent = "none"
-[[org]]
-name = "default"
-domains = ["localhost", "example.com"]
+{ORGANISATION}
 {more}
 "#
     )

@@ -48,12 +48,19 @@ fn answer(stream: &mut TcpStream) -> Answer {
 
 /// A form sent from its own page, as a browser does it.
 pub(crate) fn http_post(addr: SocketAddr, path: &str, form: &str) -> Answer {
+    http_post_as(addr, path, "", form)
+}
+
+/// The same with this cookie.
+pub(crate) fn http_post_as(addr: SocketAddr, path: &str, cookie: &str, form: &str) -> Answer {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let length = form.len();
     let head =
         "Content-Type: application/x-www-form-urlencoded\r\nSec-Fetch-Site: same-origin\r\nConnection: close\r\n";
-    let request = format!("POST {path} HTTP/1.1\r\nHost: {addr}\r\n{head}Content-Length: {length}\r\n\r\n{form}");
+    let cookie = if cookie.is_empty() { String::new() } else { format!("Cookie: {cookie}\r\n") };
+    let request =
+        format!("POST {path} HTTP/1.1\r\nHost: {addr}\r\n{head}{cookie}Content-Length: {length}\r\n\r\n{form}");
     stream.write_all(request.as_bytes()).unwrap();
     answer(&mut stream)
 }

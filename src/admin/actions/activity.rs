@@ -11,7 +11,11 @@ use crate::notify::feed::{self, Listener};
 use crate::settings::OrgName;
 use crate::store::TimelineFilter;
 use crate::store::record::TimelineEntry;
+use crate::telemetry::metrics::limit_met;
 use crate::token::MessageId;
+
+/// Events looked at for those judged otherwise of late.
+const JUDGED_MAX: u32 = 100;
 
 /// Most rows of one answer: more of the past is on the messages' own pages.
 pub const ACTIVITY_ROWS_MAX: u32 = 200;
@@ -23,6 +27,8 @@ pub struct ActivityRow {
     pub sequence: i64,
     /// Unix milliseconds.
     pub at_ms: i64,
+    /// Only the day of it is kept.
+    pub by_day: bool,
     /// Open or click.
     pub kind: EventKind,
     /// Who probably did it.
@@ -61,7 +67,8 @@ pub struct ActivityWords {
 }
 
 impl Actions {
-    /// The newest events, or those after one; oldest first.
+    /// The newest events, those after one, or the newest before one; oldest first. Those after one are without what is
+    /// counted by the day: nobody sees that as it happens, nor by asking again what has happened since.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for a login without an organisation; [`Refusal::Store`].
@@ -69,6 +76,7 @@ impl Actions {
         &self,
         viewer: &Viewer,
         after_sequence: Option<i64>,
+        before_sequence: Option<i64>,
         limit: u32,
     ) -> Result<Vec<ActivityRow>, Refusal> {
         let (org, login) = scope(viewer, None, None, Narrow::ToCounts)?;
@@ -76,12 +84,37 @@ impl Actions {
             org,
             login,
             after_sequence: after_sequence.unwrap_or(0),
+            before_sequence,
+            with_network: after_sequence.is_some(),
             newest: true,
             limit: limit.clamp(1, ACTIVITY_ROWS_MAX),
             ..TimelineFilter::default()
         };
         let entries = self.history.timeline(filter).await?;
         Ok(entries.iter().filter_map(|entry| activity_row(viewer, entry)).collect())
+    }
+
+    /// Of the events up to one, those of its last moments that are judged otherwise than at first: whoever went away after it may
+    /// not have heard of that.
+    ///
+    /// # Errors
+    /// As [`Actions::activity`].
+    pub async fn judged_of_late(&self, viewer: &Viewer, up_to: i64) -> Result<Vec<ActivityRow>, Refusal> {
+        let (org, login) = scope(viewer, None, None, Narrow::ToCounts)?;
+        let before_sequence = Some(up_to.saturating_add(1));
+        let filter = TimelineFilter {
+            org,
+            login,
+            before_sequence,
+            newest: true,
+            limit: JUDGED_MAX,
+            ..TimelineFilter::default()
+        };
+        let entries = self.history.timeline(filter).await?;
+        let last_ms = entries.last().map_or(0, |entry| entry.event.at_ms);
+        let is_of_late = |entry: &&TimelineEntry| last_ms.saturating_sub(entry.event.at_ms) < feed::CHANGES_MS;
+        let judged = entries.iter().filter(is_of_late).filter(|entry| entry.event.former.is_some());
+        Ok(judged.filter_map(|entry| live_row(viewer, entry)).collect())
     }
 
     /// Begins to listen to events as they come.
@@ -91,6 +124,7 @@ impl Actions {
     pub fn listen(&self) -> Result<Listener, Refusal> {
         let notify = self.notify.as_ref().ok_or(Refusal::Absent("this server has no live feed"))?;
         let full = |feed::Full| {
+            limit_met("feed_streams");
             Refusal::Conflict(
                 "as many pages are open as the server allows (feed_streams_max in config.toml)".to_owned(),
             )
@@ -129,6 +163,7 @@ fn activity_row(viewer: &Viewer, entry: &TimelineEntry) -> Option<ActivityRow> {
     Some(ActivityRow {
         sequence: entry.sequence,
         at_ms: event.at_ms,
+        by_day: event.is_by_day(),
         kind: event.kind,
         verdict: event.verdict,
         rule: event.rule.clone(),

@@ -1,12 +1,16 @@
 //! Reading the audit log: server admins all of it, an organisation's admins what is about their organisation.
 
+use super::users::may_manage;
 use super::{Actions, Refusal};
 use crate::admin::viewer::Viewer;
 use crate::settings::OrgName;
-use crate::store::audit::{ANSWER_MAX, AuditQuery, Line};
+use crate::store::Snapshot;
+use crate::store::audit::{ANSWER_MAX, AuditQuery, LEADS_TO, Line};
 
-/// Lines of one export; a further one goes on with `before`.
+/// Lines of one JSON file; a further one goes on with `before`.
 pub const EXPORT_MAX: usize = 10_000;
+/// What stands for a value in somebody else's mail.
+pub const ANOTHERS: &str = "(in another person's mail)";
 
 /// Lines, newest first, and where the next page begins.
 #[derive(Debug, Clone)]
@@ -28,7 +32,8 @@ impl Actions {
         let limit = query.limit.clamp(1, ANSWER_MAX);
         let lines = self.settings.audit(AuditQuery { org, limit, ..query }).await?;
         let next = lines.last().filter(|_| lines.len() >= limit).map(|line| line.sequence);
-        Ok(AuditPage { lines, next })
+        let snapshot = self.settings.snapshot();
+        Ok(AuditPage { lines: lines.into_iter().map(|line| shown(viewer, &snapshot, line)).collect(), next })
     }
 
     /// Up to [`EXPORT_MAX`] lines.
@@ -47,6 +52,31 @@ impl Actions {
             }
         }
     }
+}
+
+/// The line as the viewer may read it: an organisation's admins read that something was done, not which server admin did it
+/// and from where; and not where a link in somebody else's mail leads, unless they see everybody's mail.
+fn shown(viewer: &Viewer, snapshot: &Snapshot, mut line: Line) -> Line {
+    if viewer.rules_all() {
+        return line;
+    }
+    let login = line.author.login.as_deref();
+    let by = login.and_then(|login| snapshot.users.get(login));
+    // Lines of before that was written down go by what the author is now.
+    if line.by_server_admin || by.is_some_and(|user| viewer.login() != login && !may_manage(viewer, user)) {
+        line.author.login = None;
+        line.author.from = None;
+        line.by_server_admin = true;
+    }
+    let sees_messages = viewer.org_ruled().is_some_and(|org| viewer.reads_all_of(org));
+    if !sees_messages && line.author.login.as_deref() != viewer.login() {
+        for field in line.fields.iter_mut().filter(|field| field.name == LEADS_TO) {
+            for value in [&mut field.before, &mut field.after].into_iter().flatten() {
+                *value = ANOTHERS.to_owned();
+            }
+        }
+    }
+    line
 }
 
 /// The organisation whose lines the viewer gets; `None`: all.

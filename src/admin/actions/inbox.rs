@@ -36,19 +36,29 @@ impl Actions {
         self.inbox.is_some() && viewer.rules_all()
     }
 
-    /// The newest mails, at most `limit` and [`INBOX_LIST_MAX`].
+    /// The newest mails, or the newest before one, at most `limit` and [`INBOX_LIST_MAX`]; and the id to go on before.
     ///
     /// # Errors
     /// [`Refusal::Forbidden`], [`Refusal::Absent`] when mail goes to a real server, [`Refusal::Port`].
-    pub async fn inbox_list(&self, viewer: &Viewer, limit: usize) -> Result<Vec<InboxRow>, Refusal> {
+    pub async fn inbox_list(
+        &self,
+        viewer: &Viewer,
+        before: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<InboxRow>, Option<String>), Refusal> {
         let inbox = self.inbox_of(viewer)?;
+        let limit = limit.clamp(1, INBOX_LIST_MAX);
+        let mut entries = inbox.list(before, limit + 1).await?;
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let next = entries.last().map(|entry| entry.id.clone()).filter(|_| more);
         let mut rows = Vec::new();
-        for entry in inbox.list(limit.clamp(1, INBOX_LIST_MAX)).await? {
+        for entry in entries {
             // A mail that the inbox has just dropped for a newer one is no error: its line stays without a subject.
             let raw = inbox.read(&entry.id).await?.map(|(_, raw)| raw).unwrap_or_default();
             rows.push(InboxRow { subject: mail_view::subject(&raw), entry });
         }
-        Ok(rows)
+        Ok((rows, next))
     }
 
     /// One mail.

@@ -42,17 +42,18 @@ impl Actions {
         Ok(record.links.into_iter().map(view).collect())
     }
 
-    /// Changes where one link of a message leads.
+    /// Changes where one link of a message leads, provided that it is still as the caller has `seen` it.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for a message or link that is not the viewer's; [`Refusal::Invalid`] for a destination
-    /// that is no absolute http or https URL; [`Refusal::Store`]: the link is as before.
+    /// that is no absolute http or https URL; [`Refusal::Changed`]; [`Refusal::Store`]: the link is as before.
     pub async fn change_link(
         &self,
         viewer: &Viewer,
         id: MessageId,
         index: u16,
         change: LinkChange,
+        seen: impl FnOnce(&LinkView) -> bool + Send,
     ) -> Result<LinkView, Refusal> {
         let record = self.whole_message(viewer, id).await?;
         let known = record.links.into_iter().find(|link| link.index == index);
@@ -63,6 +64,10 @@ impl Actions {
             LinkChange::Restore => None,
         };
         let held = self.changing(viewer).await;
+        let now = self.settings.snapshot().overrides.get(&(id, index)).cloned();
+        if !seen(&LinkView { link: link.clone(), replaced_by: now }) {
+            return Err(Refusal::Changed);
+        }
         let change = match replaced_by.clone() {
             Some(replacement) => Change::PutOverride(id, index, replacement),
             None => Change::RemoveOverride(id, index),

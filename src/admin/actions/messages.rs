@@ -1,14 +1,14 @@
 //! Messages and what happened to them, as far as the viewer may see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::{Actions, Refusal};
 use crate::admin::viewer::{Sight, Viewer};
-use crate::event::reading::{Reading, reading};
+use crate::event::reading::Reading;
 use crate::settings::{Mode, OrgName};
 use crate::store::record::{
-    Counts, LinkCount, MessageFilter, MessageRecord, MessageSummary, RecipientRecord, TimelineEntry, Wanted,
+    CopySpread, Counts, LinkCount, MessageFilter, MessageRecord, MessageSummary, RecipientRecord, TimelineEntry, Wanted,
 };
 use crate::store::{Override, TimelineFilter};
 use crate::token::MessageId;
@@ -92,13 +92,15 @@ pub struct MessagePage {
 pub struct MessageView {
     /// The record.
     pub record: MessageRecord,
-    /// Its events, oldest first, at most [`EVENTS_PER_ANSWER_MAX`].
+    /// Its newest events, oldest first, at most [`EVENTS_PER_ANSWER_MAX`].
     pub timeline: Vec<TimelineEntry>,
-    /// There are more events than the timeline holds.
+    /// There are more events, older ones, than the timeline holds.
     pub timeline_cut: bool,
     /// What was counted of each copy, however many events there are; by the copy's index.
     pub counts: BTreeMap<u16, Counts>,
-    /// What the events come to for each recipient with a copy of their own; by the recipient's index.
+    /// Copies that several recipients got, by index: nobody can tell whose their events are.
+    pub shared: HashSet<u16>,
+    /// What is known of each recipient with a copy of their own, however many events there are; by the recipient's index.
     pub readings: BTreeMap<u16, Reading>,
     /// The clicks of its links, by link and copy.
     pub link_counts: Vec<LinkCount>,
@@ -115,8 +117,10 @@ pub struct EventQuery {
     pub org: Option<OrgName>,
     /// Only this login's.
     pub login: Option<String>,
-    /// Only events recorded after this one; `None`: the newest there are.
+    /// Only events recorded after this one, and of those only what is not counted by the day; `None`: the newest there are.
     pub after_sequence: Option<i64>,
+    /// Only events recorded before this one.
+    pub before_sequence: Option<i64>,
     /// At most this many; [`EVENTS_PER_ANSWER_MAX`] is the most.
     pub limit: u32,
 }
@@ -152,20 +156,22 @@ impl Actions {
     /// may only see its counts; [`Refusal::Store`].
     pub async fn message(&self, viewer: &Viewer, id: MessageId) -> Result<MessageView, Refusal> {
         let record = self.whole_message(viewer, id).await?;
-        let filter = TimelineFilter { message: Some(id), limit: EVENTS_PER_ANSWER_MAX, ..TimelineFilter::default() };
+        let limit = EVENTS_PER_ANSWER_MAX;
+        let filter = TimelineFilter { message: Some(id), newest: true, limit, ..TimelineFilter::default() };
         let timeline = self.history.timeline(filter).await?;
         let timeline_cut = timeline.len() >= EVENTS_PER_ANSWER_MAX as usize;
         let counted = self.history.copy_counts(id).await?;
         let counts = counted.into_iter().map(|count| (count.copy_index, count.counts)).collect();
         let link_counts = self.history.link_counts(id).await?;
-        let readings = readings(&record, &timeline);
+        let shared = shared_copies(&record);
+        let readings = readings(&record, &shared, &counts, self.history.spreads(id).await?);
         let snapshot = self.settings.snapshot();
         let overrides = record
             .links
             .iter()
             .filter_map(|link| Some((link.index, snapshot.overrides.get(&(id, link.index))?.clone())))
             .collect();
-        Ok(MessageView { record, timeline, timeline_cut, counts, readings, link_counts, overrides })
+        Ok(MessageView { record, timeline, timeline_cut, counts, shared, readings, link_counts, overrides })
     }
 
     /// The record of a message the viewer may see whole.
@@ -191,6 +197,9 @@ impl Actions {
             org,
             login,
             after_sequence: query.after_sequence.unwrap_or(0),
+            before_sequence: query.before_sequence,
+            // Who asks for what came after something may ask again and again: that is to watch it happen.
+            with_network: query.after_sequence.is_some(),
             newest: query.after_sequence.is_none(),
             limit: query.limit.clamp(1, EVENTS_PER_ANSWER_MAX),
         };
@@ -221,16 +230,32 @@ impl Actions {
     }
 }
 
-/// What is known of each recipient whose events can be nobody else's.
-fn readings(record: &MessageRecord, timeline: &[TimelineEntry]) -> BTreeMap<u16, Reading> {
+fn shared_copies(record: &MessageRecord) -> HashSet<u16> {
+    let mut seen = HashSet::new();
+    record.recipients.iter().map(|r| r.copy_index).filter(|copy| !seen.insert(*copy)).collect()
+}
+
+/// What is known of each recipient whose events can be nobody else's, and of each only by the kinds that are theirs to be
+/// told of.
+fn readings(
+    record: &MessageRecord,
+    shared: &HashSet<u16>,
+    counts: &BTreeMap<u16, Counts>,
+    spreads: Vec<CopySpread>,
+) -> BTreeMap<u16, Reading> {
+    let spreads: BTreeMap<u16, CopySpread> = spreads.into_iter().map(|spread| (spread.copy_index, spread)).collect();
     let is_alone = |r: &&RecipientRecord| {
         let individual = r.opens == Mode::Individual || r.links == Mode::Individual;
-        individual && record.recipients.iter().filter(|other| other.copy_index == r.copy_index).count() == 1
+        individual && !shared.contains(&r.copy_index)
     };
-    let of = |recipient: &RecipientRecord| {
-        // The timeline names a recipient only for events of a kind that is recorded individually.
-        let own = timeline.iter().filter(|entry| entry.event.id.recipient == recipient.copy_index);
-        (recipient.index, reading(own.filter(|entry| entry.recipient.is_some()).map(|entry| &entry.event)))
+    let of = |r: &RecipientRecord| {
+        let counts = counts.get(&r.copy_index).copied().unwrap_or_default();
+        let (opened, clicked) = (counts.opens > 0, counts.clicks > 0);
+        // What is counted by the day has neither country nor network.
+        let spread = spreads.get(&r.copy_index).map_or((0, 0), |spread| (spread.countries, spread.networks));
+        let is = |mode, happened: bool| mode == Mode::Individual && happened;
+        let reading = Reading::of(is(r.opens, opened), is(r.links, clicked), spread.0 as usize, spread.1 as usize);
+        (r.index, reading)
     };
     record.recipients.iter().filter(is_alone).map(of).collect()
 }
@@ -240,7 +265,7 @@ fn readings(record: &MessageRecord, timeline: &[TimelineEntry]) -> BTreeMap<u16,
 pub(super) enum Narrow {
     /// The whole org; rows of others are stripped afterwards.
     ToCounts,
-    /// Own mail, because what is listed cannot be stripped.
+    /// Own mail, because what is listed cannot be stripped; unless the org lets its admins see everybody's.
     ToOwn,
 }
 
@@ -259,7 +284,7 @@ pub(super) fn scope(
     if let Some(other) = org.filter(|org| *org != own_org) {
         return Err(Refusal::not_found("organisation", other.as_str()));
     }
-    if viewer.rules(&own_org) && narrow == Narrow::ToCounts {
+    if viewer.reads_all_of(&own_org) || (viewer.rules(&own_org) && narrow == Narrow::ToCounts) {
         return Ok((Some(own_org), login));
     }
     if let Some(other) = login.filter(|login| *login != person.login) {

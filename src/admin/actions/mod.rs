@@ -3,29 +3,42 @@
 //! **Invariant:** every function takes a [`Viewer`] and enforces the roles itself; a caller that
 //! forgets to ask cannot leak. A setting above the ceiling is refused, a value of `config.toml` is read-only.
 
+pub mod access;
 pub mod activity;
 pub mod audit;
+pub mod credentials;
 pub mod figures;
+mod health;
 pub mod inbox;
+pub mod invitations;
 pub mod keys;
 pub mod links;
 pub mod messages;
 pub mod notices;
 mod org_events;
+mod org_tracking;
 pub mod orgs;
+pub mod own_tracking;
 pub mod people;
 pub mod queue;
 pub mod readers;
 mod said_so;
+pub mod second_factor;
+mod sessions;
+pub(in crate::admin) mod set_up;
 pub mod test_mail;
+pub mod upstream_password;
+pub mod user_change;
 pub mod users;
 pub mod webhooks;
+pub mod why;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use super::ports::{InboxReader, Keys, MetricsText, PortError, QueueKeeper, TestMail};
+use super::ports::{HealthKeeper, InboxReader, Keys, MetricsText, PortError, QueueKeeper, TestMail, UpstreamPasswords};
+use super::session::{SessionOptions, Sessions};
 use super::viewer::Viewer;
 use crate::notify::{Notify, NotifyError};
 use crate::settings::{OrgName, Tracking};
@@ -57,8 +70,14 @@ pub struct Actions {
     pub privacy: Option<people::Privacy>,
     /// Who is told of events.
     pub notify: Option<Arc<Notify>>,
+    /// Whether everything works.
+    pub health: Option<Arc<dyn HealthKeeper>>,
+    /// Passwords of organisations' own upstreams.
+    pub upstream_passwords: Option<Arc<dyn UpstreamPasswords>>,
     /// Changes read, decide and write one after the other, so that two admins at once lose nothing.
     changing: tokio::sync::Mutex<()>,
+    /// Who is logged in to the dashboard.
+    sessions: Mutex<Sessions>,
 }
 
 impl std::fmt::Debug for Actions {
@@ -91,13 +110,30 @@ pub struct Parts {
     pub privacy: Option<people::Privacy>,
     /// Who is told of events.
     pub notify: Option<Arc<Notify>>,
+    /// Whether everything works.
+    pub health: Option<Arc<dyn HealthKeeper>>,
+    /// Passwords of organisations' own upstreams.
+    pub upstream_passwords: Option<Arc<dyn UpstreamPasswords>>,
 }
 
 impl Actions {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Actions {
-        let Parts { settings, history, logins, ceiling, inbox, test_mail, keys, queue, metrics, privacy, notify } =
-            parts;
+        let Parts {
+            settings,
+            history,
+            logins,
+            ceiling,
+            inbox,
+            test_mail,
+            keys,
+            queue,
+            metrics,
+            privacy,
+            notify,
+            health,
+            upstream_passwords,
+        } = parts;
         let changing = tokio::sync::Mutex::new(());
         Actions {
             settings,
@@ -111,13 +147,25 @@ impl Actions {
             metrics,
             privacy,
             notify,
+            health,
+            upstream_passwords,
             changing,
+            sessions: Mutex::new(Sessions::new(SessionOptions::default())),
         }
+    }
+
+    pub(super) fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to change something: reading, deciding and writing happen under what this gives.
     async fn changing(&self, viewer: &Viewer) -> Changing<'_> {
         Changing { _held: self.changing.lock().await, author: viewer.author() }
+    }
+
+    /// The same for somebody who has no viewer yet.
+    async fn changing_as(&self, author: Author) -> Changing<'_> {
+        Changing { _held: self.changing.lock().await, author }
     }
 
     /// Makes one change durable, with its line in the audit log.
@@ -167,6 +215,12 @@ pub enum Refusal {
     #[error("{field} is managed in config.toml: change it there and reload")]
     Managed {
         /// Which value.
+        field: &'static str,
+    },
+    /// The organisation has locked it.
+    #[error("{field} is locked: the organisation decides it for all its users")]
+    Locked {
+        /// Which switch.
         field: &'static str,
     },
     /// It contradicts what is there.

@@ -26,6 +26,8 @@ pub struct EventsPatch {
     pub honour_gpc: Option<bool>,
     /// Days that events are kept; 0: as long as the server keeps them.
     pub events_days: Option<u32>,
+    /// Days that messages are kept; 0: as long as the server keeps them.
+    pub messages_days: Option<u32>,
 }
 
 impl EventsPatch {
@@ -38,6 +40,7 @@ impl EventsPatch {
             (managed.raw_evidence && self.raw_evidence.is_some(), "raw_evidence"),
             (managed.honour_gpc && self.honour_gpc.is_some(), "honour_gpc"),
             (managed.events_days && self.events_days.is_some(), "events_days"),
+            (managed.messages_days && self.messages_days.is_some(), "messages_days"),
         ];
         match rows.into_iter().find(|(wrong, _)| *wrong) {
             Some((_, field)) => Err(Refusal::Managed { field }),
@@ -58,14 +61,23 @@ impl EventsPatch {
             org.keeping.place = text.parse().map_err(|_| Refusal::invalid("place", detail))?;
         }
         if let Some(days) = self.events_days {
-            if days > EVENTS_DAYS_MAX {
-                return Err(Refusal::invalid("events_days", format!("at most {EVENTS_DAYS_MAX} can be chosen")));
-            }
-            org.keeping.events_days = Some(days).filter(|days| *days > 0);
+            org.keeping.events_days = days_fit("events_days", days)?;
+        }
+        if let Some(days) = self.messages_days {
+            org.keeping.messages_days = days_fit("messages_days", days)?;
         }
         org.keeping.raw_evidence = self.raw_evidence.unwrap_or(org.keeping.raw_evidence);
         org.keeping.honour_gpc = self.honour_gpc.unwrap_or(org.keeping.honour_gpc);
         Ok(())
+    }
+}
+
+/// None is as long as the server's.
+fn days_fit(field: &'static str, days: u32) -> Result<Option<u32>, Refusal> {
+    match days {
+        0 => Ok(None),
+        1..=EVENTS_DAYS_MAX => Ok(Some(days)),
+        _ => Err(Refusal::invalid(field, format!("at most {EVENTS_DAYS_MAX} can be chosen"))),
     }
 }
 

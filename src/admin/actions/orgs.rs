@@ -6,6 +6,8 @@ use crate::settings::{Managed, Mode, Org, OrgName, Quotes, Tracking, VisibleUrls
 use crate::store::Change;
 
 pub use super::org_events::EventsPatch;
+pub use super::org_tracking::RulesPatch;
+use super::org_tracking::lists_fit;
 
 /// Most excluded hosts and most domains of one org.
 pub const HOSTS_MAX: usize = 1000;
@@ -44,6 +46,8 @@ pub struct OrgPatch {
     pub domains: Option<Vec<String>>,
     /// How its readers' events are judged, and what is kept of them.
     pub events: EventsPatch,
+    /// What is never tracked, locks and shadow mode.
+    pub rules: RulesPatch,
 }
 
 impl Actions {
@@ -104,10 +108,12 @@ impl Actions {
         }
         not_managed(view.org.managed, &patch)?;
         patch.events.not_managed(view.org.managed)?;
+        patch.rules.not_managed(view.org.managed)?;
         within(view.ceiling, &patch)?;
         let mut org = view.org;
         apply_switches(&mut org, &patch);
         patch.events.apply(&mut org)?;
+        patch.rules.apply(&mut org)?;
         if patch.text_links == Some(Some(true)) && view.ceiling.narrowed_by(org.choice).links == Mode::Off {
             return Err(Refusal::invalid("text_links", "links in plain text need link tracking to be on"));
         }
@@ -117,6 +123,7 @@ impl Actions {
         if let Some(domains) = patch.domains {
             org.domains = self.domains_fit(name, &domains)?;
         }
+        lists_fit(&org)?;
         self.write(&held, Change::PutOrg(org)).await?;
         self.org(viewer, name)
     }
@@ -138,6 +145,7 @@ fn not_managed(managed: Managed, patch: &OrgPatch) -> Result<(), Refusal> {
         (managed.links && patch.links.is_some(), "links"),
         (managed.text_links && patch.text_links.is_some(), "text_links"),
         (managed.org && patch.domains.is_some(), "domains"),
+        (managed.excluded_hosts && patch.excluded_hosts.is_some(), "excluded_hosts"),
     ];
     match rows.into_iter().find(|(wrong, _)| *wrong) {
         Some((_, field)) => Err(Refusal::Managed { field }),

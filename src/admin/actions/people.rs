@@ -3,11 +3,13 @@
 //! **Invariant:** an address is looked up and never listed: what is kept is a keyed hash. What a recipient said
 //! themselves stands whatever an admin notes.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::{Actions, Refusal};
+use super::{Actions, PortError, Refusal};
+use crate::admin::paging::page;
 use crate::admin::viewer::Viewer;
 use crate::settings::privacy::{
     Act, Consent, ConsentRule, Footer, NAME_CHARS_MAX, NotDone, OrgPrivacy, PAGE_TEXT_CHARS_MAX, Standing,
@@ -28,6 +30,15 @@ pub const PEOPLE_PER_LIST_MAX: usize = 1000;
 pub const HELD_MAX: u32 = 10_000;
 /// Recipients erased in one commit: some milliseconds of the history's writer.
 const ERASED_PER_COMMIT_MAX: usize = 200;
+
+/// Some who have said something, the last to say something first.
+#[derive(Debug, Clone)]
+pub struct PeoplePage {
+    /// By hash, with how they stand.
+    pub people: Vec<(PersonId, Standing)>,
+    /// Whom to go on after, with when they last said something; `None` on the last page.
+    pub next: Option<(i64, PersonId)>,
+}
 
 /// What the actions on people work with.
 #[derive(Clone)]
@@ -165,16 +176,27 @@ impl Actions {
         Ok(PersonView { org: name.clone(), person, standing, ledger, page_url: page_url(privacy, &org, person) })
     }
 
-    /// Who has said something, by hash, the last to say something first; at most [`PEOPLE_PER_LIST_MAX`].
+    /// Who has said something, by hash, the last to say something first: at most `limit` and [`PEOPLE_PER_LIST_MAX`], after
+    /// one of the page before; and whom to go on after.
     ///
     /// # Errors
     /// As [`Actions::org_privacy`].
-    pub fn people(&self, viewer: &Viewer, name: &OrgName) -> Result<Vec<(PersonId, Standing)>, Refusal> {
+    pub fn people(
+        &self,
+        viewer: &Viewer,
+        name: &OrgName,
+        after: Option<(i64, PersonId)>,
+        limit: usize,
+    ) -> Result<PeoplePage, Refusal> {
         self.ruled(viewer, name)?;
-        let mut people: Vec<(PersonId, Standing)> = self.settings.snapshot().people.of(name).collect();
-        people.sort_unstable_by_key(|(person, standing)| (std::cmp::Reverse(standing.changed_at_ms), *person));
-        people.truncate(PEOPLE_PER_LIST_MAX);
-        Ok(people)
+        let key = |(person, standing): &(PersonId, Standing)| (Reverse(standing.changed_at_ms), *person);
+        let after = after.map(|(at_ms, person)| (Reverse(at_ms), person));
+        let snapshot = self.settings.snapshot();
+        let mut people: Vec<_> =
+            snapshot.people.of(name).filter(|one| after.is_none_or(|after| key(one) > after)).collect();
+        people.sort_unstable_by_key(key);
+        let (people, next) = page(people, None, limit.min(PEOPLE_PER_LIST_MAX), key);
+        Ok(PeoplePage { people, next: next.map(|(Reverse(at_ms), person)| (at_ms, person)) })
     }
 
     /// Notes what recipients have said, all of it durable or none: for each the standing, or why it changes nothing.
@@ -217,24 +239,31 @@ impl Actions {
     /// Makes one address nobody's in the history of one organisation or all: how many mails it was taken out of. Links go
     /// on working; what the person said stays, as a hash.
     ///
+    ///
+    /// In a task of its own: whoever asked may leave, and what was begun is finished and in the audit log all the same.
+    ///
     /// # Errors
-    /// As [`Actions::held`].
-    pub async fn erase(&self, viewer: &Viewer, address: &str, org: Option<OrgName>) -> Result<usize, Refusal> {
+    /// As [`Actions::held`]. What was erased before a failure is told in the audit log.
+    pub async fn erase(
+        self: &Arc<Self>,
+        viewer: &Viewer,
+        address: &str,
+        org: Option<OrgName>,
+    ) -> Result<usize, Refusal> {
+        let (actions, viewer, address) = (Arc::clone(self), viewer.clone(), address.to_owned());
+        let erasing = tokio::spawn(async move { actions.erase_and_tell(&viewer, &address, org).await });
+        erasing.await.map_err(|died| Refusal::Port(PortError(format!("the task died: {died}"))))?
+    }
+
+    async fn erase_and_tell(&self, viewer: &Viewer, address: &str, org: Option<OrgName>) -> Result<usize, Refusal> {
         let mut erased = 0;
-        loop {
-            let held = self.held(viewer, address, org.clone()).await?;
-            let recipients: Vec<(MessageId, u16)> =
-                held.iter().map(|held| (held.message, held.recipient.index)).collect();
-            for some in recipients.chunks(ERASED_PER_COMMIT_MAX) {
-                self.history.erase(some.to_vec()).await?;
-            }
-            erased += recipients.len();
-            if recipients.len() < HELD_MAX as usize {
-                break;
-            }
+        let done = self.erase_all(viewer, address, org.as_ref(), &mut erased).await;
+        if done.is_ok() || erased > 0 {
+            let cut = if done.is_ok() { "" } else { ", then the history failed: ask again" };
+            let whose = self.erased_person(address, org.as_ref());
+            self.tell(viewer, org.clone(), whose, format!("erased from the history of {erased} mails{cut}")).await?;
         }
-        let whose = self.erased_person(address, org.as_ref());
-        self.tell(viewer, org.clone(), whose, format!("erased from the history of {erased} mails")).await?;
+        done?;
         if let Ok(privacy) = self.privacy() {
             for name in self.settings.snapshot().orgs.keys().filter(|name| org.as_ref().is_none_or(|org| org == *name))
             {
@@ -244,13 +273,34 @@ impl Actions {
         Ok(erased)
     }
 
+    async fn erase_all(
+        &self,
+        viewer: &Viewer,
+        address: &str,
+        org: Option<&OrgName>,
+        erased: &mut usize,
+    ) -> Result<(), Refusal> {
+        loop {
+            let held = self.held(viewer, address, org.cloned()).await?;
+            let recipients: Vec<(MessageId, u16)> =
+                held.iter().map(|held| (held.message, held.recipient.index)).collect();
+            for some in recipients.chunks(ERASED_PER_COMMIT_MAX) {
+                self.history.erase(some.to_vec()).await?;
+                *erased += some.len();
+            }
+            if recipients.len() < HELD_MAX as usize {
+                return Ok(());
+            }
+        }
+    }
+
     /// Who was erased, as the audit log may go on knowing: a keyed hash, or no name at all.
     fn erased_person(&self, address: &str, org: Option<&OrgName>) -> String {
         let person = self.privacy().ok().zip(org).and_then(|(privacy, org)| person_of(privacy, org, address).ok());
         person.map_or("a recipient, in every organisation".to_owned(), |person| format!("recipient {person}"))
     }
 
-    fn privacy(&self) -> Result<&Privacy, Refusal> {
+    pub(super) fn privacy(&self) -> Result<&Privacy, Refusal> {
         self.privacy.as_ref().ok_or(Refusal::Absent("this server keeps no consents"))
     }
 

@@ -4,9 +4,10 @@
 //! a server's words about it are the sender's. **Invariant:** only who sees a mail whole may drop it.
 
 use super::{Actions, Refusal};
-use crate::admin::ports::{QueueEntry, QueueHealth, QueueKeeper, QueueStage};
+use crate::admin::paging::page;
+use crate::admin::ports::{QueueEntry, QueueHealth, QueueKeeper, QueueList, QueueOf, QueueStage};
 use crate::admin::viewer::{Sight, Viewer};
-use crate::settings::OrgName;
+use crate::settings::{OrgName, Role};
 use crate::token::MessageId;
 
 /// Most mails of one list. A longer queue has one cause, and the first of it tell which.
@@ -24,10 +25,12 @@ pub struct QueueView {
 /// The queue as a viewer may know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuePage {
-    /// Oldest first, at most [`QUEUE_ROWS_MAX`].
+    /// Oldest first.
     pub mails: Vec<QueueView>,
-    /// There are more mails in the queue than were looked at.
+    /// There are more of theirs than were looked at.
     pub cut: bool,
+    /// The row to go on after; `None` on the last page.
+    pub next: Option<(i64, MessageId)>,
     /// The state of the whole; for server admins alone.
     pub health: Option<QueueHealth>,
 }
@@ -58,17 +61,26 @@ impl QueueView {
 }
 
 impl Actions {
-    /// The mails that wait, as far as the viewer may know of them.
+    /// The mails that wait, as far as the viewer may know of them: at most `limit`, after a row of the page before.
     ///
     /// # Errors
     /// [`Refusal::Absent`] without a queue; [`Refusal::Port`] when the spool cannot be read.
-    pub async fn queue(&self, viewer: &Viewer) -> Result<QueuePage, Refusal> {
+    pub async fn queue(
+        &self,
+        viewer: &Viewer,
+        after: Option<(i64, MessageId)>,
+        limit: usize,
+    ) -> Result<QueuePage, Refusal> {
         let keeper = self.keeper()?;
-        let found = keeper.list(QUEUE_ROWS_MAX).await?;
-        let cut = found.len() >= QUEUE_ROWS_MAX;
-        let mails = found.into_iter().filter_map(|entry| seen(viewer, entry)).collect();
+        let Some(whose) = asked(viewer) else {
+            return Ok(QueuePage { mails: Vec::new(), cut: false, next: None, health: None });
+        };
+        let QueueList { mails, cut } = keeper.list(whose, QUEUE_ROWS_MAX).await?;
+        let seen = mails.into_iter().filter_map(|entry| seen(viewer, entry));
+        let place = |view: &QueueView| (view.entry.accepted_at_ms, view.entry.id);
+        let (mails, next) = page(seen, after.as_ref(), limit.min(QUEUE_ROWS_MAX), place);
         let health = if viewer.rules_all() { Some(keeper.health().await?) } else { None };
-        Ok(QueuePage { mails, cut, health })
+        Ok(QueuePage { mails, cut, next, health })
     }
 
     /// One mail that waits.
@@ -85,8 +97,11 @@ impl Actions {
     /// # Errors
     /// As [`Actions::queued`].
     pub async fn retry_queued(&self, viewer: &Viewer, id: MessageId) -> Result<(), Refusal> {
-        self.queued(viewer, id).await?;
-        if self.keeper()?.retry(id).await? { Ok(()) } else { Err(not_queued(id)) }
+        let view = self.queued(viewer, id).await?;
+        if !self.keeper()?.retry(id).await? {
+            return Err(not_queued(id));
+        }
+        self.tell(viewer, view.entry.org, format!("mail {id}"), "tried again at once".to_owned()).await
     }
 
     /// Ends a mail: recipients who do not have it yet never get it, and its sender is not told.
@@ -123,6 +138,17 @@ impl Actions {
 
 fn not_queued(id: MessageId) -> Refusal {
     Refusal::not_found("mail", format_args!("{id} in the queue: it is delivered, given up or dropped"))
+}
+
+/// Whose mails a viewer may know of at all; [`seen`] decides on each.
+fn asked(viewer: &Viewer) -> Option<QueueOf> {
+    let Viewer::Person(person) = viewer else { return Some(QueueOf::All) };
+    let org = || person.org.clone();
+    match person.role {
+        Role::ServerAdmin => Some(QueueOf::All),
+        Role::OrgAdmin => org().map(QueueOf::Org),
+        Role::Sender => org().map(|org| QueueOf::Login(org, person.login.clone())),
+    }
 }
 
 fn seen(viewer: &Viewer, mut entry: QueueEntry) -> Option<QueueView> {

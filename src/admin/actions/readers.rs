@@ -10,6 +10,7 @@ use crate::event::{EventKind, Verdict};
 use crate::settings::OrgName;
 use crate::settings::privacy::Says;
 use crate::store::record::{Correspondent, CorrespondentFilter, Held};
+use crate::token::MessageId;
 
 /// Most people of one page.
 pub const READERS_PER_PAGE_MAX: u32 = 500;
@@ -49,8 +50,8 @@ pub struct ReaderView {
     pub address: String,
     /// Newest first, at most [`MAILS_MAX`].
     pub mails: Vec<Held>,
-    /// There are more.
-    pub cut: bool,
+    /// The mail to go on before; `None` on the last page.
+    pub next: Option<(i64, MessageId)>,
     /// What they have said to each organisation that wrote to them, where it is known.
     pub says: Vec<(OrgName, Says)>,
     /// Where they were, the most frequent first; people's own places only.
@@ -69,24 +70,32 @@ impl Actions {
     pub async fn readers(&self, viewer: &Viewer, query: ReaderQuery) -> Result<ReaderPage, Refusal> {
         let (org, login) = scope(viewer, query.org, query.login, Narrow::ToOwn)?;
         let limit = query.limit.clamp(1, READERS_PER_PAGE_MAX);
-        let filter = CorrespondentFilter { org, login, holding: query.holding, after: query.after, limit };
+        let filter =
+            CorrespondentFilter { org, login, holding: query.holding, after: query.after, before: None, limit };
         let rows = self.history.correspondents(filter).await?;
         let next = rows.last().filter(|_| rows.len() >= limit as usize).map(|last| last.address.clone());
         Ok(ReaderPage { rows, next })
     }
 
-    /// One of them.
+    /// One of them, by their newest mails or the newest before one.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] when the viewer wrote to nobody of that address; [`Refusal::Store`].
-    pub async fn reader(&self, viewer: &Viewer, address: &str) -> Result<ReaderView, Refusal> {
+    /// [`Refusal::NotFound`] when the viewer wrote to nobody of that address (before that mail); [`Refusal::Store`].
+    pub async fn reader(
+        &self,
+        viewer: &Viewer,
+        address: &str,
+        before: Option<(i64, MessageId)>,
+    ) -> Result<ReaderView, Refusal> {
         let (org, login) = scope(viewer, None, None, Narrow::ToOwn)?;
         let holding = Some(address.to_owned());
-        let filter = CorrespondentFilter { org, login, holding, after: None, limit: MAILS_MAX };
-        let mails = self.history.correspondence(filter).await?;
+        let filter = CorrespondentFilter { org, login, holding, after: None, before, limit: MAILS_MAX + 1 };
+        let mut mails = self.history.correspondence(filter).await?;
         let Some(newest) = mails.first() else { return Err(Refusal::not_found("mail to", address)) };
         let address = newest.recipient.address.clone();
-        let cut = mails.len() >= MAILS_MAX as usize;
+        let more = mails.len() > MAILS_MAX as usize;
+        mails.truncate(MAILS_MAX as usize);
+        let next = mails.last().map(|mail| (mail.accepted_at_ms, mail.message)).filter(|_| more);
         let mut says = Vec::new();
         let mut orgs: Vec<OrgName> = mails.iter().map(|mail| mail.org.clone()).collect();
         orgs.sort();
@@ -99,7 +108,7 @@ impl Actions {
         }
         let (places, programs) = (places(&mails), programs(&mails));
         let opens_mean_little = opens_mean_little(&mails);
-        Ok(ReaderView { address, mails, cut, says, places, programs, opens_mean_little })
+        Ok(ReaderView { address, mails, next, says, places, programs, opens_mean_little })
     }
 }
 

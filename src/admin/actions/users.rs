@@ -1,7 +1,13 @@
 //! Users: who has a login, what it may do, and its password.
 
+use super::credentials::without_ways_in;
+use super::user_change::without_password_links;
 use super::{Actions, Refusal};
+use crate::admin::paging::page;
+use crate::admin::session::SessionId;
 use crate::admin::viewer::Viewer;
+use crate::policy::sender::a_label;
+use crate::settings::prepared::prepared;
 use crate::settings::{Choice, OrgName, Role, User};
 use crate::store::logins::PASSWORD_BYTES_MAX;
 use crate::store::{Change, Snapshot};
@@ -55,6 +61,11 @@ impl Actions {
         snapshot.users.values().filter(seen).map(view).collect()
     }
 
+    /// A page of them, and the login to go on after.
+    pub fn users_page(&self, viewer: &Viewer, after: Option<&String>, limit: usize) -> (Vec<UserView>, Option<String>) {
+        page(self.users(viewer), after, limit, |user| user.login.clone())
+    }
+
     /// One user.
     ///
     /// # Errors
@@ -69,7 +80,9 @@ impl Actions {
     /// # Errors
     /// [`Refusal::Forbidden`] for senders, and for an org admin who hands out more than its own; [`Refusal::NotFound`]
     /// for an org that is not the viewer's; [`Refusal::Conflict`] for a taken login or address; [`Refusal::Invalid`].
-    pub async fn add_user(&self, viewer: &Viewer, new: NewUser) -> Result<UserView, Refusal> {
+    pub async fn add_user(&self, viewer: &Viewer, mut new: NewUser) -> Result<UserView, Refusal> {
+        // As it is compared at each login.
+        new.login = prepared(&new.login).into_owned();
         self.may_add(viewer, &new)?;
         password_fit(&new.password, &new.login)?;
         login_fit(&new.login)?;
@@ -81,13 +94,13 @@ impl Actions {
         }
         let addresses = addresses_fit(&snapshot, new.org.as_ref(), &new.addresses)?;
         let NewUser { login, org, role, .. } = new;
-        let user = User { login, org, role, password_hash, addresses, choice: Choice::default() };
+        let user = User { addresses, ..User::new(login, org, role, password_hash) };
         let added = view(&user);
         self.write(&held, Change::PutUser(user)).await?;
         Ok(added)
     }
 
-    fn may_add(&self, viewer: &Viewer, new: &NewUser) -> Result<(), Refusal> {
+    pub(super) fn may_add(&self, viewer: &Viewer, new: &NewUser) -> Result<(), Refusal> {
         if !viewer.rules_all() && viewer.org_ruled().is_none() {
             return Err(Refusal::Forbidden("only an admin may add users"));
         }
@@ -108,37 +121,86 @@ impl Actions {
                 "only a server admin may let a user send from outside the organisation's domains",
             ));
         }
-        Ok(())
+        match new.role {
+            Role::Sender => Ok(()),
+            Role::OrgAdmin | Role::ServerAdmin => viewer.in_person(),
+        }
     }
 
     /// Sets another user's password, which also ends that user's sessions.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] when the user is not the viewer's to manage; [`Refusal::Invalid`] for a weak password.
+    /// [`Refusal::NotFound`] when the user is not the viewer's to manage; [`Refusal::Conflict`] for one's own, which needs
+    /// the present one; [`Refusal::Invalid`] for a weak password.
     pub async fn reset_password(&self, viewer: &Viewer, login: &str, password: &str) -> Result<(), Refusal> {
         self.managed_user(viewer, login)?;
-        self.put_password(viewer, login, password).await
+        if viewer.login() == Some(login) {
+            return Err(Refusal::Conflict("your own password is changed with the present one".to_owned()));
+        }
+        viewer.in_person()?;
+        self.put_password(viewer, login, password, None).await
     }
 
-    /// Sets the viewer's own password, the present one being right.
+    /// Sets the viewer's own password, the present one being right. Every session ends but `session`.
     ///
     /// # Errors
     /// [`Refusal::Invalid`] when the present password is wrong or the new one weak.
-    pub async fn change_own_password(&self, viewer: &Viewer, present: &str, new: &str) -> Result<(), Refusal> {
+    pub(in crate::admin) async fn change_own_password(
+        &self,
+        viewer: &Viewer,
+        present: &str,
+        new: &str,
+        session: &SessionId,
+    ) -> Result<(), Refusal> {
+        viewer.in_person()?;
         let login = viewer.login().ok_or(Refusal::Forbidden("the operator has no password; name a user"))?;
         if self.logins.check(login, present.as_bytes()).await?.is_none() {
             return Err(Refusal::invalid("present password", "that is not the present password"));
         }
-        self.put_password(viewer, login, new).await
+        self.put_password(viewer, login, new, Some(session)).await
     }
 
-    async fn put_password(&self, viewer: &Viewer, login: &str, password: &str) -> Result<(), Refusal> {
+    async fn put_password(
+        &self,
+        viewer: &Viewer,
+        login: &str,
+        password: &str,
+        session: Option<&SessionId>,
+    ) -> Result<(), Refusal> {
         password_fit(password, login)?;
         let password_hash = self.logins.hash(password).await?;
         let held = self.changing(viewer).await;
-        let present = self.settings.snapshot().users.get(login).cloned();
-        let user = present.ok_or_else(|| Refusal::not_found("user", login))?;
-        self.write(&held, Change::PutUser(User { password_hash, ..user })).await
+        let snapshot = self.settings.snapshot();
+        let user = snapshot.users.get(login).cloned().ok_or_else(|| Refusal::not_found("user", login))?;
+        let user = user.with_password(password_hash);
+        let mut changes = without_password_links(&snapshot, login);
+        changes.push(Change::PutUser(user.clone()));
+        self.write_all(&held, changes).await?;
+        self.sessions().new_password(&user, session);
+        Ok(())
+    }
+
+    /// Sets the password of who has logged in with one that was good for one login; the user as it is then.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for a weak password, and for the same one; [`Refusal::Conflict`] when it was set meanwhile.
+    pub(in crate::admin) async fn choose_password(&self, viewer: &Viewer, password: &str) -> Result<User, Refusal> {
+        let login = viewer.login().unwrap_or_default();
+        password_fit(password, login)?;
+        if self.logins.check(login, password.as_bytes()).await?.is_some() {
+            return Err(Refusal::invalid("password", "it was made up for one login; choose your own"));
+        }
+        let password_hash = self.logins.hash(password).await?;
+        let held = self.changing(viewer).await;
+        let snapshot = self.settings.snapshot();
+        let present = snapshot.users.get(login).cloned().filter(|user| user.one_time);
+        let user = present.ok_or_else(|| Refusal::Conflict("the password was set meanwhile".to_owned()))?;
+        let user = user.with_password(password_hash);
+        let mut changes = without_password_links(&snapshot, login);
+        changes.push(Change::PutUser(user.clone()));
+        self.write_all(&held, changes).await?;
+        self.sessions().new_password(&user, None);
+        Ok(user)
     }
 
     /// Removes a user; its mail stays.
@@ -153,19 +215,21 @@ impl Actions {
         }
         let held = self.changing(viewer).await;
         let snapshot = self.settings.snapshot();
-        let admins = || snapshot.users.values().filter(|user| user.role == Role::ServerAdmin);
-        if admins().count() == 1 && admins().any(|user| user.login == login) {
+        if is_last_server_admin(&snapshot, login) {
             return Err(Refusal::Conflict(format!("{login} is the last server admin; add another first")));
         }
         // What was told to this person alone ends with the login, so that nobody who gets it anew inherits it.
         let theirs = snapshot.webhooks.values().filter(|webhook| webhook.login.as_deref() == Some(login));
         let mut changes: Vec<Change> = theirs.map(|webhook| Change::RemoveWebhook(webhook.id)).collect();
+        changes.extend(without_ways_in(&snapshot, login));
         changes.push(Change::RemoveNotices(login.to_owned()));
         changes.push(Change::RemoveUser(login.to_owned()));
-        self.write_all(&held, changes).await
+        self.write_all(&held, changes).await?;
+        self.sessions().end_of(login, None);
+        Ok(())
     }
 
-    fn managed_user(&self, viewer: &Viewer, login: &str) -> Result<(), Refusal> {
+    pub(super) fn managed_user(&self, viewer: &Viewer, login: &str) -> Result<(), Refusal> {
         match self.settings.snapshot().users.get(login) {
             Some(user) if may_manage(viewer, user) => Ok(()),
             _ => Err(Refusal::not_found("user", login)),
@@ -173,17 +237,23 @@ impl Actions {
     }
 }
 
+/// Without this one nobody rules the server.
+pub(super) fn is_last_server_admin(snapshot: &Snapshot, login: &str) -> bool {
+    let mut admins = snapshot.users.values().filter(|user| user.role == Role::ServerAdmin);
+    admins.next().is_some_and(|user| user.login == login) && admins.next().is_none()
+}
+
 /// Server admins are managed by server admins alone, also those that belong to an organisation.
-fn may_manage(viewer: &Viewer, user: &User) -> bool {
+pub(super) fn may_manage(viewer: &Viewer, user: &User) -> bool {
     viewer.rules_all() || (user.role != Role::ServerAdmin && user.org.as_ref().is_some_and(|org| viewer.rules(org)))
 }
 
-fn view(user: &User) -> UserView {
+pub(super) fn view(user: &User) -> UserView {
     let User { login, org, role, addresses, choice, .. } = user.clone();
     UserView { login, org, role, addresses, choice }
 }
 
-fn login_fit(login: &str) -> Result<(), Refusal> {
+pub(super) fn login_fit(login: &str) -> Result<(), Refusal> {
     let wrong = if login.is_empty() {
         "a login is needed, for instance the mail address"
     } else if login.len() > LOGIN_BYTES_MAX {
@@ -196,7 +266,7 @@ fn login_fit(login: &str) -> Result<(), Refusal> {
     Err(Refusal::invalid("login", wrong))
 }
 
-fn password_fit(password: &str, login: &str) -> Result<(), Refusal> {
+pub(super) fn password_fit(password: &str, login: &str) -> Result<(), Refusal> {
     let wrong = if password.chars().count() < PASSWORD_CHARS_MIN {
         "it needs at least 10 characters"
     } else if password.len() > PASSWORD_BYTES_MAX {
@@ -211,7 +281,11 @@ fn password_fit(password: &str, login: &str) -> Result<(), Refusal> {
 
 /// Addresses with lower-case domains. One org never sends as another (DESIGN, promise 8): an address in another org's
 /// domain is refused whoever asks.
-fn addresses_fit(snapshot: &Snapshot, org: Option<&OrgName>, typed: &[String]) -> Result<Vec<String>, Refusal> {
+pub(super) fn addresses_fit(
+    snapshot: &Snapshot,
+    org: Option<&OrgName>,
+    typed: &[String],
+) -> Result<Vec<String>, Refusal> {
     if typed.len() > ADDRESSES_MAX {
         return Err(Refusal::invalid("addresses", "a user has at most 100"));
     }
@@ -226,10 +300,47 @@ fn address_fit(snapshot: &Snapshot, org: Option<&OrgName>, address: &str) -> Res
     let Some((local, domain)) = parts.filter(|_| address.len() <= LOGIN_BYTES_MAX) else {
         return Err(Refusal::invalid("addresses", format!("{address} is no mail address")));
     };
-    let domain = domain.to_ascii_lowercase();
-    let foreign = snapshot.orgs.values().any(|other| Some(&other.name) != org && other.domains.contains(&domain));
+    // As it is compared when mail is sent: a final dot or another spelling makes it nobody else's.
+    let Some(domain) = a_label(domain.as_bytes()) else {
+        return Err(Refusal::invalid("addresses", format!("{address} is no mail address")));
+    };
+    let foreign =
+        snapshot.orgs.values().any(|other| Some(&other.name) != org && other.domains.iter().any(|own| *own == domain));
     if foreign {
         return Err(Refusal::Conflict(format!("{domain} belongs to another organisation")));
     }
     Ok(format!("{local}@{domain}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Org;
+
+    /// However it is written, a domain that is another organisation's gives no address.
+    #[test]
+    fn no_address_in_another_organisations_domain() {
+        let name = |text: &str| -> OrgName { text.parse().unwrap() };
+        let mut snapshot = Snapshot::default();
+        for (org, domain) in [("one", "org1.test"), ("two", "org2.test"), ("three", "xn--bcher-kva.test")] {
+            let org = Org { domains: vec![domain.to_owned()], ..Org::named(name(org)) };
+            snapshot.orgs.insert(org.name.clone(), org);
+        }
+        let rows = [
+            ("ann@partner.test", Some("ann@partner.test")),
+            ("Ann@Partner.Test.", Some("Ann@partner.test")),
+            ("ann@org1.test", Some("ann@org1.test")),
+            ("ceo@org2.test", None),
+            ("ceo@ORG2.test", None),
+            ("ceo@org2.test.", None),
+            ("ceo@XN--Bcher-KVA.test", None),
+            ("ceo@b\u{fc}cher.test", None),
+            ("ceo@[192.0.2.1]", None),
+            ("ceo@.", None),
+        ];
+        for (typed, kept) in rows {
+            let fit = address_fit(&snapshot, Some(&name("one")), typed);
+            assert_eq!(fit.ok().as_deref(), kept, "{typed}");
+        }
+    }
 }

@@ -4,13 +4,15 @@
 //! mail; an organisation admin's is about everybody's and names nobody; only a server admin may have everybody's names told,
 //! and then only server admins may change where they go.
 
+use std::collections::BTreeMap;
+
 use super::{Actions, Refusal};
 use crate::admin::viewer::Viewer;
 use crate::notify::target::Target;
 use crate::notify::{Notify, signature::SigningSecret};
 use crate::settings::OrgName;
 use crate::settings::notices::{Level, Topic, Webhook, WebhookId};
-use crate::store::outbox::{DeliveryStage, WebhookDelivery};
+use crate::store::outbox::{DeliveryStage, Dropped, WebhookDelivery};
 use crate::store::{Change, Snapshot};
 
 /// Most deliveries of one answer.
@@ -69,6 +71,17 @@ impl Actions {
         found.ok_or_else(|| Refusal::not_found("webhook", id))
     }
 
+    /// Events that found no room, by webhook. For those who show webhooks the viewer may change.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub(in crate::admin) async fn webhooks_dropped(&self) -> Result<BTreeMap<WebhookId, Dropped>, Refusal> {
+        match &self.notify {
+            Some(notify) => Ok(notify.dropped().await?),
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
     /// Makes a webhook, with a secret that is shown only now.
     ///
     /// # Errors
@@ -103,19 +116,23 @@ impl Actions {
         Ok((webhook, secret))
     }
 
-    /// Changes a webhook.
+    /// Changes a webhook, provided that it is still as the caller has `seen` it.
     ///
     /// # Errors
-    /// As [`Actions::webhook`]; [`Refusal::Invalid`].
+    /// As [`Actions::webhook`]; [`Refusal::Invalid`]; [`Refusal::Changed`].
     pub async fn change_webhook(
         &self,
         viewer: &Viewer,
         id: WebhookId,
         change: WebhookChange,
+        seen: impl FnOnce(&Webhook) -> bool + Send,
     ) -> Result<Webhook, Refusal> {
         let notify = self.telling()?;
         let held = self.changing(viewer).await;
         let mut webhook = self.webhook(viewer, id)?;
+        if !seen(&webhook) {
+            return Err(Refusal::Changed);
+        }
         let WebhookChange { url, topics, level, paused } = change;
         if let Some(url) = url {
             webhook.url = url_fit(notify, &url)?;

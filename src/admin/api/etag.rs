@@ -1,9 +1,14 @@
-//! Entity tags (RFC 9110, section 8.8.3): a change that was decided on an old state is refused with 412.
+//! Entity tags (RFC 9110, section 8.8.3): a change that was decided on an old state is refused with 412, and what a reader
+//! has already is not sent again.
 
 use axum::Json;
-use axum::extract::FromRequestParts;
-use axum::http::header::{ETAG, HeaderName, IF_MATCH};
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -29,6 +34,33 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
             parts.headers.get_all(IF_MATCH).iter().map(|value| value.to_str().unwrap_or("unreadable")).collect();
         Ok(IfMatch((!given.is_empty()).then(|| given.join(","))))
     }
+}
+
+/// Answers 304 without a body where the reader has what would be sent (RFC 9110, section 13.1.2).
+pub(super) async fn not_again(request: Request, next: Next) -> Response {
+    let safe = request.method().is_safe();
+    let had: Vec<String> = match safe {
+        true => {
+            request.headers().get_all(IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok()).map(str::to_owned).collect()
+        }
+        false => Vec::new(),
+    };
+    let mut response = next.run(request).await;
+    let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    if let Some(tag) = tag.filter(|_| response.status() == StatusCode::OK)
+        && had.iter().any(|had| names(had, &tag))
+    {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Body::empty();
+        response.headers_mut().remove(CONTENT_TYPE);
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    response
+}
+
+/// Whether a list of tags holds this one, as weakly as readers compare them.
+fn names(list: &str, tag: &str) -> bool {
+    list.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
 }
 
 /// A value with its tag.

@@ -5,9 +5,10 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::messages::org_asked;
-use super::shapes::{Figures, FiguresOfDay};
+use super::shapes::{Figures, FiguresOfDay, Places, RankedLinks, Senders};
 use super::{Api, Problem, Query};
 use crate::admin::actions::figures::FiguresQuery;
+use crate::store::record::TotalsOf;
 
 /// Days when the caller names no number: a month.
 const DAYS: u32 = 30;
@@ -25,13 +26,39 @@ pub(super) struct Asked {
     days: Option<u32>,
 }
 
+impl Asked {
+    fn query(self) -> Result<FiguresQuery, Problem> {
+        let last_day = jiff::Timestamp::now().as_second().div_euclid(DAY_SECS);
+        let (org, days) = (org_asked(self.org)?, self.days.unwrap_or(DAYS));
+        Ok(FiguresQuery { org, login: self.login, last_day, days })
+    }
+}
+
 /// Opens and clicks by the day.
 #[utoipa::path(get, path = "/api/v1/figures", tag = "figures", operation_id = "figures_show",
     params(Asked), responses((status = 200, body = Figures)))]
 pub(super) async fn show(api: Api, Query(asked): Query<Asked>) -> Result<Json<Figures>, Problem> {
-    let last_day = jiff::Timestamp::now().as_second().div_euclid(DAY_SECS);
-    let query =
-        FiguresQuery { org: org_asked(asked.org)?, login: asked.login, last_day, days: asked.days.unwrap_or(DAYS) };
-    let days = api.actions.figures(&api.viewer, query).await?;
+    let days = api.actions.figures(&api.viewer, asked.query()?).await?;
     Ok(Json(Figures { days: days.into_iter().map(FiguresOfDay::from).collect() }))
+}
+
+/// What was counted of each sender, most by people first, at most 100.
+#[utoipa::path(get, path = "/api/v1/figures/senders", tag = "figures", operation_id = "figures_senders",
+    params(Asked), responses((status = 200, body = Senders)))]
+pub(super) async fn senders(api: Api, Query(asked): Query<Asked>) -> Result<Json<Senders>, Problem> {
+    Ok(Json(api.actions.totals(&api.viewer, asked.query()?, TotalsOf::Senders).await?.into()))
+}
+
+/// The 20 destinations people followed most, over 31 days at most, of mail the caller may read.
+#[utoipa::path(get, path = "/api/v1/figures/links", tag = "figures", operation_id = "figures_links",
+    params(Asked), responses((status = 200, body = RankedLinks)))]
+pub(super) async fn links(api: Api, Query(asked): Query<Asked>) -> Result<Json<RankedLinks>, Problem> {
+    Ok(Json(api.actions.ranked_links(&api.viewer, asked.query()?).await?.into()))
+}
+
+/// The 20 countries people read in most, over 31 days at most, of mail the caller may read.
+#[utoipa::path(get, path = "/api/v1/figures/places", tag = "figures", operation_id = "figures_places",
+    params(Asked), responses((status = 200, body = Places)))]
+pub(super) async fn places(api: Api, Query(asked): Query<Asked>) -> Result<Json<Places>, Problem> {
+    Ok(Json(api.actions.places(&api.viewer, asked.query()?).await?.into()))
 }

@@ -6,7 +6,7 @@ use axum::Json;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::shapes::{self, Event, Events, Message, MessageLine, Messages, Reader, Readers};
+use super::shapes::{self, Event, Events, Message, MessageLine, Messages, Reader, ReaderMails, Readers};
 use super::{Api, Body, EVENT_WAIT_MAX, Path, Problem, Query, parsed};
 use crate::admin::Refusal;
 use crate::admin::actions::messages::{EVENTS_PER_ANSWER_MAX, EventQuery, MessageQuery};
@@ -58,11 +58,11 @@ pub(super) struct MessagesAsked {
 #[utoipa::path(get, path = "/api/v1/messages", tag = "messages", operation_id = "messages_list",
     params(MessagesAsked), responses((status = 200, body = Messages)))]
 pub(super) async fn list(api: Api, Query(asked): Query<MessagesAsked>) -> Result<Json<Messages>, Problem> {
-    let place = |text: Option<&str>| match text {
+    let place = |field, text: Option<&str>| match text {
         None => Ok(None),
-        Some(text) => place::read(text).map(Some).ok_or_else(|| not_a_place(text)),
+        Some(text) => place::read(text).map(Some).ok_or_else(|| not_a_place(field, text)),
     };
-    let (before, after) = (place(asked.before.as_deref())?, place(asked.after.as_deref())?);
+    let (before, after) = (place("before", asked.before.as_deref())?, place("after", asked.after.as_deref())?);
     let MessagesAsked { org, login, limit, recipient, subject, sender, from, until, delivery, readers, .. } = asked;
     let wanted = Search { recipient, subject, sender, from, until, delivery, readers }.wanted()?;
     let query = MessageQuery { org: org_asked(org)?, login, before, after, wanted, limit: limit.unwrap_or(ROWS) };
@@ -89,8 +89,10 @@ pub(super) struct EventsAsked {
     org: Option<String>,
     /// Only this login's.
     login: Option<String>,
-    /// Only after this one; without it the newest.
+    /// Only after this one, and without what is counted by the day; without it the newest.
     after: Option<i64>,
+    /// Only before this one, the newest of them: `before` of the answer before.
+    before: Option<i64>,
     /// Rows; 1,000 at most.
     limit: Option<u32>,
     /// Waits so long for the first event; 25 at most.
@@ -102,25 +104,28 @@ pub(super) struct EventsAsked {
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", operation_id = "messages_events",
     params(EventsAsked), responses((status = 200, body = Events)))]
 pub(super) async fn events(api: Api, Query(asked): Query<EventsAsked>) -> Result<Json<Events>, Problem> {
+    let limit = asked.limit.unwrap_or(EVENTS_PER_ANSWER_MAX);
     let query = EventQuery {
         message: asked.message.as_deref().map(|id| parsed("message", id)).transpose()?,
         org: org_asked(asked.org)?,
         login: asked.login,
         after_sequence: asked.after,
-        limit: asked.limit.unwrap_or(EVENTS_PER_ANSWER_MAX),
+        before_sequence: asked.before,
+        limit,
     };
     let wait = Duration::from_secs(asked.wait_secs).min(EVENT_WAIT_MAX);
     let found = api.actions.next_events(&api.viewer, query, wait).await?;
     let after = found.last().map_or(asked.after.unwrap_or(0), |entry| entry.sequence);
-    Ok(Json(Events { events: found.into_iter().map(Event::from).collect(), after }))
+    let full = found.len() >= limit.clamp(1, EVENTS_PER_ANSWER_MAX) as usize;
+    let before = found.first().filter(|_| asked.after.is_none() && full).map(|entry| entry.sequence);
+    Ok(Json(Events { events: found.into_iter().map(Event::from).collect(), after, before }))
 }
 
 pub(super) fn org_asked(text: Option<String>) -> Result<Option<crate::settings::OrgName>, Problem> {
     shapes::org_name(text).map_err(|_| Refusal::NotFound { what: "such organisation".to_owned() }.into())
 }
 
-fn not_a_place(text: &str) -> Problem {
-    let field = "before";
+pub(super) fn not_a_place(field: &'static str, text: &str) -> Problem {
     Refusal::Invalid { field, detail: format!("{text:?} is not what `next` of a page said") }.into()
 }
 
@@ -169,4 +174,24 @@ pub(super) async fn readers(api: Api, Query(asked): Query<ReadersAsked>) -> Resu
     let query = ReaderQuery { org: org_asked(org)?, login, holding: address, after, limit: limit.unwrap_or(ROWS) };
     let page = api.actions.readers(&api.viewer, query).await?;
     Ok(Json(Readers { readers: page.rows.into_iter().map(Reader::from).collect(), next: page.next }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReaderAsked {
+    /// `next` of the page before.
+    before: Option<String>,
+}
+
+/// One of them: their mails, what they did with each, and from where.
+#[utoipa::path(get, path = "/api/v1/readers/{address}", tag = "people", operation_id = "readers_show",
+    params(("address" = String, Path), ReaderAsked), responses((status = 200, body = ReaderMails)))]
+pub(super) async fn reader(
+    api: Api,
+    Path(address): Path<String>,
+    Query(ReaderAsked { before }): Query<ReaderAsked>,
+) -> Result<Json<ReaderMails>, Problem> {
+    let before = before.map(|text| place::read(&text).ok_or_else(|| not_a_place("before", &text))).transpose()?;
+    Ok(Json(api.actions.reader(&api.viewer, &address, before).await?.into()))
 }

@@ -3,12 +3,18 @@
 //! `door` finds out who calls; a handler that takes an `Api` has been let in. Answers are JSON; errors are problem details
 //! (RFC 9457) whose `detail` says what to do. `openapi` is the document of it all.
 
+mod access;
+mod activity;
 mod audit;
+mod credentials;
 mod door;
 mod etag;
 mod figures;
+mod health;
 mod inbox;
+mod invitations;
 mod keys;
+mod linked;
 mod links;
 mod messages;
 pub mod openapi;
@@ -16,10 +22,14 @@ mod orgs;
 mod people;
 mod problem;
 mod queue;
+mod scopes;
 mod session;
+mod sessions;
+mod setup;
 pub mod shapes;
 mod users;
 mod webhooks;
+mod why;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,13 +37,16 @@ use std::time::Duration;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 
+use super::pages::feed;
+use super::setup::Setup;
 use super::viewer::Viewer;
 use super::{Actions, Site};
-use door::{Api, Door};
+pub(super) use door::Api;
+use door::Door;
 pub(super) use problem::Problem;
 
 /// Longest wait of one request for the next event; the caller asks again. Below every common idle time-out.
@@ -41,7 +54,12 @@ pub const EVENT_WAIT_MAX: Duration = Duration::from_secs(25);
 
 /// The API as `viewer` may use it, whoever calls: for a door that only one may pass, as the admin socket.
 pub fn router(actions: Arc<Actions>, viewer: Viewer) -> Router {
-    routes(Door::Open { actions, viewer }).fallback(nothing_here)
+    router_telling(actions, viewer, Setup::default())
+}
+
+/// [`router`], which knows what mail programs are told.
+pub fn router_telling(actions: Arc<Actions>, viewer: Viewer, setup: Setup) -> Router {
+    routes(Door::Open { actions, viewer, setup: Arc::new(setup) }).fallback(nothing_here)
 }
 
 /// The API of the dashboard's listener; each request says who it is. Without a fallback: the pages have theirs.
@@ -63,16 +81,45 @@ fn routes(door: Door) -> Router {
         .route("/api/v1/messages/{id}", get(messages::show))
         .route("/api/v1/messages/{id}/events/{sequence}", put(messages::say_own))
         .route("/api/v1/readers", get(messages::readers))
+        .route("/api/v1/readers/{address}", get(messages::reader))
         .route("/api/v1/messages/{id}/links", get(links::list))
-        .route("/api/v1/messages/{id}/links/{index}", put(links::change).delete(links::restore))
+        .route("/api/v1/messages/{id}/links/{index}", get(links::show).put(links::change).delete(links::restore))
         .route("/api/v1/events", get(messages::events))
+        .route("/api/v1/feed", get(feed::stream))
+        .route("/api/v1/activity", get(activity::list))
+        .route("/api/v1/setup", get(setup::show))
         .route("/api/v1/figures", get(figures::show))
+        .route("/api/v1/figures/senders", get(figures::senders))
+        .route("/api/v1/figures/links", get(figures::links))
+        .route("/api/v1/figures/places", get(figures::places))
+        .route("/api/v1/health", get(health::show))
         .route("/api/v1/users", get(users::list).post(users::add))
-        .route("/api/v1/users/{login}", get(users::show).delete(users::remove))
+        .route("/api/v1/users/{login}", get(users::show).patch(users::set).delete(users::remove))
         .route("/api/v1/users/{login}/password", put(users::password))
-        .route("/api/v1/users/{login}/notices", put(users::notices))
+        .route("/api/v1/users/{login}/notices", get(users::notices_of).put(users::notices))
+        .route("/api/v1/users/{login}/tracking", get(users::tracking).patch(users::set_tracking))
+        .route(
+            "/api/v1/users/{login}/app-passwords",
+            get(credentials::app_passwords).post(credentials::add_app_password),
+        )
+        .route("/api/v1/users/{login}/app-passwords/{id}", delete(credentials::remove_app_password))
+        .route("/api/v1/users/{login}/api-keys", get(credentials::api_keys).post(credentials::add_api_key))
+        .route("/api/v1/users/{login}/api-keys/{id}", delete(credentials::remove_api_key))
+        .route("/api/v1/orgs/{name}/access", get(access::show).patch(access::change))
+        .route(
+            "/api/v1/orgs/{name}/upstream-password",
+            get(access::upstream_password).put(access::set_upstream_password).delete(access::remove_upstream_password),
+        )
+        .route("/api/v1/users/{login}/second-factor", get(access::factor).delete(access::remove_factor))
+        .route("/api/v1/invitations", get(invitations::list).post(invitations::add))
+        .route("/api/v1/invitations/{id}", delete(invitations::withdraw))
+        .route("/api/v1/users/{login}/password-link", post(invitations::password_link))
+        .route("/api/v1/users/{login}/sessions", get(sessions::list).delete(sessions::end_all))
+        .route("/api/v1/users/{login}/sessions/{id}", delete(sessions::end))
         .route("/api/v1/orgs", get(orgs::list))
         .route("/api/v1/orgs/{name}", get(orgs::show).patch(orgs::set))
+        .route("/api/v1/why", get(why::show))
+        .route("/api/v1/orgs/{name}/notices", get(orgs::notices).put(orgs::set_notices))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/orgs/{name}/privacy", get(people::privacy).patch(people::set_privacy))
         .route("/api/v1/orgs/{name}/people", get(people::people).post(people::note))
@@ -93,9 +140,12 @@ fn routes(door: Door) -> Router {
         .route("/api/v1/webhooks/{id}/replay", post(webhooks::replay_failed))
         .route("/api/v1/keys", get(keys::list))
         .route("/api/v1/keys/rotate", post(keys::rotate))
+        .route("/api/v1/keys/{id}", get(keys::show))
+        .route("/api/v1/keys/{id}/revoke", post(keys::revoke))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method")
         })
+        .layer(axum::middleware::from_fn(etag::not_again))
         .with_state(door)
 }
 
@@ -106,7 +156,7 @@ struct Body<T>(T);
 struct Path<T>(T);
 
 /// A query, or a problem that says what is wrong with it.
-struct Query<T>(T);
+pub(super) struct Query<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;

@@ -1,14 +1,20 @@
 //! The API's own description: OpenAPI 3.1, made from the handlers and shapes themselves.
 
 use axum::Json;
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::response::IntoResponse;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi as _};
 
 use super::problem::Problem;
-use super::{audit, figures, inbox, keys, links, messages, orgs, people, queue, session, users, webhooks};
+use super::scopes;
+use super::{
+    access, activity, audit, credentials, figures, health, inbox, invitations, keys, links, messages, orgs, people,
+    queue, session, sessions, setup, users, webhooks, why,
+};
 use crate::admin::pages::feed;
 
 /// Name of the answer every operation may give.
@@ -22,32 +28,67 @@ const PROBLEM_JSON: &str = "application/problem+json";
         title = "waxseal",
         description = "Everything the dashboard shows and does, for programs. Times are RFC 3339 in UTC; ids of mails are 16 hex \
                        digits. Every error is a problem detail (RFC 9457). Lists of mail are read page by page: `next` of one \
-                       page is `before` of the following; events: `after` of one answer is `after` of the next request. \
+                       page is `before` of the following; a list that is an array names its next page in a `Link` header (RFC 8288); events: `after` of one answer is `after` of the next request. \
                        A change with `If-Match` is made only when nothing has changed since that `ETag` was read.",
     ),
     paths(
         document,
+        activity::list,
+        setup::show,
         session::show,
         messages::list,
         messages::show,
         messages::events,
         messages::say_own,
         messages::readers,
+        messages::reader,
         audit::list,
         feed::stream,
         figures::show,
+        figures::senders,
+        figures::links,
+        figures::places,
+        health::show,
         links::list,
+        links::show,
         links::change,
         links::restore,
         users::list,
         users::show,
         users::add,
+        users::set,
         users::password,
         users::notices,
+        users::tracking,
+        users::set_tracking,
+        users::notices_of,
         users::remove,
+        credentials::app_passwords,
+        credentials::add_app_password,
+        credentials::remove_app_password,
+        credentials::api_keys,
+        credentials::add_api_key,
+        credentials::remove_api_key,
+        access::show,
+        access::change,
+        access::upstream_password,
+        access::set_upstream_password,
+        access::remove_upstream_password,
+        access::factor,
+        access::remove_factor,
+        invitations::list,
+        invitations::add,
+        invitations::withdraw,
+        invitations::password_link,
+        sessions::list,
+        sessions::end_all,
+        sessions::end,
         orgs::list,
         orgs::show,
         orgs::set,
+        why::show,
+        orgs::notices,
+        orgs::set_notices,
         people::privacy,
         people::set_privacy,
         people::people,
@@ -73,6 +114,8 @@ const PROBLEM_JSON: &str = "application/problem+json";
         webhooks::replay_failed,
         keys::list,
         keys::rotate,
+        keys::show,
+        keys::revoke,
     ),
     components(schemas(Problem)),
     modifiers(&Problems, &Doors)
@@ -131,10 +174,35 @@ impl Modify for Doors {
         let cookie = ApiKey::Cookie(ApiKeyValue::with_description("waxseal", words));
         let words = "For changes over a session: csrf_token of GET /api/v1/session";
         let token = ApiKey::Header(ApiKeyValue::with_description("X-CSRF-Token", words));
+        let words = "An API key, made on the account page; it may do what its scopes and its owner's role both allow";
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(words)).build();
+        components.add_security_scheme("api_key", SecurityScheme::Http(bearer));
         components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
         components.add_security_scheme("csrf_token", SecurityScheme::ApiKey(token));
         let none: [&str; 0] = [];
         let both = SecurityRequirement::new("session", none).add("csrf_token", none);
         document.security = Some(vec![both]);
+        for (path, item) in &mut document.paths.paths {
+            let operations = [
+                (Method::GET, &mut item.get),
+                (Method::PUT, &mut item.put),
+                (Method::POST, &mut item.post),
+                (Method::PATCH, &mut item.patch),
+                (Method::DELETE, &mut item.delete),
+            ];
+            for (method, operation) in operations {
+                if let Some(operation) = operation.as_mut().filter(|operation| operation.security.is_none()) {
+                    operation.security = Some(doors_of(&method, path));
+                }
+            }
+        }
     }
+}
+
+/// A session, with its token for a change; or a key that has the scope.
+fn doors_of(method: &Method, path: &str) -> Vec<SecurityRequirement> {
+    let none: [&str; 0] = [];
+    let session = SecurityRequirement::new("session", none);
+    let session = if method.is_safe() { session } else { session.add("csrf_token", none) };
+    vec![session, SecurityRequirement::new("api_key", [scopes::needed(method, path).as_str()])]
 }

@@ -1,13 +1,15 @@
 //! `/api/v1/orgs`
 
 use axum::Json;
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 
 use super::etag::{IfMatch, tagged};
-use super::shapes::{Org, OrgPatch};
+use super::shapes::{NoticesPut, Org, OrgPatch};
 use super::{Api, Body, Path, Problem};
 use crate::admin::Refusal;
-use crate::admin::actions::orgs::{EventsPatch, OrgPatch as Patch, OrgView};
+use crate::admin::actions::orgs::{EventsPatch, OrgPatch as Patch, OrgView, RulesPatch};
+use crate::settings::notices::{Level, NoticeCeiling};
 use crate::settings::{Mode, OrgName, Quotes, VisibleUrls};
 
 /// Organisations and their switches.
@@ -50,6 +52,14 @@ pub(super) async fn set(
             raw_evidence: patch.raw_evidence,
             honour_gpc: patch.honour_gpc,
             events_days: patch.events_days,
+            messages_days: patch.messages_days,
+        },
+        rules: RulesPatch {
+            excluded_recipients: patch.excluded_recipients,
+            sensitive_off: patch.sensitive_off,
+            leave_links: patch.leave_links,
+            locked: patch.locked,
+            shadow: patch.shadow,
         },
     };
     let seen = |now: &OrgView| if_match.allows(&Org::from(now.clone()));
@@ -60,14 +70,14 @@ fn named(name: &str) -> Result<OrgName, Problem> {
     name.parse().map_err(|_| Refusal::NotFound { what: format!("organisation {name}") }.into())
 }
 
-fn mode(field: &'static str, text: &str) -> Result<Option<Mode>, Problem> {
+pub(super) fn mode(field: &'static str, text: &str) -> Result<Option<Mode>, Problem> {
     match text {
         "follow" => Ok(None),
         other => other.parse().map(Some).map_err(|_| none_of(field, text, "off, aggregate, individual, follow")),
     }
 }
 
-fn text_links(text: &str) -> Result<Option<bool>, Problem> {
+pub(super) fn text_links(text: &str) -> Result<Option<bool>, Problem> {
     match text {
         "follow" => Ok(None),
         "on" => Ok(Some(true)),
@@ -94,4 +104,28 @@ fn quotes(text: &str) -> Result<Quotes, Problem> {
 
 fn none_of(field: &'static str, text: &str, good: &str) -> Problem {
     Refusal::Invalid { field, detail: format!("{text:?} is none of {good}") }.into()
+}
+
+/// The most its people may be told.
+#[utoipa::path(get, path = "/api/v1/orgs/{name}/notices", tag = "orgs", operation_id = "orgs_notices",
+    params(("name" = String, Path)), responses((status = 200, body = NoticesPut, headers(("ETag" = String)))))]
+pub(super) async fn notices(api: Api, Path(name): Path<String>) -> Result<impl IntoResponse, Problem> {
+    Ok(tagged(NoticesPut::from(api.actions.notice_ceiling(&api.viewer, &named(&name)?)?)))
+}
+
+/// Changes that.
+#[utoipa::path(put, path = "/api/v1/orgs/{name}/notices", tag = "orgs", operation_id = "orgs_set_notices",
+    params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "ETag that was read")),
+    request_body = NoticesPut, responses((status = 204)))]
+pub(super) async fn set_notices(
+    api: Api,
+    Path(name): Path<String>,
+    if_match: IfMatch,
+    Body(put): Body<NoticesPut>,
+) -> Result<StatusCode, Problem> {
+    let level = Level::parse(&put.level).ok_or_else(|| none_of("level", &put.level, "first, every, none"))?;
+    let ceiling = NoticeCeiling { level, mail: put.mail };
+    let seen = |now: NoticeCeiling| if_match.allows(&NoticesPut::from(now));
+    api.actions.set_notice_ceiling(&api.viewer, &named(&name)?, ceiling, seen).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

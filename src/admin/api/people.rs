@@ -1,19 +1,22 @@
 //! `/api/v1/orgs/{name}/privacy`, `/api/v1/orgs/{name}/people`, `/api/v1/privacy/…`
 
 use axum::Json;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::etag::{IfMatch, tagged};
+use super::linked::{self, Linked};
+use super::messages::not_a_place;
 use super::shapes::people::{
     About, Erased, Export, NotePost, Noted, NotesPost, OrgPrivacy, OrgPrivacyPatch, Person, PersonLine, Said, says,
 };
 use super::{Api, Body, Path, Problem, Query};
 use crate::admin::Refusal;
-use crate::admin::actions::people::{Note, PrivacyPatch, PrivacyView};
+use crate::admin::actions::people::{Note, PeoplePage, PrivacyPatch, PrivacyView};
 use crate::settings::OrgName;
 use crate::settings::privacy::Act;
+use crate::token::PersonId;
 
 /// Whom to look up; nobody: the list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -22,11 +25,16 @@ use crate::settings::privacy::Act;
 pub(super) struct Whom {
     /// Whose; without it the list.
     address: Option<String>,
+    /// Of the list: after this one, `<milliseconds>-<person>`.
+    after: Option<String>,
+    /// Of the list: rows; 1,000 at most.
+    limit: Option<usize>,
 }
 
 /// A list, or one recipient.
 #[derive(Debug, serde::Serialize, ToSchema)]
 #[serde(untagged)]
+#[expect(dead_code, reason = "only describes what is sent")]
 pub(super) enum People {
     All(Vec<PersonLine>),
     One(Box<Person>),
@@ -68,17 +76,28 @@ pub(super) async fn set_privacy(
 
 /// Who has said something, by hash; or one recipient by address.
 #[utoipa::path(get, path = "/api/v1/orgs/{name}/people", tag = "orgs", operation_id = "people_people",
-    params(("name" = String, Path), Whom), responses((status = 200, body = People)))]
+    params(("name" = String, Path), Whom), responses((status = 200, body = People, headers(("Link" = String)))))]
 pub(super) async fn people(
     api: Api,
     Path(name): Path<String>,
-    Query(Whom { address }): Query<Whom>,
-) -> Result<Json<People>, Problem> {
+    Query(Whom { address, after, limit }): Query<Whom>,
+) -> Result<Response, Problem> {
     let name = named(&name)?;
-    Ok(Json(match address {
-        None => People::All(api.actions.people(&api.viewer, &name)?.into_iter().map(PersonLine::from).collect()),
-        Some(address) => People::One(Box::new(api.actions.person(&api.viewer, &name, &address).await?.into())),
-    }))
+    if let Some(address) = address {
+        let one = Person::from(api.actions.person(&api.viewer, &name, &address).await?);
+        return Ok(Json(one).into_response());
+    }
+    let after = after.map(|text| place(&text).ok_or_else(|| not_a_place("after", &text))).transpose()?;
+    let limit = linked::rows(limit);
+    let PeoplePage { people, next } = api.actions.people(&api.viewer, &name, after, limit)?;
+    let next = next.map(|(at_ms, person)| vec![("after", format!("{at_ms}-{person}")), ("limit", limit.to_string())]);
+    Ok(Linked { rows: people.into_iter().map(PersonLine::from).collect(), next }.into_response())
+}
+
+/// A row of the list, as `next` of its page names it.
+fn place(text: &str) -> Option<(i64, PersonId)> {
+    let (at_ms, person) = text.rsplit_once('-')?;
+    Some((at_ms.parse().ok()?, person.parse().ok()?))
 }
 
 /// Notes what recipients have said, with where and in which words.

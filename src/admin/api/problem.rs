@@ -3,7 +3,7 @@
 //! **Invariant:** a request that is wrong gets a 4xx. A 5xx says that waxseal, its store or upstream could not.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -16,6 +16,9 @@ use crate::admin::pages::error::status_of;
 pub(in crate::admin) struct Problem {
     #[serde(skip)]
     code: StatusCode,
+    /// Headers that say more.
+    #[serde(skip)]
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// What kind: `urn:waxseal:problem:` and a word that stays the same.
     #[serde(rename = "type")]
     kind: String,
@@ -38,9 +41,24 @@ impl Problem {
         Problem::of_kind(&word, code, detail.into(), None)
     }
 
+    /// With a header.
+    #[must_use]
+    pub(in crate::admin) fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Problem {
+        self.headers.push((name, value.into()));
+        self
+    }
+
     fn of_kind(word: &str, code: StatusCode, detail: String, field: Option<&'static str>) -> Problem {
         let title = code.canonical_reason().unwrap_or("Error");
-        Problem { code, kind: format!("urn:waxseal:problem:{word}"), title, status: code.as_u16(), detail, field }
+        Problem {
+            code,
+            headers: Vec::new(),
+            kind: format!("urn:waxseal:problem:{word}"),
+            title,
+            status: code.as_u16(),
+            detail,
+            field,
+        }
     }
 }
 
@@ -55,6 +73,7 @@ impl From<Refusal> for Problem {
             Refusal::Forbidden(_) => ("forbidden", None),
             Refusal::Invalid { field, .. } => ("invalid", Some(field)),
             Refusal::Managed { field } => ("managed", Some(field)),
+            Refusal::Locked { field } => ("locked", Some(field)),
             Refusal::Conflict(_) => ("conflict", None),
             Refusal::Changed => ("changed", None),
             Refusal::Absent(_) => ("absent", None),
@@ -67,14 +86,17 @@ impl From<Refusal> for Problem {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let code = self.code;
+    fn into_response(mut self) -> Response {
+        let (code, more) = (self.code, std::mem::take(&mut self.headers));
         let mut response = (code, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if code == StatusCode::UNAUTHORIZED {
             let way = HeaderValue::from_static("Cookie realm=\"waxseal\", form-action=\"/login\"");
             headers.insert(header::WWW_AUTHENTICATE, way);
+        }
+        for (name, value) in more {
+            headers.append(name, value);
         }
         response
     }

@@ -2,15 +2,34 @@
 
 use axum::Json;
 use axum::http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
+use super::messages::not_a_place;
 use super::shapes::{Queue, QueuedMail};
-use super::{Api, Path, Problem, parsed};
+use super::{Api, Path, Problem, Query, parsed};
+use crate::admin::actions::queue::QUEUE_ROWS_MAX;
+use crate::admin::pages::place;
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct QueueAsked {
+    /// `next` of the page before.
+    after: Option<String>,
+    /// Rows; 1,000 at most.
+    limit: Option<usize>,
+}
 
 /// Mail that waits to be delivered, oldest first.
-#[utoipa::path(get, path = "/api/v1/queue", tag = "queue", operation_id = "queue_list",
+#[utoipa::path(get, path = "/api/v1/queue", tag = "queue", operation_id = "queue_list", params(QueueAsked),
     responses((status = 200, body = Queue)))]
-pub(super) async fn list(api: Api) -> Result<Json<Queue>, Problem> {
-    Ok(Json(api.actions.queue(&api.viewer).await?.into()))
+pub(super) async fn list(
+    api: Api,
+    Query(QueueAsked { after, limit }): Query<QueueAsked>,
+) -> Result<Json<Queue>, Problem> {
+    let after = after.map(|text| place::read(&text).ok_or_else(|| not_a_place("after", &text))).transpose()?;
+    Ok(Json(api.actions.queue(&api.viewer, after, limit.unwrap_or(QUEUE_ROWS_MAX)).await?.into()))
 }
 
 /// One mail that waits.

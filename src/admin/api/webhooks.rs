@@ -2,14 +2,17 @@
 
 use axum::Json;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::etag::{IfMatch, tagged};
+use super::linked::Linked;
 use super::shapes::{self, Delivery, Replayed, Webhook, WebhookMade, WebhookPatch, WebhookPost};
 use super::{Api, Body, Path, Problem, Query, parsed};
 use crate::admin::Refusal;
-use crate::admin::actions::webhooks::{NewWebhook, WebhookChange};
-use crate::settings::notices::{Level, Topic};
+use crate::admin::actions::webhooks::{DELIVERIES_MAX, NewWebhook, WebhookChange};
+use crate::settings::notices::{self, Level, Topic};
 use crate::store::outbox::DeliveryStage;
 
 /// Deliveries when the caller names no number.
@@ -18,15 +21,26 @@ const ROWS: u32 = 50;
 /// The webhooks.
 #[utoipa::path(get, path = "/api/v1/webhooks", tag = "webhooks", operation_id = "webhooks_list",
     responses((status = 200, body = Vec<Webhook>)))]
-pub(super) async fn list(api: Api) -> Json<Vec<Webhook>> {
-    Json(api.actions.webhooks(&api.viewer).into_iter().map(Webhook::from).collect())
+pub(super) async fn list(api: Api) -> Result<Json<Vec<Webhook>>, Problem> {
+    let dropped = api.actions.webhooks_dropped().await?;
+    let shape = |webhook: notices::Webhook| {
+        let of_this = dropped.get(&webhook.id).copied();
+        Webhook::of(webhook, of_this.unwrap_or_default())
+    };
+    Ok(Json(api.actions.webhooks(&api.viewer).into_iter().map(shape).collect()))
 }
 
-/// One webhook.
+async fn shaped(api: &Api, webhook: notices::Webhook) -> Result<Webhook, Problem> {
+    let dropped = api.actions.webhooks_dropped().await?.get(&webhook.id).copied();
+    Ok(Webhook::of(webhook, dropped.unwrap_or_default()))
+}
+
+/// One webhook; its ETag goes into If-Match of a change.
 #[utoipa::path(get, path = "/api/v1/webhooks/{id}", tag = "webhooks", operation_id = "webhooks_show",
-    responses((status = 200, body = Webhook)))]
-pub(super) async fn show(api: Api, Path(id): Path<String>) -> Result<Json<Webhook>, Problem> {
-    Ok(Json(api.actions.webhook(&api.viewer, parsed("webhook id", &id)?)?.into()))
+    responses((status = 200, body = Webhook, headers(("ETag" = String)))))]
+pub(super) async fn show(api: Api, Path(id): Path<String>) -> Result<impl IntoResponse, Problem> {
+    let webhook = api.actions.webhook(&api.viewer, parsed("webhook id", &id)?)?;
+    Ok(tagged(shaped(&api, webhook).await?))
 }
 
 /// Adds a webhook; its secret is shown only here.
@@ -44,17 +58,20 @@ pub(super) async fn add(api: Api, Body(post): Body<WebhookPost>) -> Result<(Stat
         words: post.words,
     };
     let (webhook, secret) = api.actions.add_webhook(&api.viewer, new).await?;
-    Ok((StatusCode::CREATED, Json(WebhookMade { webhook: webhook.into(), secret: secret.reveal() })))
+    Ok((StatusCode::CREATED, Json(WebhookMade { webhook: shaped(&api, webhook).await?, secret: secret.reveal() })))
 }
 
 /// Changes a webhook; what is not there stays.
 #[utoipa::path(patch, path = "/api/v1/webhooks/{id}", tag = "webhooks", operation_id = "webhooks_change",
-    request_body = WebhookPatch, responses((status = 200, body = Webhook)))]
+    request_body = WebhookPatch,
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "ETag that was read")),
+    responses((status = 200, body = Webhook, headers(("ETag" = String)))))]
 pub(super) async fn change(
     api: Api,
     Path(id): Path<String>,
+    if_match: IfMatch,
     Body(patch): Body<WebhookPatch>,
-) -> Result<Json<Webhook>, Problem> {
+) -> Result<impl IntoResponse, Problem> {
     let WebhookPatch { url, topics: named, level: wanted, paused } = patch;
     let change = WebhookChange {
         url,
@@ -62,7 +79,11 @@ pub(super) async fn change(
         level: wanted.map(|text| level(&text)).transpose()?,
         paused,
     };
-    Ok(Json(api.actions.change_webhook(&api.viewer, parsed("webhook id", &id)?, change).await?.into()))
+    let id = parsed("webhook id", &id)?;
+    let dropped = api.actions.webhooks_dropped().await?.get(&id).copied().unwrap_or_default();
+    let seen = |now: &notices::Webhook| if_match.allows(&Webhook::of(now.clone(), dropped));
+    let changed = api.actions.change_webhook(&api.viewer, id, change, seen).await?;
+    Ok(tagged(Webhook::of(changed, dropped)))
 }
 
 /// Removes a webhook.
@@ -95,17 +116,24 @@ pub(super) struct DeliveriesAsked {
 
 /// What was told it, newest first.
 #[utoipa::path(get, path = "/api/v1/webhooks/{id}/deliveries", tag = "webhooks", operation_id = "webhooks_deliveries",
-    params(("id" = String, Path), DeliveriesAsked), responses((status = 200, body = Vec<Delivery>)))]
+    params(("id" = String, Path), DeliveriesAsked),
+    responses((status = 200, body = Vec<Delivery>, headers(("Link" = String)))))]
 pub(super) async fn deliveries(
     api: Api,
     Path(id): Path<String>,
     Query(asked): Query<DeliveriesAsked>,
-) -> Result<Json<Vec<Delivery>>, Problem> {
+) -> Result<Linked<Delivery>, Problem> {
     let wrong = |text: &str| invalid("state", format!("{text:?} is none of waiting, delivered, failed"));
     let stage = asked.state.as_deref().map(|text| DeliveryStage::parse(text).ok_or_else(|| wrong(text))).transpose()?;
     let (id, limit) = (parsed("webhook id", &id)?, asked.limit.unwrap_or(ROWS));
+    let limit = limit.clamp(1, DELIVERIES_MAX);
     let found = api.actions.webhook_deliveries(&api.viewer, id, stage, asked.before, limit).await?;
-    Ok(Json(found.into_iter().map(Delivery::from).collect()))
+    let oldest = found.last().filter(|_| found.len() >= limit as usize).map(|delivery| delivery.id.to_string());
+    let next = oldest.map(|id| {
+        let state = asked.state.map(|state| ("state", state));
+        [("before", id), ("limit", limit.to_string())].into_iter().chain(state).collect()
+    });
+    Ok(Linked { rows: found.into_iter().map(Delivery::from).collect(), next })
 }
 
 /// Tries one delivery again.

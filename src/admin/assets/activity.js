@@ -27,8 +27,7 @@
 
   const tell = () => {
     for (const time of list.querySelectorAll("time")) {
-      time.dataset.friendly = time.dataset.friendly || time.textContent;
-      time.textContent = ago(time.dateTime) || time.dataset.friendly;
+      time.textContent = ago(time.dateTime) || time.title;
     }
   };
 
@@ -46,9 +45,9 @@
     }
     if (line.link) sentence.append(" ", part("span", line.link, "url"));
     const when = part("p", "", "when");
-    const time = part("time", line.friendly);
+    const time = part("time", line.ago);
     time.dateTime = line.at;
-    time.title = line.at;
+    time.title = line.friendly;
     when.append(time, ...line.details.map((detail) => ` · ${detail}`));
     item.append(sentence, when);
     return item;

@@ -6,31 +6,39 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::words::{self, Moment};
+use super::words;
 use super::{Frame, assets, error::PageError, html};
 use crate::admin::Site;
 use crate::admin::actions::activity::{ACTIVITY_ROWS_MAX, ActivityRow};
 use crate::admin::visitor::Visitor;
 use crate::event::{self, EventKind, Rule, Verdict};
 
-/// As everywhere, and our own script, which may ask us alone.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; \
-                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
 #[derive(Template)]
 #[template(path = "activity.html")]
 struct Activity {
     frame: Frame,
-    script: String,
+    /// `None` on a page of the past, where nothing comes.
+    script: Option<String>,
     items: Vec<Item>,
+    /// What "ago" counts from.
+    now: String,
     /// Where the live feed begins.
     after: i64,
+    /// Where the page before this one begins.
+    older: Option<i64>,
+}
+
+/// What the page's address may say.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    /// Only what happened before this event.
+    before: Option<i64>,
 }
 
 enum Item {
@@ -59,21 +67,29 @@ pub(super) struct Line {
     details: Vec<String>,
     at: String,
     friendly: String,
+    /// As long as that is shorter to say; the page's script says it anew from time to time.
+    ago: String,
 }
 
 /// `GET /activity`
-pub(super) async fn page(State(site): State<Arc<Site>>, visitor: Visitor) -> Result<Response, PageError> {
-    let mut rows = site.actions.activity(&visitor.viewer, None, ACTIVITY_ROWS_MAX).await?;
+pub(super) async fn page(
+    State(site): State<Arc<Site>>,
+    visitor: Visitor,
+    Query(Asked { before }): Query<Asked>,
+) -> Result<Response, PageError> {
+    let mut rows = site.actions.activity(&visitor.viewer, None, before, ACTIVITY_ROWS_MAX).await?;
     let after = rows.last().map_or(0, |row| row.sequence);
     rows.reverse();
     let page = Activity {
         frame: Frame::of(&site, &visitor, "Activity", "/activity"),
-        script: assets::script_path(),
+        script: before.is_none().then(assets::script_path),
+        older: rows.last().filter(|_| rows.len() >= ACTIVITY_ROWS_MAX as usize).map(|row| row.sequence),
+        now: words::moment(jiff::Timestamp::now().as_millisecond()).friendly,
         items: folded(rows.iter().map(line).collect()),
         after,
     };
     let mut answer = html(&page);
-    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(assets::POLICY_WITH_SCRIPT));
     Ok(answer)
 }
 
@@ -97,7 +113,7 @@ fn folded(lines: Vec<Line>) -> Vec<Item> {
 
 /// An event in words.
 pub(super) fn line(row: &ActivityRow) -> Line {
-    let at = words::moment(row.at_ms);
+    let at = if row.by_day { words::day(row.at_ms) } else { words::moment(row.at_ms) };
     let machine = !row.verdict.counts();
     let what = match row.kind {
         EventKind::Open => "opened",
@@ -105,6 +121,10 @@ pub(super) fn line(row: &ActivityRow) -> Line {
     };
     let kind = row.kind.as_str();
     let (sequence, friendly, at) = (row.sequence, at.friendly, at.iso);
+    let ago = match row.by_day {
+        true => friendly.clone(),
+        false => words::ago(row.at_ms, jiff::Timestamp::now().as_millisecond()),
+    };
     let judged = judged(row);
     let Some(known) = &row.words else {
         let sender = row.login.clone().unwrap_or_else(|| "a trusted network".to_owned());
@@ -120,6 +140,7 @@ pub(super) fn line(row: &ActivityRow) -> Line {
             details: judged.into_iter().collect(),
             at,
             friendly,
+            ago,
         };
     };
     // Of an image proxy's reader the verdict says that the place is unknown.
@@ -139,17 +160,11 @@ pub(super) fn line(row: &ActivityRow) -> Line {
         details: [place, client, judged].into_iter().flatten().map(|detail| words::one_line(&detail)).collect(),
         at,
         friendly,
+        ago,
     }
 }
 
 /// The verdict and why; nothing for a plain person.
 fn judged(row: &ActivityRow) -> Option<String> {
     Some(event::words::verdict(row.verdict, Rule::parse(&row.rule), None)).filter(|said| !said.is_empty())
-}
-
-impl Line {
-    /// For the template.
-    fn moment(&self) -> Moment {
-        Moment { iso: self.at.clone(), friendly: self.friendly.clone() }
-    }
 }

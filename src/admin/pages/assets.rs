@@ -1,4 +1,4 @@
-//! The style sheet, the script and the icon, named by their content so that browsers may keep them for ever.
+//! The style sheet, the scripts and the icon, named by their content so that browsers may keep them for ever.
 
 use std::sync::LazyLock;
 
@@ -7,41 +7,72 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
 
-const STYLE: &str = include_str!("../assets/style.css");
-const ICON: &str = include_str!("../assets/seal.svg");
+/// Where a page has a script of ours: as everywhere, and the script, which may ask us alone.
+pub(super) const POLICY_WITH_SCRIPT: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; \
+                                             connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-const SCRIPT: &str = include_str!("../assets/activity.js");
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
 
-static STYLE_NAME: LazyLock<String> = LazyLock::new(|| name(STYLE, "css"));
-static ICON_NAME: LazyLock<String> = LazyLock::new(|| name(ICON, "svg"));
+/// One file, with its type and its name.
+struct Asset {
+    text: &'static str,
+    kind: &'static str,
+    name: LazyLock<String>,
+}
 
-static SCRIPT_NAME: LazyLock<String> = LazyLock::new(|| name(SCRIPT, "js"));
+static STYLE: Asset = Asset { text: STYLE_TEXT, kind: CSS, name: LazyLock::new(|| name(STYLE_TEXT, "css")) };
+static ICON: Asset = Asset { text: ICON_TEXT, kind: SVG, name: LazyLock::new(|| name(ICON_TEXT, "svg")) };
+static ACTIVITY: Asset = Asset { text: ACTIVITY_TEXT, kind: JS, name: LazyLock::new(|| name(ACTIVITY_TEXT, "js")) };
+static TEST_MAIL: Asset = Asset { text: TEST_MAIL_TEXT, kind: JS, name: LazyLock::new(|| name(TEST_MAIL_TEXT, "js")) };
+static HEALTH: Asset = Asset { text: HEALTH_TEXT, kind: JS, name: LazyLock::new(|| name(HEALTH_TEXT, "js")) };
 
-/// Where the Activity page's script is.
-pub(super) fn script_path() -> String {
-    format!("/assets/{}", *SCRIPT_NAME)
+const STYLE_TEXT: &str = include_str!("../assets/style.css");
+const ICON_TEXT: &str = include_str!("../assets/seal.svg");
+const ACTIVITY_TEXT: &str = include_str!("../assets/activity.js");
+const TEST_MAIL_TEXT: &str = include_str!("../assets/test_mail.js");
+const HEALTH_TEXT: &str = include_str!("../assets/health.js");
+
+impl Asset {
+    fn path(&self) -> String {
+        format!("/assets/{}", *self.name)
+    }
 }
 
 /// Where the style sheet is.
 pub(super) fn style_path() -> String {
-    format!("/assets/{}", *STYLE_NAME)
+    STYLE.path()
 }
 
 /// Where the icon is.
 pub(super) fn icon_path() -> String {
-    format!("/assets/{}", *ICON_NAME)
+    ICON.path()
+}
+
+/// Where the Activity page's script is.
+pub(super) fn script_path() -> String {
+    ACTIVITY.path()
+}
+
+/// Where the test mail's script is.
+pub(super) fn test_mail_script_path() -> String {
+    TEST_MAIL.path()
+}
+
+/// Where the Health page's script is.
+pub(super) fn health_script_path() -> String {
+    HEALTH.path()
 }
 
 /// `GET /assets/{name}`
 pub(super) async fn asset(Path(name): Path<String>) -> Response {
-    let (text, kind) = match name {
-        style if style == *STYLE_NAME => (STYLE, "text/css; charset=utf-8"),
-        script if script == *SCRIPT_NAME => (SCRIPT, "text/javascript; charset=utf-8"),
-        icon if icon == *ICON_NAME => (ICON, "image/svg+xml"),
-        _ => return StatusCode::NOT_FOUND.into_response(),
+    let all = [&STYLE, &ICON, &ACTIVITY, &TEST_MAIL, &HEALTH];
+    let Some(asset) = all.into_iter().find(|asset| *asset.name == name) else {
+        return StatusCode::NOT_FOUND.into_response();
     };
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")], text)
-        .into_response()
+    let kept = "public, max-age=31536000, immutable";
+    ([(header::CONTENT_TYPE, asset.kind), (header::CACHE_CONTROL, kept)], asset.text).into_response()
 }
 
 fn name(text: &str, ending: &str) -> String {

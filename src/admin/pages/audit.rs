@@ -4,19 +4,28 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::Deserialize;
+use tokio::sync::mpsc;
 
+use super::feed::Pieces;
 use super::words::{self, Moment};
 use super::{Frame, error::PageError, html};
+use crate::admin::actions::audit::AuditPage;
 use crate::admin::api::shapes::{AuditLine, AuditLines};
 use crate::admin::csv;
 use crate::admin::visitor::Visitor;
 use crate::admin::{Refusal, Site};
-use crate::store::audit::{AuditQuery, Author, Field, Line};
+use crate::store::audit::{ANSWER_MAX, AuditQuery, Author, Field, Line};
 
+/// Whose name is not the reader's to know.
+const A_SERVER_ADMIN: &str = "a server admin";
+/// Pages of a file that wait for the reader.
+const PIECES_MAX: usize = 2;
 /// Lines of one page.
 const ROWS: usize = 50;
 
@@ -77,15 +86,16 @@ pub(super) async fn export(
     Path(file): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, PageError> {
-    let lines = async { site.actions.audit_export(&visitor.viewer, asked.query()?).await };
     let attached = |name: &str| (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""));
     match file.as_str() {
         "log.csv" => {
             let kind = (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned());
-            Ok(([kind, attached("waxseal-audit.csv")], as_csv(&lines.await?.lines)).into_response())
+            let query = AuditQuery { limit: ANSWER_MAX, ..asked.query()? };
+            let first = site.actions.audit(&visitor.viewer, query.clone()).await?;
+            Ok(([kind, attached("waxseal-audit.csv")], whole(site, visitor, query, first)).into_response())
         }
         "log.json" => {
-            let page = lines.await?;
+            let page = site.actions.audit_export(&visitor.viewer, asked.query()?).await?;
             let lines = page.lines.into_iter().map(AuditLine::from).collect();
             Ok(([attached("waxseal-audit.json")], Json(AuditLines { lines, next: page.next })).into_response())
         }
@@ -93,10 +103,39 @@ pub(super) async fn export(
     }
 }
 
+/// Every line there is, a page at a time as the reader takes it. A file that is not whole says so in its last line.
+fn whole(site: Arc<Site>, visitor: Visitor, query: AuditQuery, first: AuditPage) -> Body {
+    let (pieces, body) = mpsc::channel(PIECES_MAX);
+    tokio::spawn(async move {
+        let mut page = first;
+        let mut piece = csv::row(&NAMES);
+        loop {
+            piece.push_str(&as_csv(&page.lines));
+            if pieces.send(Bytes::from(std::mem::take(&mut piece))).await.is_err() {
+                return;
+            }
+            let Some(before) = page.next else { return };
+            let further = AuditQuery { before: Some(before), ..query.clone() };
+            page = match site.actions.audit(&visitor.viewer, further).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::error!(%error, "an export of the audit log ended early: {error}");
+                    // Nobody is there to hear it when this fails.
+                    drop(pieces.send(Bytes::from_static(b"This file is not whole: the log failed.\r\n")).await);
+                    return;
+                }
+            };
+        }
+    });
+    Body::new(Pieces(body))
+}
+
+const NAMES: [&str; 11] =
+    ["number", "time", "by", "via", "from", "organisation", "what", "action", "value", "before", "after"];
+
 /// One row a value, so that a spreadsheet can sort and filter.
 fn as_csv(lines: &[Line]) -> String {
-    let names = ["number", "time", "by", "via", "from", "organisation", "what", "action", "value", "before", "after"];
-    let mut text = csv::row(&names);
+    let mut text = String::new();
     for line in lines {
         let (number, time) = (line.sequence.to_string(), words::moment(line.at_ms).iso);
         let Author { via, login, from } = &line.author;
@@ -108,7 +147,7 @@ fn as_csv(lines: &[Line]) -> String {
             text.push_str(&csv::row(&[
                 &number,
                 &time,
-                login.as_deref().unwrap_or_default(),
+                login.as_deref().unwrap_or(if line.by_server_admin { A_SERVER_ADMIN } else { "" }),
                 via.as_str(),
                 &from,
                 org,
@@ -126,7 +165,7 @@ fn as_csv(lines: &[Line]) -> String {
 fn row(line: Line) -> Row {
     Row {
         at: words::moment(line.at_ms),
-        by: author(&line.author),
+        by: author(&line),
         subject: words::one_line(&line.subject),
         action: line.action.as_str(),
         fields: line.fields,
@@ -134,8 +173,9 @@ fn row(line: Line) -> Row {
 }
 
 /// `ann, dashboard, 192.0.2.1`
-fn author(author: &Author) -> String {
-    let Author { via, login, from } = author;
-    let parts = [login.clone(), Some(via.as_str().to_owned()), from.map(|from| from.to_string())];
+fn author(line: &Line) -> String {
+    let Author { via, login, from } = &line.author;
+    let admin = line.by_server_admin.then(|| A_SERVER_ADMIN.to_owned());
+    let parts = [login.clone().or(admin), Some(via.as_str().to_owned()), from.map(|from| from.to_string())];
     words::one_line(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }

@@ -18,8 +18,14 @@ pub(in crate::admin) enum PageError {
     ForeignForm,
     /// A form that cannot be read.
     BadForm(StatusCode),
+    /// A link that lets somebody in, and no longer does.
+    LinkGone,
+    /// Too many tries from one address.
+    TooOften,
     /// An action said no.
     Refused(Refusal),
+    /// The answer did not come in time.
+    TooLong,
     /// The system failed us.
     Broken,
 }
@@ -55,6 +61,20 @@ impl IntoResponse for PageError {
             PageError::BadForm(status) => {
                 (*status, "The form cannot be read", "It is too large or damaged.".to_owned())
             }
+            PageError::LinkGone => (
+                StatusCode::GONE,
+                "This link no longer works",
+                "It was used or withdrawn, or is older than 72 hours. Ask whoever gave it to you for a new one."
+                    .to_owned(),
+            ),
+            PageError::TooOften => {
+                (StatusCode::TOO_MANY_REQUESTS, "Too many attempts", "Wait a minute and try again.".to_owned())
+            }
+            PageError::TooLong => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "It took too long",
+                "It was given up; what it was to change may have been changed. Look, and try again.".to_owned(),
+            ),
             PageError::Refused(refusal) => (status_of(refusal), heading_of(refusal), sentence(refusal)),
             PageError::Broken => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "Something failed", "The log of the server says what.".to_owned())
@@ -73,7 +93,7 @@ pub(in crate::admin) fn status_of(refusal: &Refusal) -> StatusCode {
         Refusal::NotFound { .. } | Refusal::Absent(_) => StatusCode::NOT_FOUND,
         Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
         Refusal::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        Refusal::Managed { .. } | Refusal::Conflict(_) => StatusCode::CONFLICT,
+        Refusal::Managed { .. } | Refusal::Locked { .. } | Refusal::Conflict(_) => StatusCode::CONFLICT,
         Refusal::Changed => StatusCode::PRECONDITION_FAILED,
         Refusal::Busy(_) | Refusal::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Port(_) => StatusCode::BAD_GATEWAY,
@@ -84,9 +104,11 @@ fn heading_of(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::NotFound { .. } | Refusal::Absent(_) => "Nothing here",
         Refusal::Forbidden(_) => "Not yours to see",
-        Refusal::Invalid { .. } | Refusal::Managed { .. } | Refusal::Conflict(_) | Refusal::Changed => {
-            "That cannot be done"
-        }
+        Refusal::Invalid { .. }
+        | Refusal::Managed { .. }
+        | Refusal::Locked { .. }
+        | Refusal::Conflict(_)
+        | Refusal::Changed => "That cannot be done",
         Refusal::Busy(_) | Refusal::Store(_) | Refusal::Port(_) => "Not now",
     }
 }

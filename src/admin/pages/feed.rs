@@ -1,9 +1,9 @@
 //! `/api/v1/feed`: events as they happen, as `text/event-stream`.
 //!
 //! `id` is the event's sequence: a browser that comes back says the last one (`Last-Event-ID`) and gets what it missed, at most
-//! [`REPLAY_MAX`]; if that is not all, it is told to reload. **Invariants:** each event is looked at with the viewer's eyes; a
-//! stream ends with its session, with its hour, and when its reader is slow, whose connection is then closed; an open page does
-//! not by itself keep a session alive.
+//! [`REPLAY_MAX`], and how what it has was judged meanwhile; if that is not all, it is told to reload. **Invariants:** each event
+//! is looked at with the viewer's eyes; a stream ends with its session or key, with its hour, and when its reader is slow,
+//! whose connection is then closed; an open page does not by itself keep a session alive.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -21,12 +20,14 @@ use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
 use super::activity::line;
-use super::error::PageError;
-use crate::admin::Site;
+use crate::admin::Actions;
 use crate::admin::actions::activity::{ACTIVITY_ROWS_MAX, ActivityRow, live_row};
+use crate::admin::api::{Api, Problem, Query};
 use crate::admin::http::HangUp;
-use crate::admin::visitor::Visitor;
+use crate::admin::viewer::Viewer;
 use crate::notify::feed::{Ended, Listener};
+use crate::settings::User;
+use crate::settings::access::Purpose;
 
 /// Missed events that are sent again.
 const REPLAY_MAX: u32 = ACTIVITY_ROWS_MAX;
@@ -58,16 +59,17 @@ pub(in crate::admin) struct Asked {
     params(Asked, ("Last-Event-ID" = Option<i64>, Header)),
     responses((status = 200, content_type = "text/event-stream", body = String)))]
 pub(in crate::admin) async fn stream(
-    State(site): State<Arc<Site>>,
-    visitor: Visitor,
+    caller: Api,
     Query(asked): Query<Asked>,
     hang_up: HangUp,
     headers: HeaderMap,
-) -> Result<Response, PageError> {
-    let listener = site.actions.listen()?;
+) -> Result<Response, Problem> {
+    let listener = caller.actions.listen()?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let (pieces, body) = mpsc::channel(PIECES_MAX);
-    let stream = Stream { site, visitor, pieces, hang_up, sent: last.or(asked.after) };
+    let actions = Arc::clone(&caller.actions);
+    let user = caller.viewer.login().and_then(|login| actions.settings.snapshot().users.get(login).cloned());
+    let stream = Stream { actions, caller, user, pieces, hang_up, sent: last.or(asked.after) };
     tokio::spawn(stream.run(listener));
     let head = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
@@ -78,8 +80,10 @@ pub(in crate::admin) async fn stream(
 }
 
 struct Stream {
-    site: Arc<Site>,
-    visitor: Visitor,
+    actions: Arc<Actions>,
+    caller: Api,
+    /// Who listens, as they were when they began; `None`: the owner of the machine.
+    user: Option<User>,
     pieces: mpsc::Sender<Bytes>,
     hang_up: HangUp,
     /// The last event the reader has; `None`: from now on.
@@ -108,7 +112,7 @@ impl Stream {
                 heard = listener.next() => match heard {
                     Ok(heard) => {
                         let entry = &heard.entry;
-                        let row = live_row(&self.visitor.viewer, entry);
+                        let row = live_row(self.viewer(), entry);
                         match row.filter(|row| heard.changed || self.sent.is_none_or(|sent| row.sequence > sent)) {
                             Some(row) if heard.changed => self.send(changed(&row)).await?,
                             Some(row) => self.send(happened(&row)).await?,
@@ -123,7 +127,7 @@ impl Stream {
                     Err(Ended::Closed) => return Err(Over),
                 },
                 _ = looking.tick() => {
-                    if !self.is_still_logged_in() {
+                    if !self.is_still_let_in() {
                         return Err(Over);
                     }
                     if looks.is_multiple_of(LOOKS_PER_HEARTBEAT) {
@@ -135,14 +139,17 @@ impl Stream {
         }
     }
 
-    /// What the reader missed, up to where the listener begins.
+    /// What the reader missed, up to where the listener begins: how the last of what they have is judged now, and what came.
     async fn replay(&mut self, position: i64) -> Result<(), Over> {
         let Some(sent) = self.sent else { return Ok(()) };
-        let missed = self.site.actions.activity(&self.visitor.viewer, Some(sent), REPLAY_MAX).await;
-        let missed = missed.map_err(|error| {
+        let unread = |error| {
             tracing::warn!(%error, "a live feed cannot read what it missed");
             Over
-        })?;
+        };
+        for row in self.actions.judged_of_late(self.viewer(), sent).await.map_err(unread)? {
+            self.send(changed(&row)).await?;
+        }
+        let missed = self.actions.activity(self.viewer(), Some(sent), None, REPLAY_MAX).await.map_err(unread)?;
         if missed.len() >= REPLAY_MAX as usize {
             return self.send("event: reload\ndata: {}\n\n".to_owned()).await;
         }
@@ -153,11 +160,32 @@ impl Stream {
         Ok(())
     }
 
-    fn is_still_logged_in(&self) -> bool {
-        let Visitor { user, session, .. } = &self.visitor;
-        let login = self.site.sessions().login_of(session, Instant::now());
-        let known = self.site.actions.settings.snapshot().users.get(&user.login).cloned();
-        login.as_deref() == Some(user.login.as_str()) && known.as_ref() == Some(user)
+    fn is_still_let_in(&self) -> bool {
+        // Whoever owns the machine has no login that could end.
+        let Some(user) = &self.user else { return *self.viewer() == Viewer::Operator };
+        let snapshot = self.actions.settings.snapshot();
+        let viewer = self.actions.viewer_of(user, self.viewer().author());
+        let seen_now = match (&self.caller.session, &self.caller.key) {
+            (Some(session), _) => {
+                let login = self.actions.sessions().login_of(session, Instant::now());
+                (login.as_deref() == Some(user.login.as_str()) && !self.actions.factor_missing(user)).then_some(viewer)
+            }
+            (None, Some(key)) => match &key.purpose {
+                Purpose::Api { scopes, expires_at_ms, .. } => {
+                    let is_over = expires_at_ms.is_some_and(|at_ms| at_ms <= jiff::Timestamp::now().as_millisecond());
+                    let is_known = snapshot.credentials.get(&key.id()) == Some(key);
+                    (is_known && !is_over).then(|| viewer.with_key(scopes.clone()))
+                }
+                Purpose::Mail => None,
+            },
+            (None, None) => None,
+        };
+        // What they may see may be less by now.
+        seen_now.as_ref() == Some(self.viewer()) && snapshot.users.get(&user.login) == Some(user)
+    }
+
+    fn viewer(&self) -> &Viewer {
+        &self.caller.viewer
     }
 
     async fn send(&mut self, piece: String) -> Result<(), Over> {

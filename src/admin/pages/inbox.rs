@@ -6,9 +6,10 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use serde::Deserialize;
 
 use super::words::{self, Moment};
-use super::{Done, Frame, Notice, error::PageError, html, html_with};
+use super::{Frame, Notice, encoded, error::PageError, html, html_with};
 use crate::admin::actions::inbox::{INBOX_LIST_MAX, InboxRow};
 use crate::admin::mail_view;
 use crate::admin::visitor::{Posted, Visitor};
@@ -24,6 +25,9 @@ const MAIL_POLICY: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; 
 struct InboxPage {
     frame: Frame,
     rows: Vec<Row>,
+    /// Address of the page with what came before.
+    older: Option<String>,
+    first_page: bool,
     example_command: String,
     /// The address the test-mail form suggests; no form without it.
     test_mail_to: Option<String>,
@@ -50,13 +54,21 @@ struct MailPage {
     base: String,
 }
 
+/// What the list's address may say.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    done: Option<String>,
+    /// Only what came before this mail.
+    before: Option<String>,
+}
+
 /// `GET /inbox`
 pub(super) async fn page(
     State(site): State<Arc<Site>>,
     visitor: Visitor,
-    Query(Done { done }): Query<Done>,
+    Query(Asked { done, before }): Query<Asked>,
 ) -> Result<Response, PageError> {
-    Ok(html(&filled(&site, &visitor, Notice::done(done.as_deref())).await?))
+    Ok(html(&filled(&site, &visitor, before, Notice::done(done.as_deref())).await?))
 }
 
 /// `POST /inbox/test-mail`
@@ -67,7 +79,7 @@ pub(super) async fn test_mail(
     match site.actions.send_test_mail(&visitor.viewer, None, fields.text("to")).await {
         Ok(_) => Ok(Redirect::to("/inbox?done=sent").into_response()),
         Err(wrong @ (Refusal::Invalid { .. } | Refusal::Port(_))) => {
-            let page = filled(&site, &visitor, Notice::bad(wrong)).await?;
+            let page = filled(&site, &visitor, None, Notice::bad(wrong)).await?;
             Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
         }
         Err(refusal) => Err(visitor.refused(refusal)),
@@ -117,11 +129,19 @@ pub(super) async fn raw(
     Ok((save, mail.raw).into_response())
 }
 
-async fn filled(site: &Site, visitor: &Visitor, notice: Option<Notice>) -> Result<InboxPage, PageError> {
-    let rows = site.actions.inbox_list(&visitor.viewer, INBOX_LIST_MAX).await?;
+async fn filled(
+    site: &Site,
+    visitor: &Visitor,
+    before: Option<String>,
+    notice: Option<Notice>,
+) -> Result<InboxPage, PageError> {
+    let first_page = before.is_none();
+    let (rows, older) = site.actions.inbox_list(&visitor.viewer, before, INBOX_LIST_MAX).await?;
     Ok(InboxPage {
         frame: Frame::of(site, visitor, "Inbox", "/inbox").with(notice),
         rows: rows.into_iter().map(row).collect(),
+        older: older.map(|id| format!("/inbox?before={}", encoded(&id))),
+        first_page,
         example_command: site.options.example_command.clone(),
         test_mail_to: site.actions.test_mail_suggestion(&visitor.viewer),
     })

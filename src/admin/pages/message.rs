@@ -11,6 +11,7 @@ use super::words::{self, Moment};
 use super::{Done, Frame, Notice, error::PageError, html_with};
 use crate::admin::actions::links::LinkChange;
 use crate::admin::actions::messages::MessageView;
+use crate::admin::login::encode_next;
 use crate::admin::visitor::{Posted, Visitor};
 use crate::admin::{Refusal, Site};
 use crate::event::reading::Read;
@@ -20,6 +21,7 @@ use crate::store::Override;
 use crate::store::record::{DeliveryState, MessageRecord, RecipientRecord, TimelineEntry};
 use crate::token::MessageId;
 
+/// A day, in milliseconds: where an event that is kept by the day stands.
 const DAY_MS: i64 = 86_400_000;
 /// With more recipients than this the timeline shows what readers did, not each delivery.
 const DELIVERIES_IN_TIMELINE_MAX: usize = 20;
@@ -59,6 +61,8 @@ struct RecipientCard {
     inferred: bool,
     /// Two countries or more than three networks.
     shared: bool,
+    /// Where each level's part in its tracking is told; empty for one who was erased.
+    why: String,
 }
 
 /// One line of the timeline.
@@ -120,7 +124,7 @@ pub(super) async fn change_link(
         "restore" => LinkChange::Restore,
         _ => return Err(PageError::BadForm(StatusCode::BAD_REQUEST)),
     };
-    match site.actions.change_link(&visitor.viewer, id, index, change).await {
+    match site.actions.change_link(&visitor.viewer, id, index, change, |_| true).await {
         Ok(_) => Ok(Redirect::to(&format!("/messages/{id}?done=link#links")).into_response()),
         Err(wrong @ Refusal::Invalid { .. }) => {
             show(&site, &visitor, id, StatusCode::UNPROCESSABLE_ENTITY, Notice::bad(wrong)).await
@@ -225,7 +229,17 @@ fn card(view: &MessageView, recipient: &RecipientRecord) -> RecipientCard {
         clicks: so_far(view, recipient, recipient.links, &CLICKS),
         inferred: view.readings.get(&recipient.index).is_some_and(|reading| reading.read == Read::Inferred),
         shared: view.readings.get(&recipient.index).is_some_and(|reading| reading.shared),
+        why: why(&view.record, recipient),
     }
+}
+
+fn why(record: &MessageRecord, recipient: &RecipientRecord) -> String {
+    if !recipient.address.contains('@') {
+        return String::new();
+    }
+    let from = record.login.as_deref().unwrap_or(&record.reverse_path);
+    let [from, to] = [from, &recipient.address].map(encode_next);
+    format!("/why?org={}&from={from}&to={to}", record.org)
 }
 
 fn so_far(view: &MessageView, recipient: &RecipientRecord, mode: Mode, kind: &KindWords) -> String {
@@ -233,7 +247,7 @@ fn so_far(view: &MessageView, recipient: &RecipientRecord, mode: Mode, kind: &Ki
     match mode {
         Mode::Off => kind.off.to_owned(),
         Mode::Aggregate => format!("{} counted together", kind.nouns),
-        Mode::Individual if is_shared(&view.record, recipient.copy_index) => format!("{} of a shared copy", kind.nouns),
+        Mode::Individual if view.shared.contains(&recipient.copy_index) => format!("{} of a shared copy", kind.nouns),
         Mode::Individual => {
             let (people, machines) = match kind.kind {
                 EventKind::Open => (counts.opens, counts.machine_opens),
@@ -248,11 +262,6 @@ fn so_far(view: &MessageView, recipient: &RecipientRecord, mode: Mode, kind: &Ki
             }
         }
     }
-}
-
-/// Several recipients got one copy, so its events are one of theirs, nobody knows whose.
-fn is_shared(record: &MessageRecord, copy_index: u16) -> bool {
-    record.recipients.iter().filter(|recipient| recipient.copy_index == copy_index).count() > 1
 }
 
 fn timeline(view: &MessageView) -> Vec<Line> {
@@ -273,14 +282,14 @@ fn timeline(view: &MessageView) -> Vec<Line> {
     let settled = |r: &&RecipientRecord| few && r.delivery.state != DeliveryState::Pending;
     let mut lines = vec![sent];
     lines.extend(record.recipients.iter().filter(settled).map(delivery_line));
-    lines.extend(view.timeline.iter().map(|entry| event_line(record, entry)));
+    lines.extend(view.timeline.iter().map(|entry| event_line(view, entry)));
     lines.sort_by_key(|line| line.at_ms);
     lines
 }
 
 /// An event that is kept by the day stands at its end, for when it was nobody knows.
 fn shown_at(event: &Event) -> (i64, Moment) {
-    if event.network_hash.is_none() && event.at_ms % DAY_MS == 0 {
+    if event.is_by_day() {
         return (event.at_ms + DAY_MS - 1, words::day(event.at_ms));
     }
     (event.at_ms, words::moment(event.at_ms))
@@ -321,11 +330,12 @@ fn delivery_line(recipient: &RecipientRecord) -> Line {
     }
 }
 
-fn event_line(record: &MessageRecord, entry: &TimelineEntry) -> Line {
+fn event_line(view: &MessageView, entry: &TimelineEntry) -> Line {
     let event = &entry.event;
     let who = match &entry.recipient {
         Some(address) => words::one_line(address),
-        None if is_shared(record, event.id.recipient) => "One of the recipients".to_owned(),
+        // Several recipients got one copy, so its events are one of theirs, nobody knows whose.
+        None if view.shared.contains(&event.id.recipient) => "One of the recipients".to_owned(),
         None => "Somebody".to_owned(),
     };
     let mut details = event::words::details(event);
@@ -343,7 +353,8 @@ fn event_line(record: &MessageRecord, entry: &TimelineEntry) -> Line {
     let kind = if event.verdict.counts() { kind } else { "machine" };
     let (at_ms, at) = shown_at(event);
     let said = event.verdict == Verdict::Own && event.rule == Rule::SaidSo.as_str();
-    let claim = (said || event.verdict != Verdict::Own).then_some(Claim { sequence: entry.sequence, said });
+    // A machine's is nobody's, whatever is said of it.
+    let claim = (said || event.verdict.counts()).then_some(Claim { sequence: entry.sequence, said });
     Line { at_ms, at, kind, before: "", who, what, link, times, details, claim }
 }
 
@@ -352,7 +363,7 @@ fn followers(view: &MessageView, link: u16) -> Vec<(String, String)> {
     let of_link = view.link_counts.iter().filter(|count| count.link == link && count.clicks > 0);
     let named = of_link.filter_map(|count| {
         let recipient = view.record.recipients.iter().find(|r| r.index == count.copy_index)?;
-        let alone = recipient.links == Mode::Individual && !is_shared(&view.record, count.copy_index);
+        let alone = recipient.links == Mode::Individual && !view.shared.contains(&count.copy_index);
         let times = words::times(usize::try_from(count.clicks).unwrap_or_default());
         alone.then(|| (words::one_line(&recipient.address), times))
     });

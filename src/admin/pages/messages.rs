@@ -25,29 +25,8 @@ pub(super) struct Asked {
     org: Option<String>,
     before: Option<String>,
     after: Option<String>,
-    #[serde(default)]
-    recipient: String,
-    #[serde(default)]
-    subject: String,
-    #[serde(default)]
-    sender: String,
-    #[serde(default)]
-    from: String,
-    #[serde(default)]
-    until: String,
-    #[serde(default)]
-    delivery: String,
-    #[serde(default)]
-    readers: String,
-}
-
-impl Asked {
-    fn search(&self) -> Search {
-        let Asked { recipient, subject, sender, from, until, delivery, readers, .. } = self;
-        let [recipient, subject, sender] = [recipient, subject, sender].map(String::clone);
-        let [from, until, delivery, readers] = [from, until, delivery, readers].map(String::clone);
-        Search { recipient, subject, sender, from, until, delivery, readers }
-    }
+    #[serde(flatten)]
+    search: Search,
 }
 
 /// What the history is asked for.
@@ -61,7 +40,7 @@ pub(super) fn query(asked: &Asked) -> Result<MessageQuery, Refusal> {
     };
     let before = asked.before.as_deref().and_then(place::read);
     let after = asked.after.as_deref().and_then(place::read).filter(|_| before.is_none());
-    Ok(MessageQuery { org, login: None, before, after, wanted: asked.search().wanted()?, limit: ROWS })
+    Ok(MessageQuery { org, login: None, before, after, wanted: asked.search.wanted()?, limit: ROWS })
 }
 
 #[derive(Template)]
@@ -109,7 +88,6 @@ pub(super) async fn page(
     visitor: Visitor,
     Query(asked): Query<Asked>,
 ) -> Result<Response, PageError> {
-    let search = asked.search();
     let (query, wrong) = match query(&asked) {
         Ok(query) => (query, None),
         Err(wrong @ Refusal::Invalid { .. }) => {
@@ -117,6 +95,7 @@ pub(super) async fn page(
         }
         Err(refusal) => return Err(refusal.into()),
     };
+    let search = asked.search;
     let status = if wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let (org, first_page) = (query.org.clone(), query.before.is_none() && query.after.is_none());
     let MessagePage { rows, next, previous } = site.actions.messages(&visitor.viewer, query).await?;
@@ -175,7 +154,7 @@ fn address(org: &str, search: &Search, more: &str) -> String {
 }
 
 /// As a value in an address.
-pub(super) fn encoded(text: &str) -> String {
+pub(in crate::admin) fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     let one = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(one).collect()

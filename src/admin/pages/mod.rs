@@ -1,47 +1,60 @@
 //! The dashboard's pages: this file is the table of contents, then one file a page.
 //!
 //! Handlers read the request, call one action, fill a template. **Invariant:** every answer carries a content security
-//! policy without `unsafe-inline`; there is no script, but for the Activity page's own. (The one exception is the mail in its
+//! policy without `unsafe-inline`; there is no script, but for those of the Activity, test mail and Health pages. (The one exception is the mail in its
 //! frame, which is sandboxed.)
 
+mod access;
 mod account;
 mod activity;
 mod assets;
 mod audit;
+mod chart;
 pub(super) mod error;
 mod export;
 pub(super) mod feed;
 mod figures;
+mod health;
 mod inbox;
+mod join;
 pub(super) mod login;
 mod message;
 mod messages;
 mod metrics;
 mod notices;
 mod org_events;
+mod org_tracking;
 mod orgs;
 pub(super) mod place;
 mod privacy;
 mod queue;
 mod readers;
 mod reference;
+mod second_factor;
+mod setup;
+mod tracking;
 mod users;
+mod ways;
 mod webhooks;
+mod why;
 mod words;
 
 use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
+use axum::extract::Request;
 use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::visitor::Visitor;
+use super::visitor::{Visitor, over_https};
 use super::{Site, api, login as sessions};
 use error::PageError;
+pub(super) use messages::encoded;
 
 /// Nothing from anywhere but ourselves; no script at all; nobody may frame us.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; frame-src 'self'; form-action 'self'; \
@@ -55,11 +68,13 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/people", get(readers::list))
         .route("/people/one", get(readers::one))
         .route("/figures", get(figures::page))
+        .route("/health", get(health::page))
         .route("/messages/{id}", get(message::page))
         .route("/messages/{id}/links/{index}", post(message::change_link))
         .route("/messages/{id}/events", post(message::say_own))
         .route("/orgs", get(orgs::list))
         .route("/orgs/{name}", get(orgs::page).post(orgs::save))
+        .route("/why", get(why::page))
         .route("/audit", get(audit::page))
         .route("/audit/{file}", get(audit::export))
         .route("/orgs/{name}/privacy", get(privacy::page).post(privacy::save))
@@ -67,10 +82,27 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/users", get(users::page).post(users::add))
         .route("/users/edit", get(users::edit))
         .route("/users/password", post(users::password))
+        .route("/users/set", post(users::set))
         .route("/users/remove", post(users::remove))
+        .route("/orgs/{name}/access", get(access::page).post(access::save))
+        .route("/orgs/{name}/upstream-password", post(access::save_password))
+        .route("/users/factor", post(users::remove_factor))
+        .route("/account/second-factor", get(second_factor::page).post(second_factor::save))
+        .route("/login/code", post(sessions::code))
+        .route("/login/password", post(sessions::choose))
+        .route("/users/invite", post(users::invite))
+        .route("/users/invite/withdraw", post(users::withdraw))
+        .route("/users/link", post(users::link))
+        .route("/join/{secret}", get(join::page).post(join::join))
+        .route("/users/credentials/remove", post(users::revoke))
+        .route("/users/sessions/end", post(users::end_sessions))
         .route("/account", get(account::page).post(account::password))
+        .route("/tracking", get(tracking::page).post(tracking::save))
+        .route("/account/app-passwords", post(account::app_password))
+        .route("/account/api-keys", post(account::api_key))
+        .route("/account/credentials/remove", post(account::revoke))
+        .route("/account/sessions/end", post(account::end_sessions))
         .route("/activity", get(activity::page))
-        .route("/api/v1/feed", get(feed::stream))
         .route("/notices", get(notices::page).post(notices::save))
         .route("/notices/org", post(notices::save_org))
         .route("/webhooks", post(notices::add_webhook))
@@ -85,6 +117,9 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/inbox/{id}", get(inbox::mail))
         .route("/inbox/{id}/frame", get(inbox::frame))
         .route("/inbox/{id}/raw", get(inbox::raw))
+        .route("/setup", get(setup::page))
+        .route("/setup/test-mail", post(setup::send))
+        .route("/setup/test-mail/{id}", get(setup::progress))
         .route("/api", get(reference::page))
         .route("/metrics", get(metrics::text))
         .route("/login", get(sessions::form).post(sessions::log_in))
@@ -106,6 +141,18 @@ pub(super) fn router(site: Arc<Site>) -> Router {
     .fold(router, |router, (name, value)| {
         router.layer(SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value)))
     })
+    .layer(middleware::from_fn(https_only))
+}
+
+/// Behind a proxy that speaks https browsers shall come in no other way (RFC 6797); a year, as their lists ask for.
+async fn https_only(request: Request, next: Next) -> Response {
+    let over_https = over_https(request.headers());
+    let mut answer = next.run(request).await;
+    if over_https {
+        let policy = HeaderValue::from_static("max-age=31536000");
+        answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, policy);
+    }
+    answer
 }
 
 /// A page for people; a problem for programs.
@@ -159,12 +206,15 @@ impl Frame {
             (true, "/", "Messages"),
             (true, "/activity", "Activity"),
             (true, "/people", "People"),
+            (true, "/figures", "Analytics"),
             (site.actions.queue.is_some(), "/queue", "Queue"),
             (site.actions.has_inbox(&visitor.viewer), "/inbox", "Inbox"),
             (true, "/orgs", "Settings"),
             (ruling, "/users", "Users"),
             (ruling, "/audit", "Audit"),
             (site.actions.notify.is_some(), "/notices", "Notifications"),
+            (site.actions.has_health(&visitor.viewer), "/health", "Health"),
+            (true, "/setup", "Set up"),
         ];
         let seen = all.into_iter().filter(|(seen, ..)| *seen);
         let tabs = seen.map(|(_, href, label)| Tab { href, label, current: href == tab }).collect();
@@ -200,6 +250,16 @@ impl Notice {
             "noted" => "Noted. It is in force at once.",
             "added" => "The user was added.",
             "password" => "The password was changed; open sessions of that login have ended.",
+            "changed" => "Your password was changed; your other sessions have ended.",
+            "revoked" => "Revoked. It has stopped working.",
+            "ended" => "Ended.",
+            "access" => "Saved. It is in force with the next request.",
+            "upstream" => "Sealed. It is in force with the next mail, and for what waits.",
+            "upstream_gone" => "Forgotten. The organisation's mail is held until there is another.",
+            "factor_gone" => "The second factor is gone; the password is enough again.",
+            "over" => "That took too long, or too many tries. Log in again.",
+            "withdrawn" => "The link was withdrawn.",
+            "joined" => "Your password is set. Log in with it.",
             "removed" => "The user was removed.",
             "own" => "Noted. It is counted anew, with everything that goes by it.",
             "link" => "The link was changed. It is in force at once.",

@@ -21,6 +21,8 @@ struct Notices {
     frame: Frame,
     levels: Vec<Choice>,
     mail: bool,
+    /// Why there can be no notices by mail at all.
+    no_mail: Option<String>,
     /// What the organisation allows is less.
     narrowed: Option<&'static str>,
     ceilings: Vec<Ceiling>,
@@ -60,7 +62,7 @@ pub(super) async fn page(
     visitor: Visitor,
     Query(Done { done }): Query<Done>,
 ) -> Result<Response, PageError> {
-    Ok(filled(&site, &visitor, Typed::default(), Notice::done(done.as_deref()), StatusCode::OK))
+    filled(&site, &visitor, Typed::default(), Notice::done(done.as_deref()), StatusCode::OK).await
 }
 
 /// `POST /notices`
@@ -69,8 +71,14 @@ pub(super) async fn save(
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, PageError> {
     let choice = NoticeChoice { level: level(&fields)?, mail: fields.text("mail") == "on" };
-    let saved = site.actions.set_own_notices(&visitor.viewer, choice).await;
-    saved.map(|()| Redirect::to("/notices?done=notices").into_response()).map_err(|no| visitor.refused(no))
+    match site.actions.set_own_notices(&visitor.viewer, choice).await {
+        Ok(()) => Ok(Redirect::to("/notices?done=notices").into_response()),
+        Err(wrong @ Refusal::Invalid { .. }) => {
+            let notice = Notice::bad(wrong);
+            filled(&site, &visitor, Typed::default(), notice, StatusCode::UNPROCESSABLE_ENTITY).await
+        }
+        Err(refusal) => Err(visitor.refused(refusal)),
+    }
 }
 
 /// `POST /notices/org`
@@ -80,7 +88,7 @@ pub(super) async fn save_org(
 ) -> Result<Response, PageError> {
     let ceiling = NoticeCeiling { level: level(&fields)?, mail: fields.text("mail") == "on" };
     let org = org(&fields)?.ok_or(PageError::BadForm(StatusCode::BAD_REQUEST))?;
-    let saved = site.actions.set_notice_ceiling(&visitor.viewer, &org, ceiling).await;
+    let saved = site.actions.set_notice_ceiling(&visitor.viewer, &org, ceiling, |_| true).await;
     saved.map(|()| Redirect::to("/notices?done=notices").into_response()).map_err(|no| visitor.refused(no))
 }
 
@@ -105,13 +113,20 @@ pub(super) async fn add_webhook(
             Ok(html_with(StatusCode::OK, &made))
         }
         Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_))) => {
-            Ok(filled(&site, &visitor, typed, Notice::bad(wrong), StatusCode::UNPROCESSABLE_ENTITY))
+            filled(&site, &visitor, typed, Notice::bad(wrong), StatusCode::UNPROCESSABLE_ENTITY).await
         }
         Err(refusal) => Err(visitor.refused(refusal)),
     }
 }
 
-fn filled(site: &Site, visitor: &Visitor, typed: Typed, notice: Option<Notice>, status: StatusCode) -> Response {
+async fn filled(
+    site: &Site,
+    visitor: &Visitor,
+    typed: Typed,
+    notice: Option<Notice>,
+    status: StatusCode,
+) -> Result<Response, PageError> {
+    let dropped = site.actions.webhooks_dropped().await?;
     let (asked, in_force) = site.actions.own_notices(&visitor.viewer).unwrap_or_default();
     let narrowed = match (asked, in_force) {
         (asked, in_force) if asked.mail && !in_force.mail => Some("Your organisation allows no notices by mail."),
@@ -128,16 +143,25 @@ fn filled(site: &Site, visitor: &Visitor, typed: Typed, notice: Option<Notice>, 
         frame: Frame::of(site, visitor, "Notifications", "/notices").with(notice),
         levels: levels(asked.level),
         mail: asked.mail,
+        no_mail: site.actions.no_notices_by_mail(visitor.user.org.as_ref()),
         narrowed,
         ceilings: site.actions.notice_ceilings(viewer).into_iter().map(ceiling).collect(),
-        webhooks: site.actions.webhooks(viewer).into_iter().map(row).collect(),
+        webhooks: site
+            .actions
+            .webhooks(viewer)
+            .into_iter()
+            .map(|webhook| {
+                let count = dropped.get(&webhook.id).map_or(0, |dropped| dropped.count);
+                row(webhook, count)
+            })
+            .collect(),
         orgs: site.actions.orgs(viewer).into_iter().map(|view| view.org.name.as_str().to_owned()).collect(),
         sends: visitor.user.org.is_some(),
         rules: viewer.rules_all() || viewer.org_ruled().is_some(),
         rules_all: viewer.rules_all(),
         typed,
     };
-    html_with(status, &page)
+    Ok(html_with(status, &page))
 }
 
 fn levels(chosen: Level) -> Vec<Choice> {

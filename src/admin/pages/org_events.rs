@@ -18,6 +18,8 @@ pub(super) struct EventsForm {
     pub(super) honour_gpc: bool,
     /// Empty: as long as the server keeps them.
     pub(super) events_days: String,
+    /// Likewise.
+    pub(super) messages_days: String,
 }
 
 /// One rule with its switch.
@@ -38,6 +40,7 @@ pub(super) fn form(org: &Org) -> EventsForm {
         on: !org.rules_off.iter().any(|off| off == rule.as_str()),
     };
     let networks: Vec<String> = org.own_networks.iter().map(ToString::to_string).collect();
+    let days = |days: Option<u32>| days.map(|days| days.to_string()).unwrap_or_default();
     EventsForm {
         managed: org.managed,
         rules: Rule::ALL.into_iter().map(row).collect(),
@@ -45,7 +48,8 @@ pub(super) fn form(org: &Org) -> EventsForm {
         city: org.keeping.place == PlaceDetail::City,
         raw_evidence: org.keeping.raw_evidence,
         honour_gpc: org.keeping.honour_gpc,
-        events_days: org.keeping.events_days.map(|days| days.to_string()).unwrap_or_default(),
+        events_days: days(org.keeping.events_days),
+        messages_days: days(org.keeping.messages_days),
     }
 }
 
@@ -63,10 +67,10 @@ pub(super) fn patch(fields: &Fields) -> Result<EventsPatch, PageError> {
         let on = fields.all("rule");
         Rule::ALL.iter().map(|rule| rule.as_str()).filter(|rule| !on.contains(rule)).map(str::to_owned).collect()
     });
-    let events_days = match fields.optional("events_days").map(str::trim) {
-        None => None,
-        Some("") => Some(0),
-        Some(text) => Some(text.parse().map_err(|_| damaged())?),
+    let days = |name: &str| match fields.optional(name).map(str::trim) {
+        None => Ok(None),
+        Some("") => Ok(Some(0)),
+        Some(text) => text.parse().map(Some).map_err(|_| damaged()),
     };
     Ok(EventsPatch {
         rules_off,
@@ -74,6 +78,7 @@ pub(super) fn patch(fields: &Fields) -> Result<EventsPatch, PageError> {
         place: fields.optional("place").map(str::to_owned),
         raw_evidence: on_off("raw_evidence")?,
         honour_gpc: on_off("honour_gpc")?,
-        events_days,
+        events_days: days("events_days")?,
+        messages_days: days("messages_days")?,
     })
 }

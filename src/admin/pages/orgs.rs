@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::org_events::{self, EventsForm};
+use super::org_tracking::{self, RulesForm};
 use super::{Done, Frame, Notice, error::PageError, html, html_with, words};
 use crate::admin::actions::orgs::{OrgPatch, OrgView};
 use crate::admin::visitor::{Fields, Posted, Visitor};
@@ -46,6 +47,22 @@ struct OrgPage {
     domains: Vec<String>,
     tracking_url: Option<String>,
     events: EventsForm,
+    rules: RulesForm,
+    /// The visitor sends mail of this organisation.
+    sends: bool,
+}
+
+impl OrgPage {
+    /// Lists are long to type.
+    fn keep_typed(&mut self, fields: &Fields) {
+        fields.keep("excluded_hosts", &mut self.excluded_hosts);
+        fields.keep("excluded_recipients", &mut self.rules.excluded_recipients);
+        fields.keep("leave_links", &mut self.rules.leave_links);
+        fields.keep("own_networks", &mut self.events.own_networks);
+        if let Some(domains) = fields.optional("domains") {
+            self.domains = domains.lines().map(str::to_owned).collect();
+        }
+    }
 }
 
 /// One group of radio buttons.
@@ -57,13 +74,14 @@ struct Switch {
     choices: Vec<Choice>,
 }
 
-struct Choice {
-    value: &'static str,
-    label: String,
-    help: &'static str,
-    chosen: bool,
-    /// Above the ceiling: shown, not to be had.
-    above: bool,
+/// One radio button.
+pub(super) struct Choice {
+    pub(super) value: &'static str,
+    pub(super) label: String,
+    pub(super) help: &'static str,
+    pub(super) chosen: bool,
+    /// Above what is allowed: shown, not to be had.
+    pub(super) above: bool,
 }
 
 /// `GET /orgs`: the list, or the one organisation there is.
@@ -105,7 +123,8 @@ pub(super) async fn save(
         Ok(_) => Ok(Redirect::to(&format!("/orgs/{}?done=saved", name.as_str())).into_response()),
         Err(wrong @ (Refusal::Invalid { .. } | Refusal::Managed { .. } | Refusal::Conflict(_))) => {
             let view = site.actions.org(&visitor.viewer, &name)?;
-            let page = filled(&site, &visitor, view, Notice::bad(wrong));
+            let mut page = filled(&site, &visitor, view, Notice::bad(wrong));
+            page.keep_typed(&fields);
             Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
         }
         Err(refusal) => Err(visitor.refused(refusal)),
@@ -150,6 +169,7 @@ fn patch(fields: &Fields) -> Result<OrgPatch, PageError> {
         excluded_hosts: fields.list("excluded_hosts"),
         domains: fields.list("domains"),
         events: org_events::patch(fields)?,
+        rules: org_tracking::patch(fields)?,
     })
 }
 
@@ -171,6 +191,8 @@ fn filled(site: &Site, visitor: &Visitor, view: OrgView, notice: Option<Notice>)
         ],
         switches,
         events: org_events::form(&org),
+        rules: org_tracking::form(&org),
+        sends: visitor.user.org.as_ref() == Some(&org.name),
         track_visible_urls: org.visible_urls == VisibleUrls::Track,
         unwrap_quotes: org.quotes == Quotes::Unwrap,
         excluded_hosts: org.excluded_hosts.join("\n"),
@@ -178,6 +200,10 @@ fn filled(site: &Site, visitor: &Visitor, view: OrgView, notice: Option<Notice>)
         tracking_url: org.tracking_url,
     }
 }
+
+/// What a switch follows that is not set.
+const DEFAULT: &str = "Server default";
+const FOLLOW: &str = "Whatever config.toml allows, also when it changes.";
 
 fn switches(view: &OrgView) -> Vec<Switch> {
     let OrgView { org, ceiling, .. } = view;
@@ -187,30 +213,31 @@ fn switches(view: &OrgView) -> Vec<Switch> {
             legend: "Email tracking",
             help: "An invisible picture in the mail tells when it is opened.",
             managed: org.managed.opens,
-            choices: modes(org.choice.opens, ceiling.opens),
+            choices: modes(org.choice.opens, ceiling.opens, DEFAULT, FOLLOW),
         },
         Switch {
             field: "links",
             legend: "Link tracking",
             help: "Links lead through this server, which notes the click and passes the reader on.",
             managed: org.managed.links,
-            choices: modes(org.choice.links, ceiling.links),
+            choices: modes(org.choice.links, ceiling.links, DEFAULT, FOLLOW),
         },
         Switch {
             field: "text_links",
             legend: "Links in plain text",
             help: "Also the addresses typed into the plain-text half of a mail. Readers see the tracked address there.",
             managed: org.managed.text_links,
-            choices: on_off(org.choice.text_links, ceiling.text_links),
+            choices: on_off(org.choice.text_links, ceiling.text_links, DEFAULT),
         },
     ]
 }
 
-fn modes(choice: Option<Mode>, ceiling: Mode) -> Vec<Choice> {
+/// The modes under what is allowed above; `whose` decides that, and `help` says so.
+pub(super) fn modes(choice: Option<Mode>, ceiling: Mode, whose: &str, help: &'static str) -> Vec<Choice> {
     let follow = Choice {
         value: "follow",
-        label: format!("Server default ({})", words::mode(ceiling).to_lowercase()),
-        help: "Whatever config.toml allows, also when it changes.",
+        label: format!("{whose} ({})", words::mode(ceiling).to_lowercase()),
+        help,
         chosen: choice.is_none(),
         above: false,
     };
@@ -229,11 +256,12 @@ fn modes(choice: Option<Mode>, ceiling: Mode) -> Vec<Choice> {
     std::iter::once(follow).chain(rows.into_iter().map(one)).collect()
 }
 
-fn on_off(choice: Option<bool>, ceiling: bool) -> Vec<Choice> {
-    let default = if ceiling { "Server default (on)" } else { "Server default (off)" };
+/// [`modes`] for what is on or off.
+pub(super) fn on_off(choice: Option<bool>, ceiling: bool, whose: &str) -> Vec<Choice> {
+    let default = format!("{whose} ({})", if ceiling { "on" } else { "off" });
     let row = |value, label: &str, chosen, above| Choice { value, label: label.to_owned(), help: "", chosen, above };
     vec![
-        row("follow", default, choice.is_none(), false),
+        row("follow", &default, choice.is_none(), false),
         row("on", "On", choice == Some(true), !ceiling),
         row("off", "Off", choice == Some(false), false),
     ]

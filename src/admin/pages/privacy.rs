@@ -23,6 +23,8 @@ struct PrivacyPage {
     name: String,
     view: PrivacyView,
     footer: String,
+    shown_name: String,
+    page_text: String,
     suggested: &'static str,
     address: String,
     person: Option<Person>,
@@ -75,7 +77,14 @@ pub(super) async fn save(
     let name = named(&name)?;
     match site.actions.set_org_privacy(&visitor.viewer, &name, patch(&fields)?).await {
         Ok(_) => Ok(Redirect::to(&format!("/orgs/{name}/privacy?done=saved")).into_response()),
-        Err(wrong @ Refusal::Invalid { .. }) => wrong_form(&site, &visitor, &name, "", wrong).await,
+        Err(wrong @ Refusal::Invalid { .. }) => {
+            let page = filled(&site, &visitor, &name, "", Notice::bad(wrong)).await;
+            let mut page = page.map_err(|refusal| visitor.refused(refusal))?;
+            fields.keep("footer", &mut page.footer);
+            fields.keep("shown_name", &mut page.shown_name);
+            fields.keep("page_text", &mut page.page_text);
+            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
+        }
         Err(refusal) => Err(visitor.refused(refusal)),
     }
 }
@@ -134,6 +143,8 @@ async fn filled(
         frame: Frame::of(site, visitor, format!("Privacy of {name}"), "/orgs").with(notice),
         name: name.as_str().to_owned(),
         footer: view.own.footer.as_ref().map(|footer| footer.as_str().to_owned()).unwrap_or_default(),
+        shown_name: view.own.shown_name.clone().unwrap_or_default(),
+        page_text: view.own.page_text.clone().unwrap_or_default(),
         view,
         suggested: FOOTER_DEFAULT,
         address: address.trim().to_owned(),

@@ -6,17 +6,18 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::words::{self, Moment};
-use super::{Done, Frame, Notice, error::PageError, html};
+use super::{Frame, Notice, error::PageError, html, place};
 use crate::admin::actions::queue::{QueuePage, QueueView};
 use crate::admin::ports::{QueueEntry, QueueHealth, QueueRecipient, QueueStage};
 use crate::admin::visitor::{Posted, Visitor};
 use crate::admin::{Refusal, Site};
 use crate::token::MessageId;
 
-/// Rows of the page: who waits longest tells why; the command line lists more.
-const ROWS_MAX: usize = 200;
+/// Rows of one page: who waits longest tells why.
+const ROWS: usize = 50;
 /// Addresses named on a line of the list.
 const ADDRESSES_MAX: usize = 2;
 
@@ -25,8 +26,9 @@ const ADDRESSES_MAX: usize = 2;
 struct Queue {
     frame: Frame,
     rows: Vec<Row>,
-    /// Mails the visitor may know of that are not shown.
-    more: usize,
+    /// Address of the page after this one.
+    next: Option<String>,
+    first_page: bool,
     cut: bool,
     health: Option<Health>,
 }
@@ -100,18 +102,28 @@ struct RecipientLine {
     reply: String,
 }
 
+/// What the list's address may say.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    done: Option<String>,
+    /// Only after this row.
+    after: Option<String>,
+}
+
 /// `GET /queue`
 pub(super) async fn page(
     State(site): State<Arc<Site>>,
     visitor: Visitor,
-    Query(Done { done }): Query<Done>,
+    Query(Asked { done, after }): Query<Asked>,
 ) -> Result<Response, PageError> {
-    let QueuePage { mails, cut, health } = site.actions.queue(&visitor.viewer).await?;
+    let after = after.as_deref().and_then(place::read);
+    let QueuePage { mails, cut, next, health } = site.actions.queue(&visitor.viewer, after, ROWS).await?;
     let now_ms = Timestamp::now().as_millisecond();
     Ok(html(&Queue {
         frame: Frame::of(&site, &visitor, "Queue", "/queue").with(Notice::done(done.as_deref())),
-        more: mails.len().saturating_sub(ROWS_MAX),
-        rows: mails.iter().take(ROWS_MAX).map(|view| row(view, now_ms)).collect(),
+        next: next.map(|at| format!("/queue?after={}", place::print(at))),
+        first_page: after.is_none(),
+        rows: mails.iter().map(|view| row(view, now_ms)).collect(),
         cut,
         health: health.map(shown),
     }))

@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::words::{self, Moment};
-use super::{Frame, error::PageError, html, messages::encoded};
+use super::{Frame, encoded, error::PageError, html, place};
 use crate::admin::Site;
 use crate::admin::actions::readers::{ReaderQuery, ReaderView};
 use crate::admin::visitor::Visitor;
@@ -28,6 +28,9 @@ pub(super) struct Asked {
     address: String,
     #[serde(default)]
     after: String,
+    /// Of one person: only mails before this one.
+    #[serde(default)]
+    before: String,
 }
 
 #[derive(Template)]
@@ -61,7 +64,9 @@ struct Person {
     places: Vec<(String, usize)>,
     programs: Vec<(String, usize)>,
     mails: Vec<Mail>,
-    cut: bool,
+    /// Addresses of the page with older mails, and of the first one when this is another.
+    older: Option<String>,
+    newest: Option<String>,
 }
 
 struct Mail {
@@ -79,7 +84,7 @@ struct Mail {
 pub(super) async fn list(
     State(site): State<Arc<Site>>,
     visitor: Visitor,
-    Query(Asked { address, after }): Query<Asked>,
+    Query(Asked { address, after, .. }): Query<Asked>,
 ) -> Result<Response, PageError> {
     let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let query = ReaderQuery { holding: text(&address), after: text(&after), limit: ROWS, ..ReaderQuery::default() };
@@ -110,10 +115,11 @@ fn row(one: Correspondent) -> Row {
 pub(super) async fn one(
     State(site): State<Arc<Site>>,
     visitor: Visitor,
-    Query(Asked { address, .. }): Query<Asked>,
+    Query(Asked { address, before, .. }): Query<Asked>,
 ) -> Result<Response, PageError> {
-    let view = site.actions.reader(&visitor.viewer, &address).await?;
-    let ReaderView { address, mails, cut, says, places, programs, opens_mean_little } = view;
+    let view = site.actions.reader(&visitor.viewer, &address, place::read(&before)).await?;
+    let ReaderView { address, mails, next, says, places, programs, opens_mean_little } = view;
+    let href = format!("/people/one?address={}", encoded(&address));
     let address = words::one_line(&address);
     let shown = |rows: Vec<(String, usize)>| -> Vec<(String, usize)> {
         rows.into_iter().take(SHOWN_MAX).map(|(name, count)| (words::one_line(&name), count)).collect()
@@ -126,7 +132,8 @@ pub(super) async fn one(
         places: shown(places),
         programs: shown(programs),
         mails: mails.iter().map(mail).collect(),
-        cut,
+        older: next.map(|at| format!("{href}&before={}", place::print(at))),
+        newest: Some(href).filter(|_| !before.is_empty()),
     }))
 }
 

@@ -7,10 +7,11 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::notices;
 use super::words::{self, Moment};
-use super::{Done, Frame, Notice, error::PageError, html_with};
+use super::{Frame, Notice, error::PageError, html_with};
 use crate::admin::actions::webhooks::{DELIVERIES_MAX, WebhookChange};
 use crate::admin::visitor::{Fields, Posted, Visitor};
 use crate::admin::{Refusal, Site};
@@ -24,6 +25,8 @@ pub(super) struct WebhookRow {
     pub(super) whose: String,
     pub(super) topics: String,
     pub(super) paused: bool,
+    /// Events that found no room.
+    pub(super) dropped: u64,
 }
 
 /// What a form said, to be shown again.
@@ -44,7 +47,12 @@ struct WebhookPage {
     made: Moment,
     typed: Typed,
     deliveries: Vec<DeliveryRow>,
+    /// The delivery the page before this one ends at.
+    older: Option<i64>,
+    first_page: bool,
     failed: bool,
+    /// Events that found no room, and when the last did not.
+    dropped: Option<(u64, Moment)>,
 }
 
 struct DeliveryRow {
@@ -91,7 +99,7 @@ impl Typed {
 }
 
 /// A line of the list.
-pub(super) fn row(webhook: Webhook) -> WebhookRow {
+pub(super) fn row(webhook: Webhook, dropped: u64) -> WebhookRow {
     let whose = match &webhook.login {
         Some(login) => format!("mail of {} ({})", words::one_line(login), webhook.org),
         None if webhook.words => format!("everybody's mail of {}, with names", webhook.org),
@@ -106,9 +114,18 @@ pub(super) fn row(webhook: Webhook) -> WebhookRow {
         href: format!("/webhooks/{}", webhook.id),
         topics: webhook.topics.iter().map(topic).collect::<Vec<_>>().join(", "),
         paused: webhook.paused,
+        dropped,
         whose,
         url: webhook.url,
     }
+}
+
+/// What the page's address may say.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    done: Option<String>,
+    /// Only deliveries older than this one.
+    before: Option<i64>,
 }
 
 /// `GET /webhooks/{id}`
@@ -116,9 +133,9 @@ pub(super) async fn page(
     State(site): State<Arc<Site>>,
     visitor: Visitor,
     Path(id): Path<String>,
-    Query(Done { done }): Query<Done>,
+    Query(Asked { done, before }): Query<Asked>,
 ) -> Result<Response, PageError> {
-    show(&site, &visitor, parse_id(&id)?, StatusCode::OK, Notice::done(done.as_deref())).await
+    show(&site, &visitor, parse_id(&id)?, before, StatusCode::OK, Notice::done(done.as_deref())).await
 }
 
 /// `POST /webhooks/{id}`: what it is told, and where; or one of the buttons.
@@ -134,10 +151,10 @@ pub(super) async fn change(
         "save" => {
             let Typed { url, topics, level } = Typed::of(&fields)?;
             let change = WebhookChange { url: Some(url), topics: Some(topics), level: Some(level), paused: None };
-            actions.change_webhook(viewer, id, change).await.map(|_| "webhook")
+            actions.change_webhook(viewer, id, change, |_| true).await.map(|_| "webhook")
         }
-        "pause" => actions.change_webhook(viewer, id, paused(true)).await.map(|_| "webhook"),
-        "resume" => actions.change_webhook(viewer, id, paused(false)).await.map(|_| "webhook"),
+        "pause" => actions.change_webhook(viewer, id, paused(true), |_| true).await.map(|_| "webhook"),
+        "resume" => actions.change_webhook(viewer, id, paused(false), |_| true).await.map(|_| "webhook"),
         "test" => actions.test_webhook(viewer, id).await.map(|()| "tested"),
         "replay" => actions.replay_webhook(viewer, id, None).await.map(|_| "replayed"),
         "remove" => match actions.remove_webhook(viewer, id).await {
@@ -169,7 +186,7 @@ async fn after(
     match done {
         Ok(code) => Ok(Redirect::to(&format!("/webhooks/{id}?done={code}")).into_response()),
         Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_))) => {
-            show(site, visitor, id, StatusCode::UNPROCESSABLE_ENTITY, Notice::bad(wrong)).await
+            show(site, visitor, id, None, StatusCode::UNPROCESSABLE_ENTITY, Notice::bad(wrong)).await
         }
         Err(refusal) => Err(visitor.refused(refusal)),
     }
@@ -179,11 +196,13 @@ async fn show(
     site: &Site,
     visitor: &Visitor,
     id: WebhookId,
+    before: Option<i64>,
     status: StatusCode,
     notice: Option<Notice>,
 ) -> Result<Response, PageError> {
     let webhook = site.actions.webhook(&visitor.viewer, id)?;
-    let deliveries = site.actions.webhook_deliveries(&visitor.viewer, id, None, None, DELIVERIES_MAX).await?;
+    let deliveries = site.actions.webhook_deliveries(&visitor.viewer, id, None, before, DELIVERIES_MAX).await?;
+    let dropped = site.actions.webhooks_dropped().await?.get(&id).copied();
     let now_ms = Timestamp::now().as_millisecond();
     let page = WebhookPage {
         frame: Frame::of(site, visitor, "Webhook", "/notices").with(notice),
@@ -192,9 +211,12 @@ async fn show(
         words: webhook.words,
         made: words::moment(webhook.created_at_ms),
         typed: Typed { url: webhook.url.clone(), topics: webhook.topics.clone(), level: webhook.level },
+        older: deliveries.last().filter(|_| deliveries.len() >= DELIVERIES_MAX as usize).map(|delivery| delivery.id),
+        first_page: before.is_none(),
+        dropped: dropped.map(|dropped| (dropped.count, words::moment(dropped.last_ms))),
         failed: deliveries.iter().any(|delivery| delivery.stage == DeliveryStage::Failed),
         deliveries: deliveries.into_iter().map(|delivery| delivery_row(delivery, now_ms)).collect(),
-        row: row(webhook),
+        row: row(webhook, dropped.map_or(0, |dropped| dropped.count)),
     };
     Ok(html_with(status, &page))
 }

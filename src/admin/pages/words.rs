@@ -71,6 +71,36 @@ pub(super) fn stage_style(stage: QueueStage) -> &'static str {
     }
 }
 
+/// `1,204`: thousands apart. Below nothing is nothing.
+pub(super) fn number(number: i64) -> String {
+    let digits = number.max(0).to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 open`, `1,204 opens`.
+pub(super) fn counted(count: i64, word: &str) -> String {
+    format!("{} {word}{}", number(count), if count == 1 { "" } else { "s" })
+}
+
+/// A moment by how long ago it was, as long as that is shorter to say: `2 minutes ago`, then the date.
+pub(super) fn ago(at_ms: i64, now_ms: i64) -> String {
+    let secs = now_ms.saturating_sub(at_ms).max(0) / 1_000;
+    match secs {
+        0..10 => "just now".to_owned(),
+        10..60 => format!("{secs} seconds ago"),
+        60..3_600 => format!("{} ago", counted(secs / 60, "minute")),
+        3_600..86_400 => format!("{} ago", counted(secs / 3_600, "hour")),
+        _ => moment(at_ms).friendly,
+    }
+}
+
 /// `1 open`, `2 opens`.
 pub(super) fn count(number: u64, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
@@ -124,6 +154,13 @@ fn is_turning(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// With a capital to begin with.
+pub(super) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}", letters.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +194,22 @@ mod tests {
             (187_200, "2 days 4 h"),
         ] {
             assert_eq!(span(secs * 1_000), expected);
+        }
+        for (count, expected) in [(-1, "0"), (0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(number(count), expected);
+        }
+        assert_eq!((counted(1, "open"), counted(1_204, "open")), ("1 open".to_owned(), "1,204 opens".to_owned()));
+        let now = 1_795_466_929_123;
+        for (secs, expected) in [
+            (-5, "just now"),
+            (9, "just now"),
+            (59, "59 seconds ago"),
+            (119, "1 minute ago"),
+            (7_199, "1 hour ago"),
+            (86_399, "23 hours ago"),
+            (86_400, "22 Nov 2026, 20:48"),
+        ] {
+            assert_eq!(ago(now - secs * 1_000, now), expected);
         }
         assert_eq!(one_line("a\r\nb\u{202e}c\u{1b}[0m"), "a\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}[0m");
     }

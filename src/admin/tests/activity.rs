@@ -8,9 +8,12 @@ use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
+use super::api::call;
 use super::fixture::{ANNS, EVES, START_MS, World, world};
-use crate::admin;
+use crate::admin::actions::credentials::NewKey;
+use crate::admin::{self, Viewer};
 use crate::event::{Event, EventKind, Verdict};
+use crate::settings::access::Scope;
 use crate::store::{Change, SettingsStore as _};
 use crate::token::{MessageId, TokenId};
 
@@ -173,6 +176,31 @@ async fn who_comes_back_gets_what_was_missed() {
     late.until("event: reload").await;
 }
 
+/// What is counted by the day is in lists under its day; neither who comes back nor who asks again and again sees it happen.
+#[tokio::test]
+async fn what_is_counted_by_the_day_cannot_be_watched() {
+    let world = world().await;
+    let _stop = running(&world);
+    let of_day = Event { at_ms: START_MS.div_euclid(86_400_000) * 86_400_000, ..opened(ANNS, None) };
+    happens(&world, vec![of_day, opened(ANNS, Some([1; 8]))]).await;
+    let mut ann = listen(&world, "ann", "/api/v1/feed?after=3", None).await;
+    let heard = ann.until("id: 6\n").await;
+    assert!(!heard.contains("id: 5\n"), "{heard}");
+    let listed = async |path: &str| -> Vec<(i64, String)> {
+        let (_, answer) = call(&world, "GET", path, serde_json::Value::Null).await;
+        let events = answer["events"].as_array().unwrap();
+        let of = |event: &serde_json::Value| (event["sequence"].as_i64().unwrap(), event["at"].to_string());
+        events.iter().map(of).collect()
+    };
+    let followed = listed("/api/v1/events?after=4&wait_secs=1").await;
+    assert_eq!(followed.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>(), [6]);
+    let all = listed("/api/v1/events?limit=2").await;
+    assert_eq!(all.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>(), [5, 6]);
+    assert!(all[0].1.contains("2026-11-23T00:00:00"), "{all:?}");
+    let page = world.logged_in("ann").get("/activity").await.text;
+    assert!(page.contains(">23 Nov 2026<") && !page.contains("23 Nov 2026, 00:00"), "{page}");
+}
+
 #[tokio::test]
 async fn a_stream_ends_with_its_login_and_with_us_and_there_are_so_many() {
     let world = world().await;
@@ -187,6 +215,82 @@ async fn a_stream_ends_with_its_login_and_with_us_and_there_are_so_many() {
     assert_eq!(world.logged_in("root").begins_stream("/api/v1/feed").await, "stream");
     stop.send_replace(true);
     boss.ends().await;
+}
+
+/// A burst is known by its last click; who was away just then hears of the others when they come back. Of those of long ago they know.
+#[tokio::test]
+async fn what_was_judged_while_away_is_told() {
+    let world = world().await;
+    let _stop = running(&world);
+    let click = |seconds: i64, verdict, former| Event {
+        kind: EventKind::Click,
+        at_ms: START_MS + seconds * 1_000,
+        verdict,
+        former,
+        ..opened(ANNS, Some([1; 8]))
+    };
+    let (person, machine) = (Verdict::Person, Verdict::Machine);
+    let clicks = vec![
+        click(0, machine, Some(person)),
+        click(20, machine, Some(person)),
+        click(21, machine, None),
+        click(22, person, None),
+        click(23, machine, Some(person)),
+    ];
+    happens(&world, clicks).await;
+    // From 5 to 9 are the clicks; the last is not theirs yet.
+    let mut ann = listen(&world, "ann", "/api/v1/feed", Some("8")).await;
+    let heard = ann.until("id: 9").await;
+    assert_eq!(heard.matches("event: change").count(), 1, "{heard}");
+    let change = heard.split("event: change").nth(1).unwrap();
+    assert!(change.contains("\"sequence\":6"), "{heard}");
+}
+
+/// What somebody says of an event is seen on every page that shows it.
+#[tokio::test]
+async fn this_was_me_is_heard_by_the_others() {
+    let world = world().await;
+    let _stop = running(&world);
+    let mut ann = listen(&world, "ann", "/api/v1/feed", None).await;
+    ann.until(": still here").await;
+    happens(&world, vec![opened(ANNS, Some([1; 8]))]).await;
+    ann.until("id: 5").await;
+    world.actions.say_own(&Viewer::Operator, ANNS, 5, true).await.unwrap();
+    ann.until("event: change\ndata: ").await;
+    let heard = ann.until("\n\n").await;
+    assert!(heard.split("event: change").nth(1).unwrap().contains("\"sequence\":5"), "{heard}");
+}
+
+/// A program is answered as one, and may listen with its key, for as long as that is good.
+#[tokio::test]
+async fn a_program_may_listen_with_a_key() {
+    let world = world().await;
+    let _stop = running(&world);
+    let stranger = world.stranger().get("/api/v1/feed").await;
+    assert_eq!(
+        (stranger.status, stranger.header("content-type")),
+        (StatusCode::UNAUTHORIZED, "application/problem+json")
+    );
+    let key = async |name: &str, scope| {
+        let new = NewKey { name: name.to_owned(), scopes: [scope].into(), days: None };
+        world.actions.add_api_key(&Viewer::Operator, "ann", new).await.unwrap().1
+    };
+    let asked = |key: &str| Request::get("/api/v1/feed").header("authorization", format!("Bearer {key}"));
+    let narrow = world.stranger().open(asked(&key("narrow", Scope::Users).await)).await;
+    assert_eq!(
+        (narrow.status(), &narrow.headers()["content-type"]),
+        (StatusCode::FORBIDDEN, &"application/problem+json".parse().unwrap())
+    );
+    let answer = world.stranger().open(asked(&key("wide", Scope::Read).await)).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let mut stream = Stream { body: answer.into_body(), seen: String::new() };
+    stream.until(": still here").await;
+    happens(&world, vec![opened(EVES, Some([1; 8])), opened(ANNS, Some([1; 8]))]).await;
+    let heard = stream.until("id: 6").await;
+    assert!(heard.contains("bob@reader.example") && !heard.contains("id: 5"), "{heard}");
+    let id = world.settings.snapshot().credentials.values().find(|c| c.name == "wide").unwrap().id();
+    world.settings.change(vec![Change::RemoveCredential(id)]).await.unwrap();
+    stream.ends().await;
 }
 
 /// A reader that takes nothing is cut off, whatever its connection still holds: neither its place nor its events are kept.

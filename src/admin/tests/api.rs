@@ -59,7 +59,7 @@ async fn reading() {
     let (_, inbox) = call(&world, "GET", "/api/v1/inbox", Value::Null).await;
     assert_eq!(inbox[0]["subject"], "Your offer of today");
     let (_, keys) = call(&world, "GET", "/api/v1/keys", Value::Null).await;
-    assert_eq!(keys[0]["current"], true);
+    assert_eq!((&keys[0]["current"], &keys[1]["current"]), (&json!(false), &json!(true)));
 }
 
 #[tokio::test]

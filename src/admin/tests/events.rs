@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 
-use super::fixture::{NETWORKS, START_MS, World, org_name, world};
+use super::fixture::{ANNS, NETWORKS, START_MS, World, org_name, world};
 use crate::admin::Viewer;
 use crate::admin::actions::figures::FiguresQuery;
 use crate::admin::api::shapes;
 use crate::event::{Event, EventKind, Evidence, Rule, Verdict, Via};
-use crate::settings::{Keeping, PlaceDetail};
+use crate::settings::{Keeping, Mode, PlaceDetail};
 use crate::store::SettingsStore as _;
 use crate::store::audit::{self, Author};
 use crate::store::record::Recording;
-use crate::token::TokenId;
+use crate::token::{MessageId, TokenId};
 
 /// The page of the trusted network's mail to bob alone, of which nothing is on record yet.
 const PAGE: &str = "/messages/00000000000000ff";
@@ -118,7 +118,7 @@ async fn the_timeline_says_who_where_with_what_and_why() {
     assert_eq!(message.events[4].address.as_deref(), Some("192.0.2.7"));
     let bob = &message.recipients[0];
     assert_eq!((bob.read.as_deref(), bob.perhaps_shared), (Some("opened"), Some(false)));
-    assert_eq!((bob.counts.opens, bob.counts.machine_clicks), (4, 1));
+    assert_eq!((bob.counts.opens, bob.counts.machine_clicks), (Some(4), Some(1)));
 }
 
 #[tokio::test]
@@ -133,6 +133,38 @@ async fn who_clicked_has_read_and_who_is_in_two_countries_may_be_two() {
     let text = read(&world, PAGE).await;
     assert!(text.contains("forwarded or shared?") && !text.contains("read (inferred)"), "{text}");
     assert_eq!(message(&world).await.recipients[0].perhaps_shared, Some(true));
+}
+
+/// A scanner's thousand looks come first: what is said of the reader goes by all events, and the newest are shown.
+#[tokio::test]
+async fn scanners_hide_no_reader() {
+    let world = world().await;
+    let scanned = Event { verdict: Verdict::Machine, rule: "network".into(), ..event(181, EventKind::Open) };
+    put(&world, vec![scanned; 1_200]).await;
+    let french = Event { country: Some("FR".into()), ..event(195, EventKind::Click) };
+    put(&world, vec![event(190, EventKind::Open), french]).await;
+    let message = message(&world).await;
+    let bob = &message.recipients[0];
+    assert_eq!((bob.read.as_deref(), bob.perhaps_shared), (Some("opened"), Some(true)));
+    assert_eq!((message.events.len(), message.events.last().unwrap().verdict.as_str()), (1_000, "person"));
+    let text = read(&world, PAGE).await;
+    assert!(text.contains("forwarded or shared?") && text.contains("The newest 1,000 events are shown"), "{text}");
+}
+
+/// One alone whose opens are only counted: the count would be theirs, so nobody is given it as theirs.
+#[tokio::test]
+async fn a_count_of_one_is_not_told_as_theirs() {
+    let world = world().await;
+    let mut record = world.actions.history.message(NETWORKS).await.unwrap().unwrap();
+    (record.id, record.recipients[0].opens) = (MessageId(0xcc), Mode::Aggregate);
+    world.actions.history.insert(record).await.unwrap();
+    let of = |kind| Event { id: TokenId { message: MessageId(0xcc), recipient: 7, link: 0 }, ..event(190, kind) };
+    put(&world, vec![of(EventKind::Open), of(EventKind::Click)]).await;
+    let view = world.actions.message(&Viewer::Operator, MessageId(0xcc)).await.unwrap();
+    let message = shapes::Message::from(view);
+    let bob = &message.recipients[0];
+    assert_eq!((bob.counts.opens, bob.counts.machine_opens), (None, None));
+    assert_eq!((bob.counts.clicks, bob.read.as_deref()), (Some(1), Some("inferred")));
 }
 
 /// That no place is known is said once; not where there is nothing to know it of.
@@ -157,10 +189,8 @@ async fn an_admin_steers_what_is_judged_and_kept() {
     let boss = world.logged_in("boss");
     let page = boss.get("/orgs/acme").await.text;
     assert_eq!(page.matches("type=\"checkbox\" name=\"rule\"").count(), 11);
-    assert_eq!(
-        page.matches("name=\"rule\" value=").count(),
-        page.matches("\" checked><span><span class=\"name\">").count()
-    );
+    let boxes = page.split("name=\"rule\" value=").skip(1).map(|rest| rest.split('>').next().unwrap());
+    assert!(boxes.into_iter().all(|attributes| attributes.ends_with(" checked")), "{page}");
     let fields = [
         ("rules", "shown"),
         ("rule", "own"),
@@ -170,6 +200,7 @@ async fn an_admin_steers_what_is_judged_and_kept() {
         ("honour_gpc", "off"),
         ("raw_evidence", "on"),
         ("events_days", "30"),
+        ("messages_days", "60"),
     ];
     assert_eq!(boss.post("/orgs/acme", &fields).await.status, StatusCode::SEE_OTHER);
     let org = || world.settings.snapshot().orgs[&org_name("acme")].clone();
@@ -179,10 +210,21 @@ async fn an_admin_steers_what_is_judged_and_kept() {
     };
     assert_eq!(org().rules_off, all_but(&["own", "burst"]));
     assert_eq!(org().own_networks.len(), 2);
-    let keeping = Keeping { place: PlaceDetail::Country, raw_evidence: true, honour_gpc: false, events_days: Some(30) };
+    let keeping = Keeping {
+        place: PlaceDetail::Country,
+        raw_evidence: true,
+        honour_gpc: false,
+        events_days: Some(30),
+        messages_days: Some(60),
+    };
     assert_eq!(org().keeping, keeping);
     let page = boss.get("/orgs/acme").await.text;
-    assert!(page.contains("value=\"30\"") && page.contains("192.0.2.0/24\n2001:db8::7/128"), "{page}");
+    assert!(
+        page.contains("value=\"30\"")
+            && page.contains("value=\"60\"")
+            && page.contains("192.0.2.0/24\n2001:db8::7/128"),
+        "{page}"
+    );
     // A field that is not sent stays; an empty number is the server's.
     assert_eq!(boss.post("/orgs/acme", &[("events_days", "")]).await.status, StatusCode::SEE_OTHER);
     assert_eq!((org().keeping, org().own_networks.len()), (Keeping { events_days: None, ..keeping }, 2));
@@ -192,6 +234,7 @@ async fn an_admin_steers_what_is_judged_and_kept() {
         ("own_networks", "office", "office is no network"),
         ("place", "street", "is none of city, country"),
         ("events_days", "9999", "at most 3650 can be chosen"),
+        ("messages_days", "9999", "at most 3650 can be chosen"),
     ] {
         let answer = boss.post("/orgs/acme", &[(field, value)]).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{field}");
@@ -244,7 +287,45 @@ async fn figures_are_for_whom_they_concern() {
     let today = jiff::Timestamp::now().as_millisecond();
     put(&world, vec![Event { at_ms: today, ..event(0, EventKind::Click) }]).await;
     let page = world.logged_in("root").get("/figures?org=acme").await.text;
-    assert_eq!(page.matches("<rect class=\"people\"").count(), 30, "{page}");
+    assert_eq!(page.matches("<rect class=\"opens\"").count(), 30, "{page}");
     assert!(page.contains("by people,") && page.contains("scope=\"row\""), "{page}");
+    // The period is chosen; a year is drawn by the week; nonsense is a month.
+    for (days, columns) in [("7", 7), ("90", 90), ("365", 53), ("1000000", 30)] {
+        let page = world.logged_in("root").get(&format!("/figures?days={days}")).await.text;
+        assert_eq!(page.matches("<rect class=\"opens\"").count(), columns, "{days}");
+    }
+    // Who rules chooses among senders; of another's mail an organisation's admin sees counts, not links or places.
+    let of_boss = world.logged_in("boss").get("/figures?login=ann").await;
+    assert_eq!(of_boss.status, 200);
+    assert!(of_boss.text.matches("you see counts only").count() == 2, "{}", of_boss.text);
+    let choice = world.logged_in("boss").get("/figures").await.text;
+    assert!(choice.contains("/figures?days=30&#38;login=ann"), "{choice}");
+    assert!(!world.logged_in("ann").get("/figures").await.text.contains("By sender"), "a sender has no others");
+    assert_eq!(world.logged_in("ann").get("/figures?login=boss").await.status, 404);
     assert!(read(&world, "/figures?org=managed").await.contains("Nothing was opened or clicked in these days."));
+}
+
+/// With one mail, its country is its reader's: an organisation's admin learns places of the mail they may read.
+#[tokio::test]
+async fn places_are_of_mail_one_may_read() {
+    let world = world().await;
+    let id = TokenId { message: ANNS, recipient: 7, link: 0 };
+    put(&world, vec![Event { id, country: Some("PT".to_owned()), ..event(0, EventKind::Open) }]).await;
+    let day = START_MS.div_euclid(86_400_000);
+    let places = async |login: &str, of: Option<&str>| {
+        let viewer = Viewer::of(&world.settings.snapshot().users[login], Author::of(audit::Via::Dashboard));
+        let query = FiguresQuery { org: None, last_day: day, days: 2, login: of.map(str::to_owned) };
+        let places = world.actions.places(&viewer, query).await.ok()?;
+        Some(places.into_iter().any(|place| place.country == "PT"))
+    };
+    for (login, of, expected) in [
+        ("root", None, Some(true)),
+        ("root", Some("boss"), Some(false)),
+        ("ann", None, Some(true)),
+        ("boss", None, Some(false)),
+        ("boss", Some("ann"), None),
+        ("ann", Some("boss"), None),
+    ] {
+        assert_eq!(places(login, of).await, expected, "{login} asks for {of:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Two organisations, six logins, four mails with a history, a queue of five, an inbox of two: enough for every page and every role.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -12,13 +13,16 @@ use tower::ServiceExt as _;
 
 use super::queued::QueueOfFive;
 use super::telling::Telling;
+use crate::admin::http::Peer;
 use crate::admin::session::SessionId;
+use crate::admin::setup::{DoorTls, Setup, SetupDoor};
 use crate::admin::{
     self, Actions, InboxEntry, InboxReader, KeyEntry, Keys, LimiterOptions, MetricsText, Options, Parts, PortError,
-    Site, TestMail, TestMailRequest,
+    Site, Submitted, TestMail, TestMailRequest, UpstreamPasswords,
 };
 use crate::event::{Event, EventKind, Verdict};
-use crate::settings::{Choice, Keeping, Managed, Mode, Org, OrgName, Quotes, Role, Tracking, User, VisibleUrls};
+use crate::settings::access::{Credential, Gift, Invitation, Purpose};
+use crate::settings::{Managed, Mode, Org, OrgName, Role, Tracking, User};
 use crate::store::consents::Consents;
 use crate::store::logins::{LoginOptions, Logins};
 use crate::store::memory::{MemoryHistory, MemorySettings};
@@ -56,32 +60,11 @@ pub(super) fn org_name(name: &str) -> OrgName {
 }
 
 fn org(name: &str, domain: &str) -> Org {
-    Org {
-        name: org_name(name),
-        domains: vec![domain.to_owned()],
-        choice: Choice::default(),
-        managed: Managed::default(),
-        tracking_url: None,
-        former_urls: Vec::new(),
-        visible_urls: VisibleUrls::Track,
-        quotes: Quotes::Unwrap,
-        excluded_hosts: Vec::new(),
-        rules_off: Vec::new(),
-        own_networks: Vec::new(),
-        privacy: Default::default(),
-        keeping: Keeping::default(),
-    }
+    Org { domains: vec![domain.to_owned()], ..Org::named(org_name(name)) }
 }
 
 fn user(login: &str, org: Option<&str>, role: Role, password_hash: &str) -> Change {
-    Change::PutUser(User {
-        login: login.to_owned(),
-        org: org.map(org_name),
-        role,
-        password_hash: password_hash.to_owned(),
-        addresses: Vec::new(),
-        choice: Choice::default(),
-    })
+    Change::PutUser(User::new(login.to_owned(), org.map(org_name), role, password_hash.to_owned()))
 }
 
 /// The world with the built-in inbox.
@@ -102,6 +85,19 @@ pub(super) async fn world() -> World {
         user("chief", Some("other"), Role::OrgAdmin, hash),
         user("eve", Some("other"), Role::Sender, hash),
         user("mia", Some("managed"), Role::OrgAdmin, hash),
+        Change::PutInvitation(Invitation {
+            digest: [0xbb; 32],
+            gives: Gift::Account { login: "invited".to_owned(), org: Some(org_name("acme")), role: Role::Sender },
+            by: "root".to_owned(),
+            expires_at_ms: i64::MAX,
+        }),
+        Change::PutCredential(Credential {
+            login: "ann".to_owned(),
+            name: "laptop".to_owned(),
+            purpose: Purpose::Mail,
+            digest: [0xaa; 32],
+            created_at_ms: START_MS,
+        }),
     ];
     settings.change(changes).await.unwrap();
     for record in records() {
@@ -127,11 +123,23 @@ pub(super) async fn world() -> World {
         metrics: Some(Arc::new(Counted)),
         privacy: Some(privacy(settings.clone())),
         notify: Some(Arc::clone(&telling.notify)),
+        health: Some(Arc::new(super::health::Examined)),
+        upstream_passwords: Some(Arc::new(Sealing)),
     }));
     let options = Options {
         limiter: LimiterOptions { per_address_max: 1_000, ..LimiterOptions::default() },
         example_command:
             "curl smtp://127.0.0.1:2525 --mail-from you@example.com --mail-rcpt reader@example.com -T mail.eml".into(),
+        setup: Setup {
+            host: "relay.acme.example".to_owned(),
+            doors: vec![
+                SetupDoor { port: 2587, tls: DoorTls::StartTls, loopback: true, networks: true },
+                SetupDoor { port: 2465, tls: DoorTls::Implicit, loopback: true, networks: false },
+            ],
+            self_signed: true,
+            passthrough: false,
+            inbox: true,
+        },
         ..Options::default()
     };
     let site = Site::new(actions.clone(), options, admin::direct_clients());
@@ -149,7 +157,7 @@ fn privacy(settings: Arc<MemorySettings>) -> admin::Privacy {
     }
 }
 
-fn records() -> Vec<MessageRecord> {
+pub(super) fn records() -> Vec<MessageRecord> {
     let plain = |id: MessageId, org: &str, login: Option<&str>, minutes: i64, subject: &str| MessageRecord {
         id,
         accepted_at_ms: START_MS + minutes * 60_000,
@@ -228,7 +236,7 @@ fn events() -> Vec<Event> {
         agent_family: Some("Thunderbird".into()),
         os_family: Some("Linux".into()),
         device_family: None,
-        network_hash: None,
+        network_hash: Some([9; 8]),
         evidence: None,
     };
     vec![
@@ -261,13 +269,30 @@ fn mails() -> Vec<(InboxEntry, Bytes)> {
 }
 
 impl InboxReader for Inbox {
-    fn list(&self, limit: usize) -> BoxFuture<'_, Result<Vec<InboxEntry>, PortError>> {
-        Box::pin(async move { Ok(mails().into_iter().map(|(entry, _)| entry).take(limit).collect()) })
+    fn list(&self, before: Option<String>, limit: usize) -> BoxFuture<'_, Result<Vec<InboxEntry>, PortError>> {
+        let skipped = before.map_or(0, |before| 1 + mails().iter().take_while(|(entry, _)| entry.id != before).count());
+        let entries = mails().into_iter().map(|(entry, _)| entry).skip(skipped).take(limit).collect();
+        Box::pin(async move { Ok(entries) })
     }
 
     fn read(&self, id: &str) -> BoxFuture<'_, Result<Option<(InboxEntry, Bytes)>, PortError>> {
         let found = mails().into_iter().find(|(entry, _)| entry.id == id);
         Box::pin(async move { Ok(found) })
+    }
+}
+
+/// Acme has an upstream of its own; what is sealed is turned.
+struct Sealing;
+
+impl UpstreamPasswords for Sealing {
+    fn takes(&self, org: &OrgName) -> bool {
+        org.as_str() == "acme"
+    }
+    fn seal(&self, org: &OrgName, password: &str) -> Option<Vec<u8>> {
+        self.takes(org).then(|| password.bytes().map(|octet| !octet).collect())
+    }
+    fn renew(&self) -> BoxFuture<'_, Result<(), PortError>> {
+        Box::pin(async { Ok(()) })
     }
 }
 
@@ -278,11 +303,12 @@ impl TestMail for Tester {
         "reader@example.com".to_owned()
     }
 
-    fn send(&self, request: TestMailRequest) -> BoxFuture<'_, Result<String, PortError>> {
+    fn send(&self, request: TestMailRequest) -> BoxFuture<'_, Result<Submitted, PortError>> {
         Box::pin(async move {
             match request.to.as_str() {
                 "nobody@example.com" => Err(PortError("550 5.1.1 no such user".to_owned())),
-                _ => Ok("250 2.0.0 accepted".to_owned()),
+                "lost@example.com" => Ok(Submitted { words: "250 2.0.0 accepted".to_owned(), message: None }),
+                _ => Ok(Submitted { words: "250 2.0.0 accepted".to_owned(), message: Some(ANNS) }),
             }
         })
     }
@@ -292,11 +318,16 @@ struct KeyFile;
 
 impl Keys for KeyFile {
     fn list(&self) -> BoxFuture<'_, Result<Vec<KeyEntry>, PortError>> {
-        Box::pin(async { Ok(vec![KeyEntry { id: 1, created_at_ms: START_MS, current: true, revoked: false }]) })
+        let key = |id, current| KeyEntry { id, created_at_ms: START_MS, current, revoked: false };
+        Box::pin(async move { Ok(vec![key(0, false), key(1, true)]) })
     }
 
     fn rotate(&self) -> BoxFuture<'_, Result<KeyEntry, PortError>> {
         Box::pin(async { Ok(KeyEntry { id: 2, created_at_ms: START_MS, current: true, revoked: false }) })
+    }
+
+    fn revoke(&self, id: u8) -> BoxFuture<'_, Result<KeyEntry, PortError>> {
+        Box::pin(async move { Ok(KeyEntry { id, created_at_ms: START_MS, current: false, revoked: true }) })
     }
 }
 
@@ -326,18 +357,20 @@ pub(super) struct Browser {
     router: Router,
     pub(super) cookie: String,
     pub(super) csrf: String,
+    /// Where it connects from; `None`: over no socket.
+    peer: Option<IpAddr>,
 }
 
 impl World {
     pub(super) fn stranger(&self) -> Browser {
-        Browser { router: admin::router(self.site.clone()), cookie: String::new(), csrf: String::new() }
+        Browser { router: admin::router(self.site.clone()), cookie: String::new(), csrf: String::new(), peer: None }
     }
 
     /// A browser whose session is simply there.
     pub(super) fn logged_in(&self, login: &str) -> Browser {
         let user = self.settings.snapshot().users.get(login).cloned().unwrap();
         let session = SessionId::random().unwrap();
-        self.site.sessions().begin(&session, &user, std::time::Instant::now());
+        self.site.sessions().begin(&session, &user, "curl".to_owned(), std::time::Instant::now());
         Browser { cookie: format!("waxseal={}", session.as_str()), csrf: session.csrf_token(), ..self.stranger() }
     }
 
@@ -355,6 +388,11 @@ impl World {
 }
 
 impl Browser {
+    /// The same at this address.
+    pub(super) fn at(self, address: &str) -> Browser {
+        Browser { peer: Some(address.parse().unwrap()), ..self }
+    }
+
     pub(super) async fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path)).await
     }
@@ -394,7 +432,10 @@ impl Browser {
         self.answer(request.header(header::COOKIE, &self.cookie).body(Body::empty()).unwrap()).await
     }
 
-    pub(super) async fn answer(&self, request: Request<Body>) -> Answer {
+    pub(super) async fn answer(&self, mut request: Request<Body>) -> Answer {
+        if let Some(address) = self.peer {
+            request.extensions_mut().insert(Peer(address));
+        }
         let response: Response<Body> = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();

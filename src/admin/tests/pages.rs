@@ -3,7 +3,9 @@
 use axum::http::{Request, StatusCode};
 
 use super::fixture::{HOSTILE, PASSWORD, world};
+use crate::event::{Rule, Verdict};
 use crate::settings::Mode;
+use crate::store::record::{Mended, Recording};
 use crate::store::{Override, SettingsStore as _};
 
 const PAGES: &[&str] = &[
@@ -22,11 +24,18 @@ const PAGES: &[&str] = &[
     "/users",
     "/users/edit?login=ann",
     "/account",
+    "/tracking?login=ann",
+    "/why?org=acme&from=%3Cscript%3Ealert&to=%22%3Cscript%3Ealert%22@x.example&header=%3Cscript%3Ealert",
+    "/why?from=ann&to=bob@reader.example",
     "/queue",
     "/queue/00000000000000a1",
     "/queue/00000000000000b0",
     "/queue/00000000000000b0/drop",
     "/activity",
+    "/health",
+    "/setup",
+    "/setup/test-mail/00000000000000a1",
+    "/setup/test-mail/00000000000000b0",
     "/notices",
     "/webhooks/00000000000000ac",
     "/inbox",
@@ -36,6 +45,17 @@ const PAGES: &[&str] = &[
     "/nowhere",
     "/messages/nonsense",
 ];
+
+/// In clear a browser would not believe it, and loopback has no https.
+#[tokio::test]
+async fn behind_a_proxy_with_https_browsers_are_told_to_stay_there() {
+    let stranger = world().await.stranger();
+    for path in ["/login", "/nowhere", "/api/v1/orgs", "/assets/none"] {
+        assert_eq!(stranger.get(path).await.header("strict-transport-security"), "", "{path}");
+        let behind = stranger.send(Request::get(path).header("x-forwarded-proto", "https")).await;
+        assert_eq!(behind.header("strict-transport-security"), "max-age=31536000", "{path}");
+    }
+}
 
 #[tokio::test]
 async fn every_answer_carries_the_headers() {
@@ -291,4 +311,15 @@ async fn who_says_it_was_themselves_is_counted_so() {
     assert!(opens().await.contains("<strong>1</strong>"));
     // Who followed which link is said with it.
     assert!(ann.get(message).await.text.contains("<li>bob@reader.example once</li>"));
+    // A machine's look is nobody's: to claim it and take that back would make a person of it.
+    let page = ann.get(message).await.text;
+    assert!(page.contains("name=\"own\" value=\"1\"") && !page.contains("name=\"own\" value=\"3\""), "{page}");
+    let burst = Mended { sequence: 2, repeats: 0, verdict: Some((Verdict::Machine, Rule::Burst)) };
+    let recording = Recording { events: Vec::new(), mended: vec![burst] };
+    world.actions.history.put_on_record(std::sync::Arc::new(recording)).await.unwrap();
+    for sequence in ["2", "3"] {
+        assert_eq!(ann.post(path, &[("own", sequence)]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(ann.post(path, &[("not_own", sequence)]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    assert!(ann.get(message).await.text.contains("several links at once (was: not judged)"));
 }

@@ -6,9 +6,10 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-use super::fixture::{ANNS, NETWORKS, World, world};
+use super::fixture::{ANNS, EVES, NETWORKS, World, world};
 use super::queued::REPORT;
 use crate::admin::{QueueHealth, Viewer, api};
+use crate::token::MessageId;
 
 /// (who, what their page says, what it must not say)
 type Row = (&'static str, &'static [&'static str], &'static [&'static str]);
@@ -133,4 +134,21 @@ async fn call(world: &World, method: &str, path: &str) -> (StatusCode, Value) {
     let status = response.status();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+/// A thousand mails of one organisation wait before another's one.
+#[tokio::test]
+async fn a_backlog_of_one_organisation_hides_nothing_of_another() {
+    let world = world().await;
+    let first = world.queue.mails.lock().unwrap()[0].clone();
+    let many = (0..1_500).map(|n| crate::admin::QueueEntry { id: MessageId(0x10_000 + n), ..first.clone() });
+    let all: Vec<_> = many.chain(world.queue.mails.lock().unwrap().clone()).collect();
+    *world.queue.mails.lock().unwrap() = all;
+    for (who, there) in [("chief", true), ("eve", true), ("root", false)] {
+        let page: serde_json::Value =
+            serde_json::from_str(&world.logged_in(who).get("/api/v1/queue").await.text).unwrap();
+        let mails = page["mails"].as_array().unwrap();
+        assert_eq!(mails.iter().any(|mail| mail["id"] == EVES.to_string()), there, "{who}");
+        assert_eq!((mails.len() == 1, page["cut"] == false), (there, there), "{who}");
+    }
 }

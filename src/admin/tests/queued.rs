@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::fixture::{ANNS, BOSSES, EVES, HOSTILE, NETWORKS, START_MS, org_name};
-use crate::admin::{PortError, QueueEntry, QueueHealth, QueueKeeper, QueueRecipient, QueueStage};
+use crate::admin::{PortError, QueueEntry, QueueHealth, QueueKeeper, QueueList, QueueOf, QueueRecipient, QueueStage};
 use crate::store::BoxFuture;
 use crate::token::MessageId;
 
@@ -52,7 +52,13 @@ fn mails() -> Vec<QueueEntry> {
         QueueRecipient { last_host: HOSTILE.to_owned(), ..recipient(HOSTILE, BounceOwed, HOSTILE) },
     ];
     let secret = vec![recipient("secret@reader.example", Waiting, "450 4.2.0 <secret@reader.example>: busy")];
-    let report = QueueEntry { own_report: true, from: String::new(), ..mail(REPORT, "acme", None, secret.clone()) };
+    let accepted_at_ms = START_MS + 1;
+    let report = QueueEntry {
+        own_report: true,
+        accepted_at_ms,
+        from: String::new(),
+        ..mail(REPORT, "acme", None, secret.clone())
+    };
     vec![
         mail(ANNS, "acme", Some("ann"), anns),
         QueueEntry { from: HOSTILE.to_owned(), ..mail(BOSSES, "acme", Some("boss"), hostile) },
@@ -75,9 +81,12 @@ fn recipient(address: &str, stage: QueueStage, reply: &str) -> QueueRecipient {
 }
 
 impl QueueKeeper for QueueOfFive {
-    fn list(&self, max: usize) -> BoxFuture<'_, Result<Vec<QueueEntry>, PortError>> {
-        let mails = self.mails.lock().unwrap().iter().take(max).cloned().collect();
-        Box::pin(async { Ok(mails) })
+    fn list(&self, whose: QueueOf, max: usize) -> BoxFuture<'_, Result<QueueList, PortError>> {
+        let fits =
+            |mail: &&QueueEntry| whose.fits(mail.org.as_ref().map_or("", |org| org.as_str()), mail.login.as_deref());
+        let mails: Vec<QueueEntry> = self.mails.lock().unwrap().iter().filter(fits).cloned().collect();
+        let cut = mails.len() > max;
+        Box::pin(async move { Ok(QueueList { mails: mails.into_iter().take(max).collect(), cut }) })
     }
 
     fn find(&self, id: MessageId) -> BoxFuture<'_, Result<Option<QueueEntry>, PortError>> {

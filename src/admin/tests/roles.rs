@@ -11,6 +11,10 @@ const WHO: [&str; 6] = ["", "root", "boss", "ann", "chief", "eve"];
 /// after a form, else a status.
 type Row = (&'static str, Option<&'static [(&'static str, &'static str)]>, [&'static str; 6]);
 
+/// An app password of ann's, by its public name.
+const ANNS_APP: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+/// An open invitation into acme, by its public name.
+const INVITED: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const ANNS: &str = "/messages/00000000000000a1";
 const EVERYBODY: [&str; 6] = ["login", "200", "200", "200", "200", "200"];
 const ROOT_ONLY: [&str; 6] = ["login", "200", "403", "403", "403", "403"];
@@ -24,6 +28,15 @@ const TABLE: &[Row] = &[
     // the counts of the last days: likewise
     ("/figures", None, EVERYBODY),
     ("/figures?org=acme", None, ["login", "200", "200", "200", "404", "404"]),
+    // whether everything works: admins
+    ("/health", None, ["login", "200", "200", "403", "200", "403"]),
+    // how to send through here: everybody; a test mail is one's own, and who may read it may follow it
+    ("/setup", None, EVERYBODY),
+    ("/setup/test-mail", Some(&[("to", "reader@example.com")]), ["login", "done", "done", "done", "done", "done"]),
+    ("/setup/test-mail", Some(&[("to", "")]), ["login", "422", "422", "422", "422", "422"]),
+    ("/setup/test-mail/00000000000000a1", None, ["login", "200", "403", "200", "404", "404"]),
+    ("/setup/test-mail/00000000000000e0", None, ["login", "200", "404", "404", "403", "200"]),
+    ("/setup/test-mail/nonsense", None, ["login", "404", "404", "404", "404", "404"]),
     // a search, and the same as a file
     ("/?subject=offer&readers=opened&from=2026-11-01", None, EVERYBODY),
     ("/?readers=yawned", None, ["login", "422", "422", "422", "422", "422"]),
@@ -64,6 +77,20 @@ const TABLE: &[Row] = &[
     // what config.toml manages stays
     ("/orgs/managed", Some(&[("opens", "off")]), ["login", "422", "404", "404", "404", "404"]),
     ("/orgs/managed", Some(&[("domains", "x.example")]), ["login", "422", "404", "404", "404", "404"]),
+    // the account upstream: whoever rules the organisation, where there is one
+    ("/orgs/acme/upstream-password", Some(&[("password", "s3cret")]), ["login", "done", "done", "403", "404", "404"]),
+    ("/orgs/acme/upstream-password", Some(&[("password", "")]), ["login", "422", "422", "403", "404", "404"]),
+    ("/orgs/acme/upstream-password", Some(&[("do", "forget")]), ["login", "404", "404", "403", "404", "404"]),
+    ("/orgs/other/upstream-password", Some(&[("password", "s3cret")]), ["login", "422", "404", "404", "422", "403"]),
+    // why: one's own mail, an admin everybody's of the organisation
+    ("/why", None, EVERYBODY),
+    ("/why?from=ann&to=bob@reader.example", None, ["login", "200", "200", "200", "404", "404"]),
+    ("/why?from=boss&to=bob@reader.example", None, ["login", "200", "200", "403", "404", "404"]),
+    ("/why?from=x@acme.example&to=bob@reader.example", None, ["login", "200", "200", "403", "404", "404"]),
+    ("/why?from=ann&to=nobody", None, ["login", "422", "422", "422", "404", "404"]),
+    ("/why?from=nobody@none.example&to=bob@reader.example", None, ["login", "404", "404", "404", "404", "404"]),
+    ("/why?org=acme&from=-&to=bob@reader.example", None, ["login", "200", "200", "403", "404", "404"]),
+    ("/why?org=none&from=-&to=bob@reader.example", None, ["login", "404", "404", "404", "404", "404"]),
     // what recipients said: the organisation's admin, who may note it and never in the recipient's place
     ("/orgs/acme/privacy", None, ["login", "200", "200", "403", "404", "404"]),
     ("/orgs/acme/privacy?address=bob@reader.example", None, ["login", "200", "200", "403", "404", "404"]),
@@ -103,13 +130,80 @@ const TABLE: &[Row] = &[
     (
         "/users/password",
         Some(&[("login", "root"), ("password", "a new password")]),
-        ["login", "done", "404", "404", "404", "404"],
+        // one's own needs the present one
+        ["login", "422", "404", "404", "404", "404"],
     ),
+    // what others log in with: whoever manages them takes it back; ann's app password is there, boss has none
+    (
+        "/users/credentials/remove",
+        Some(&[("login", "ann"), ("id", ANNS_APP)]),
+        ["login", "done", "done", "done", "404", "404"],
+    ),
+    (
+        "/users/credentials/remove",
+        Some(&[("login", "boss"), ("id", ANNS_APP)]),
+        ["login", "404", "404", "404", "404", "404"],
+    ),
+    ("/users/sessions/end", Some(&[("login", "ann"), ("id", "all")]), ["login", "done", "done", "done", "404", "404"]),
+    ("/users/sessions/end", Some(&[("login", "root"), ("id", "all")]), ["login", "done", "404", "404", "404", "404"]),
+    ("/users/sessions/end", Some(&[("login", "ann"), ("id", ANNS_APP)]), ["login", "404", "404", "404", "404", "404"]),
+    // what a user may do: whoever manages them, up to their own; never one's own role
+    ("/users/set", Some(&[("login", "ann"), ("role", "org-admin")]), ["login", "done", "done", "404", "404", "404"]),
+    ("/users/set", Some(&[("login", "ann"), ("role", "server-admin")]), ["login", "done", "403", "404", "404", "404"]),
+    (
+        "/users/set",
+        Some(&[("login", "ann"), ("addresses", "me@home.example")]),
+        ["login", "done", "403", "404", "404", "404"],
+    ),
+    ("/users/set", Some(&[("login", "boss"), ("role", "sender")]), ["login", "done", "422", "404", "404", "404"]),
+    ("/users/set", Some(&[("login", "root"), ("role", "sender")]), ["login", "422", "404", "404", "404", "404"]),
     ("/users/remove", Some(&[("login", "ann")]), ["login", "done", "done", "404", "404", "404"]),
     ("/users/remove", Some(&[("login", "eve")]), ["login", "done", "404", "404", "done", "404"]),
     // not oneself, not the last server admin
     ("/users/remove", Some(&[("login", "root")]), ["login", "422", "404", "404", "404", "404"]),
     ("/users/remove", Some(&[("login", "boss")]), ["login", "done", "422", "404", "404", "404"]),
+    // what a user chooses for their own mail: each their own, an admin their users'; the server admin sends no mail
+    ("/tracking", None, ["login", "404", "200", "200", "200", "200"]),
+    ("/tracking?login=ann", None, ["login", "200", "200", "200", "404", "404"]),
+    ("/tracking?login=boss", None, ["login", "200", "200", "404", "404", "404"]),
+    ("/tracking?login=root", None, ["login", "404", "404", "404", "404", "404"]),
+    ("/tracking", Some(&[("login", "ann"), ("opens", "off")]), ["login", "done", "done", "done", "404", "404"]),
+    ("/tracking", Some(&[("login", "ann"), ("links", "individual")]), ["login", "422", "422", "422", "404", "404"]),
+    ("/tracking", Some(&[("shadow", "on")]), ["login", "404", "done", "done", "done", "done"]),
+    // invitations: as with users, nobody hands out more than they have, nor to their own
+    ("/users/invite", Some(NEW_ACME), ["login", "200", "200", "403", "404", "403"]),
+    ("/users/invite", Some(NEW_ADMIN), ["login", "200", "403", "403", "404", "403"]),
+    ("/users/invite", Some(NEW_ROOT), ["login", "200", "403", "403", "403", "403"]),
+    (
+        "/users/invite",
+        Some(&[("login", "eve"), ("org", "acme"), ("role", "sender")]),
+        ["login", "422", "422", "403", "404", "403"],
+    ),
+    ("/users/invite/withdraw", Some(&[("id", INVITED)]), ["login", "done", "done", "404", "404", "404"]),
+    ("/users/invite/withdraw", Some(&[("id", "x")]), ["login", "404", "404", "404", "404", "404"]),
+    ("/users/link", Some(&[("login", "ann")]), ["login", "200", "200", "404", "404", "404"]),
+    ("/users/link", Some(&[("login", "boss")]), ["login", "200", "422", "404", "404", "404"]),
+    ("/users/link", Some(&[("login", "root")]), ["login", "422", "404", "404", "404", "404"]),
+    ("/users/factor", Some(&[("login", "ann")]), ["login", "404", "404", "404", "404", "404"]),
+    ("/users/factor", Some(&[("login", "root")]), ["login", "422", "404", "404", "404", "404"]),
+    // who gets in how: its admins read it, a server admin changes it
+    ("/orgs/acme/access", None, ["login", "200", "200", "403", "404", "404"]),
+    ("/orgs/acme/access", Some(&[("admins_see_messages", "on")]), ["login", "done", "403", "403", "404", "404"]),
+    ("/orgs/other/access", Some(&[("second_factor", "required")]), ["login", "done", "404", "404", "403", "403"]),
+    // one's own second factor
+    ("/account/second-factor", None, EVERYBODY),
+    ("/account/second-factor", Some(&[("do", "confirm")]), ["login", "422", "422", "422", "422", "422"]),
+    ("/account/second-factor", Some(&[("do", "remove")]), ["login", "422", "422", "422", "422", "422"]),
+    ("/account/second-factor", Some(&[("do", "x")]), ["login", "400", "400", "400", "400", "400"]),
+    (
+        "/login/code",
+        Some(&[("ticket", "x"), ("code", "000000")]),
+        ["login", "login", "login", "login", "login", "login"],
+    ),
+    ("/login/password", Some(&[("ticket", "x"), PASSWORD]), ["login", "login", "login", "login", "login", "login"]),
+    // a link that is none is the same page for everyone
+    ("/join/nonsense", None, ["410", "410", "410", "410", "410", "410"]),
+    ("/join/nonsense", Some(&[PASSWORD]), ["410", "410", "410", "410", "410", "410"]),
     // one's own account
     ("/account", None, EVERYBODY),
     ("/api", None, EVERYBODY),
@@ -118,6 +212,15 @@ const TABLE: &[Row] = &[
         Some(&[("present", "wrong"), ("password", "a new password")]),
         ["login", "422", "422", "422", "422", "422"],
     ),
+    // one's own programs; who belongs to no organisation sends no mail
+    ("/account/app-passwords", Some(&[("name", "phone")]), ["login", "422", "200", "200", "200", "200"]),
+    ("/account/app-passwords", Some(&[("name", " ")]), ["login", "422", "422", "422", "422", "422"]),
+    ("/account/api-keys", Some(&[("name", "x"), ("scope", "users")]), ["login", "200", "200", "200", "200", "200"]),
+    ("/account/api-keys", Some(&[("name", "x")]), ["login", "422", "422", "422", "422", "422"]),
+    ("/account/api-keys", Some(&[("name", "x"), ("scope", "all")]), ["login", "400", "400", "400", "400", "400"]),
+    ("/account/credentials/remove", Some(&[("id", ANNS_APP)]), ["login", "404", "404", "done", "404", "404"]),
+    ("/account/sessions/end", Some(&[("id", "all")]), ["login", "done", "done", "done", "done", "done"]),
+    ("/account/sessions/end", Some(&[("id", "x")]), ["login", "404", "404", "404", "404", "404"]),
     // the queue: an organisation's admin knows of its mail and may hurry it; only who may read a mail may drop it
     ("/queue", None, EVERYBODY),
     ("/queue/00000000000000a1", None, ["login", "200", "200", "200", "404", "404"]),
@@ -131,9 +234,9 @@ const TABLE: &[Row] = &[
     ("/queue/00000000000000a1/drop", Some(&[]), ["login", "done", "403", "done", "404", "404"]),
     ("/queue/00000000000000ff/drop", Some(&[]), ["login", "done", "403", "404", "404", "404"]),
     ("/queue/00000000000000e0/drop", Some(&[]), ["login", "done", "404", "404", "403", "done"]),
-    // activity: everybody's page shows what they may know of; the feed is a stream for whoever is logged in
+    // activity: everybody's page shows what they may know of; the feed is a stream for whoever is logged in, and of the API
     ("/activity", None, EVERYBODY),
-    ("/api/v1/feed", None, ["login", "stream", "stream", "stream", "stream", "stream"]),
+    ("/api/v1/feed", None, ["401", "stream", "stream", "stream", "stream", "stream"]),
     // notices: one's own by everyone, an organisation's by its admins
     ("/notices", None, EVERYBODY),
     ("/notices", Some(&[("level", "every"), ("mail", "on")]), ["login", "done", "done", "done", "done", "done"]),

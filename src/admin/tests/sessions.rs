@@ -3,6 +3,8 @@
 use axum::http::{Request, StatusCode};
 
 use super::fixture::{PASSWORD, world};
+use crate::settings::User;
+use crate::store::{Change, SettingsStore as _};
 
 #[tokio::test]
 async fn the_cookie_has_its_flags_and_leads_back() {
@@ -41,6 +43,64 @@ async fn wrong_logins_look_alike_and_are_limited() {
         stranger.post("/login", &[("login", "eve"), ("password", PASSWORD)]).await.status,
         StatusCode::SEE_OTHER
     );
+}
+
+/// Who has used up every try for a login, under every spelling of it, keeps nobody out where she is known.
+#[tokio::test]
+async fn strangers_lock_nobody_out() {
+    let world = world().await;
+    let right = [("login", "ann"), ("password", PASSWORD)];
+    let home = world.stranger().at("192.0.2.1");
+    assert_eq!(home.post("/login", &right).await.status, StatusCode::SEE_OTHER);
+    let mut answers = Vec::new();
+    for host in 0..40 {
+        let spelled = format!("an{}n", "\u{ad}".repeat(host % 20));
+        let stranger = world.stranger().at(&format!("198.51.100.{host}"));
+        answers.push(stranger.post("/login", &[("login", &spelled), ("password", "")]).await.status);
+    }
+    assert!(answers[..29].iter().all(|status| *status == StatusCode::UNAUTHORIZED), "{answers:?}");
+    assert!(answers[30..].iter().all(|status| *status == StatusCode::TOO_MANY_REQUESTS), "{answers:?}");
+    let elsewhere = world.stranger().at("203.0.113.1");
+    assert_eq!(elsewhere.post("/login", &right).await.status, StatusCode::TOO_MANY_REQUESTS);
+    let ann = home.post("/login", &right).await;
+    assert_eq!(ann.status, StatusCode::SEE_OTHER, "{}", ann.text);
+}
+
+/// The password that was made up for the first login leads to the choice of another, and to nothing else; once that is
+/// made, it is worth nothing.
+#[tokio::test]
+async fn a_one_time_password_is_for_one_login() {
+    let world = world().await;
+    let root = world.settings.snapshot().users["root"].clone();
+    world.settings.change(vec![Change::PutUser(User { one_time: true, ..root })]).await.unwrap();
+    let stranger = world.stranger();
+    let first = [("login", "root"), ("password", PASSWORD), ("next", "/audit")];
+    let page = stranger.post("/login", &first).await;
+    assert_eq!((page.status, page.header("set-cookie")), (StatusCode::OK, ""), "no session yet");
+    let ticket = page.text.split("name=\"ticket\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let choose = async |ticket: &str, password: &str| {
+        stranger.post("/login/password", &[("ticket", ticket), ("password", password), ("next", "/audit")]).await
+    };
+    for (password, words) in [("short", "at least 10"), (PASSWORD, "choose your own")] {
+        let refused = choose(&ticket, password).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(refused.text.contains(words), "{}", refused.text);
+    }
+    // the ticket is no session and no answer to a code
+    let cookie = format!("waxseal={ticket}");
+    assert_eq!(stranger.send(Request::get("/account").header("cookie", &cookie)).await.status, StatusCode::SEE_OTHER);
+    let code = stranger.post("/login/code", &[("ticket", &ticket), ("code", "000000")]).await;
+    assert_eq!(code.header("location"), "/login?done=over");
+    let second = stranger.post("/login", &first).await.text;
+    let second = second.split("name=\"ticket\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let chosen = choose(&ticket, "a password of her own").await;
+    assert_eq!((chosen.status, chosen.header("location")), (StatusCode::SEE_OTHER, "/audit"));
+    assert!(chosen.header("set-cookie").starts_with("waxseal="));
+    // neither the password nor another ticket of it opens anything now
+    assert_eq!(stranger.post("/login", &first).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(choose(&second, "a password of a thief").await.header("location"), "/login?done=over");
+    let own = [("login", "root"), ("password", "a password of her own")];
+    assert_eq!(stranger.post("/login", &own).await.status, StatusCode::SEE_OTHER);
 }
 
 #[tokio::test]

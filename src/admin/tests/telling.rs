@@ -25,12 +25,17 @@ pub(super) const OTHERS: WebhookId = WebhookId(0x07);
 pub(super) struct Telling {
     pub(super) notify: Arc<Notify>,
     pub(super) news: watch::Sender<()>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 struct Nobody;
 
 impl Postman for Nobody {
+    /// As where clients log in upstream as themselves.
+    fn cannot_post(&self, org: &OrgName) -> Option<&'static str> {
+        (org.as_str() == "managed").then_some("no notices by mail can be sent here")
+    }
+
     fn post(&self, _: OrgName, _: String, _: Envelope, _: Bytes) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async { Ok(()) })
     }
@@ -61,7 +66,14 @@ impl Telling {
             clock: || START_MS,
         };
         let options = Options { webhooks_max: 3, streams_max: 2, ..Options::default() };
-        Telling { notify: Notify::new(parts, options), news, _folder: folder }
+        Telling { notify: Notify::new(parts, options), news, folder }
+    }
+
+    /// As if so many events had found no room.
+    pub(super) fn drop_events(&self, webhook: WebhookId, count: i64) {
+        let disk = rusqlite::Connection::open(self.folder.path().join("h")).unwrap();
+        let row = (webhook.0.cast_signed(), count, START_MS);
+        disk.execute("INSERT INTO webhook_dropped (webhook, dropped, last_ms) VALUES (?1, ?2, ?3)", row).unwrap();
     }
 }
 

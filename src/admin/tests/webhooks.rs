@@ -152,3 +152,43 @@ async fn the_api_makes_changes_and_replays() {
         assert!(problem["detail"].as_str().unwrap().contains(words), "{problem}");
     }
 }
+
+/// Whoever looks at a webhook sees that it was not told everything.
+#[tokio::test]
+async fn what_found_no_room_is_shown() {
+    let world = world().await;
+    let ann = world.logged_in("ann");
+    let path = format!("/webhooks/{ANNS}");
+    assert!(!ann.get(&path).await.text.contains("dropped"));
+    world.telling.drop_events(ANNS, 3);
+    assert!(ann.get(&path).await.text.contains("<strong>3 dropped.</strong>"));
+    assert!(ann.get("/notices").await.text.contains("3 dropped"));
+    let (_, shown) = call(&world, "GET", &format!("/api/v1/webhooks/{ANNS}"), Value::Null).await;
+    assert!(shown["dropped"] == 3 && shown["last_dropped_at"].is_string(), "{shown}");
+    let (_, listed) = call(&world, "GET", "/api/v1/webhooks", Value::Null).await;
+    let dropped: Vec<&Value> = listed.as_array().unwrap().iter().map(|webhook| &webhook["dropped"]).collect();
+    assert_eq!(dropped, [3, 0, 0], "{listed}");
+}
+
+/// Where clients log in upstream as themselves nothing of our own can leave: that is said, and nothing is switched on for nothing.
+#[tokio::test]
+async fn notices_that_cannot_leave_are_refused() {
+    let world = world().await;
+    let mia = world.logged_in("mia");
+    let page = mia.get("/notices").await.text;
+    assert!(page.contains("no notices by mail can be sent here") && page.contains("value=\"on\" disabled"), "{page}");
+    let refused = mia.post("/notices", &[("level", "first"), ("mail", "on")]).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(refused.text.contains("no notices by mail can be sent here"), "{}", refused.text);
+    let path = "/api/v1/users/mia/notices";
+    let (status, problem) = call(&world, "PUT", path, json!({"mail": true, "level": "first"})).await;
+    assert_eq!((status, &problem["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("mail")));
+    assert!(!world.settings.snapshot().notices.contains_key("mia"));
+    // What was asked for before the upstream server was changed: it is not in force, and can be changed.
+    let before = NoticeChoice { level: Level::First, mail: true };
+    world.settings.change(vec![crate::store::Change::PutNotices("mia".to_owned(), before)]).await.unwrap();
+    let (_, shown) = call(&world, "GET", path, Value::Null).await;
+    assert_eq!((&shown["asked"]["mail"], &shown["in_force"]["mail"]), (&json!(true), &json!(false)));
+    assert_eq!(mia.post("/notices", &[("level", "every")]).await.status, StatusCode::SEE_OTHER);
+    assert!(!world.settings.snapshot().notices["mia"].mail);
+}

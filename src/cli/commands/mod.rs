@@ -2,6 +2,7 @@
 
 pub(super) mod audit;
 pub(super) mod consent;
+pub(super) mod doctor;
 pub(super) mod events;
 pub(super) mod figures;
 pub(super) mod inbox;
@@ -12,7 +13,9 @@ pub(super) mod org;
 pub(super) mod privacy;
 pub(super) mod queue;
 pub(super) mod user;
+mod way_in;
 pub(super) mod webhook;
+pub(super) mod why;
 
 use std::process::ExitCode;
 

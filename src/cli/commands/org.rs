@@ -1,12 +1,13 @@
-//! `waxseal org list|show|set`
+//! `waxseal org list|show|set|access|upstream-password`
 
 use clap::{ArgGroup, Args, Subcommand};
 use hyper::Method;
 
 use super::super::Form;
 use super::super::client::{Client, segment};
+use super::super::password;
 use super::super::table::{Table, clean, print, print_json};
-use crate::admin::api::shapes::{Org, OrgPatch, Switches};
+use crate::admin::api::shapes::{self, AccessPatch, Org, OrgPatch, Switches, UpstreamPasswordPut};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
@@ -21,6 +22,47 @@ pub(in crate::cli) enum Command {
     },
     /// Change its switches, never above the ceiling in config.toml
     Set(Box<Set>),
+    /// Who gets in how, and whether its admins see everybody's mail; shows it when nothing is to be changed
+    Access(Access),
+    /// Seal the password of its own upstream's account: typed without echo, or the first line of standard input
+    UpstreamPassword {
+        /// Its name
+        name: String,
+        /// Forget the one there is; its mail is held then
+        #[arg(long)]
+        remove: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Access {
+    /// Its name
+    name: String,
+    /// Its admins see everybody's mail, not counts alone
+    #[arg(long, value_name = "BOOL")]
+    admins_see_messages: Option<bool>,
+    /// A second factor is asked of everybody
+    #[arg(long, value_parser = ["required", "optional"])]
+    second_factor: Option<String>,
+    #[command(flatten)]
+    form: Form,
+}
+
+impl Access {
+    async fn run(self, client: &Client) -> anyhow::Result<()> {
+        let Access { name, admins_see_messages, second_factor, form } = self;
+        let path = format!("{}/access", path(&name));
+        let access: shapes::Access = if admins_see_messages.is_none() && second_factor.is_none() {
+            client.get(&path).await?
+        } else {
+            client.send(Method::PATCH, &path, &AccessPatch { admins_see_messages, second_factor }).await?
+        };
+        if form.json {
+            return print_json(&access);
+        }
+        let shapes::Access { admins_see_messages, second_factor } = access;
+        Ok(print(&format!("admins_see_messages: {admins_see_messages}\nsecond_factor: {second_factor}\n"))?)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -50,9 +92,31 @@ pub(in crate::cli) struct Set {
     #[arg(long = "domain", value_name = "DOMAIN", group = "change")]
     domains: Option<Vec<String>>,
     #[command(flatten)]
+    rules: Rules,
+    #[command(flatten)]
     events: Events,
     #[command(flatten)]
     form: Form,
+}
+
+/// Who and what is never tracked, what users may not change, and shadow mode.
+#[derive(Debug, Args)]
+struct Rules {
+    /// A recipient never tracked, an address or a domain; may be repeated, replaces the list, '' empties it
+    #[arg(long = "exclude-recipient", value_name = "RECIPIENT", group = "change")]
+    excluded_recipients: Option<Vec<String>>,
+    /// A rule about sensitive links that does not count (docs/REWRITING.md); may be repeated, replaces the list, '' switches all on
+    #[arg(long = "sensitive-off", value_name = "RULE", group = "change")]
+    sensitive_off: Option<Vec<String>>,
+    /// Links never tracked, as portal.example.com/account; may be repeated, replaces the list, '' empties it
+    #[arg(long = "leave-link", value_name = "HOST/PATH", group = "change")]
+    leave_links: Option<Vec<String>>,
+    /// A switch its users may not change for themselves: opens, links, text_links, shadow; may be repeated, '' unlocks all
+    #[arg(long = "lock", value_name = "SWITCH", group = "change")]
+    locked: Option<Vec<String>>,
+    /// Mail leaves as it came, and the record says what would have been tracked
+    #[arg(long, value_name = "BOOL", group = "change")]
+    shadow: Option<bool>,
 }
 
 /// How its readers' events are judged, and what is kept of them.
@@ -76,6 +140,9 @@ struct Events {
     /// Days its events are kept; 0: as long as the server keeps them
     #[arg(long, value_name = "DAYS", group = "change")]
     events_days: Option<u32>,
+    /// Days its mails' records are kept; 0: as long as the server keeps them
+    #[arg(long, value_name = "DAYS", group = "change")]
+    messages_days: Option<u32>,
 }
 
 pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Result<()> {
@@ -83,13 +150,28 @@ pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Re
         Command::List(form) => list(client, form).await,
         Command::Show { name, form } => show(&client.get(&path(&name)).await?, form),
         Command::Set(set) => set.run(client).await,
+        Command::Access(access) => access.run(client).await,
+        Command::UpstreamPassword { name, remove } => upstream_password(client, &name, remove).await,
     }
+}
+
+async fn upstream_password(client: &Client, name: &str, remove: bool) -> anyhow::Result<()> {
+    let at = format!("{}/upstream-password", path(name));
+    if remove {
+        client.order(Method::DELETE, &at, None::<&()>).await?;
+        return Ok(print("forgotten: its mail is held until there is another\n")?);
+    }
+    let password = password::new(false)?.reveal().to_owned();
+    client.order(Method::PUT, &at, Some(&UpstreamPasswordPut { password })).await?;
+    Ok(print("sealed: in force with the next mail, and for what waits\n")?)
 }
 
 impl Set {
     async fn run(self, client: &Client) -> anyhow::Result<()> {
-        let Set { name, opens, links, text_links, visible_urls, quotes, excluded_hosts, domains, events, form } = self;
-        let Events { rules_off, own_networks, place, raw_evidence, honour_gpc, events_days } = events;
+        let Set { name, opens, links, text_links, visible_urls, quotes, excluded_hosts, domains, rules, events, form } =
+            self;
+        let Rules { excluded_recipients, sensitive_off, leave_links, locked, shadow } = rules;
+        let Events { rules_off, own_networks, place, raw_evidence, honour_gpc, events_days, messages_days } = events;
         let patch = OrgPatch {
             opens,
             links,
@@ -97,6 +179,11 @@ impl Set {
             visible_urls,
             quotes,
             excluded_hosts,
+            excluded_recipients,
+            sensitive_off,
+            leave_links,
+            locked,
+            shadow,
             domains,
             rules_off,
             own_networks,
@@ -104,6 +191,7 @@ impl Set {
             raw_evidence,
             honour_gpc,
             events_days,
+            messages_days,
         };
         let org: Org = client.send(Method::PATCH, &path(&name), &patch).await?;
         show(&org, form)
@@ -136,17 +224,24 @@ fn show(org: &Org, form: Form) -> anyhow::Result<()> {
         table.row([(*name).to_owned(), force, choice, most, managed.to_owned()]);
     }
     let on = |on: bool| if on { "on" } else { "off" }.to_owned();
+    let days = |days: Option<u32>| days.map_or_else(|| "as the server".to_owned(), |days| days.to_string());
     let rows = [
         ("domains", org.domains.join(", ")),
         ("visible_urls", org.visible_urls.clone()),
         ("quotes", org.quotes.clone()),
         ("excluded_hosts", org.excluded_hosts.join(", ")),
+        ("excluded_recipients", org.excluded_recipients.join(", ")),
+        ("sensitive_off", org.sensitive_off.join(", ")),
+        ("leave_links", org.leave_links.join(", ")),
+        ("locked", org.locked.join(", ")),
+        ("shadow", on(org.shadow)),
         ("rules_off", org.rules_off.join(", ")),
         ("own_networks", org.own_networks.join(", ")),
         ("place", org.place.clone()),
         ("raw_evidence", on(org.raw_evidence)),
         ("honour_gpc", on(org.honour_gpc)),
-        ("events_days", org.events_days.map_or_else(|| "as the server".to_owned(), |days| days.to_string())),
+        ("events_days", days(org.events_days)),
+        ("messages_days", days(org.messages_days)),
         ("tracking_url", org.tracking_url.clone().unwrap_or_else(|| "[web] public_url".to_owned())),
         ("users", org.users.to_string()),
     ];
@@ -158,7 +253,7 @@ fn show(org: &Org, form: Form) -> anyhow::Result<()> {
     Ok(print(&format!("{}\n\n{table}\n{rest}", clean(&org.name)))?)
 }
 
-fn words(switches: &Switches, none: &str) -> [String; 3] {
+pub(super) fn words(switches: &Switches, none: &str) -> [String; 3] {
     let mode = |mode: &Option<String>| mode.clone().unwrap_or_else(|| none.to_owned());
     let on = match switches.text_links {
         Some(true) => "on",

@@ -213,6 +213,7 @@ async fn list(client: &Client, form: Form) -> anyhow::Result<()> {
     }
     let mut table = Table::new(&["webhook", "org", "whose", "told of", "opens", "names", "state", "address"]);
     for webhook in found {
+        let state = state(&webhook);
         table.row([
             webhook.id,
             webhook.org,
@@ -220,7 +221,7 @@ async fn list(client: &Client, form: Form) -> anyhow::Result<()> {
             webhook.topics.join(", "),
             webhook.level,
             if webhook.words { "yes" } else { "no" }.to_owned(),
-            if webhook.paused { "paused" } else { "active" }.to_owned(),
+            state,
             webhook.url,
         ]);
     }
@@ -231,7 +232,7 @@ fn shown(webhook: Webhook, form: Form) -> anyhow::Result<()> {
     if form.json {
         return print_json(&webhook);
     }
-    let state = if webhook.paused { "paused" } else { "active" };
+    let state = state(&webhook);
     let whose = webhook.login.as_deref().map_or_else(|| "everybody".to_owned(), clean);
     print(&format!(
         "{} {}\n  {}\n  mail of {whose} ({}), {}\n  opens: {}; names told: {}\n",
@@ -243,7 +244,18 @@ fn shown(webhook: Webhook, form: Form) -> anyhow::Result<()> {
         webhook.level,
         if webhook.words { "yes" } else { "no" },
     ))?;
+    if let Some(last) = &webhook.last_dropped_at {
+        print(&format!("  too many waited: never told of {}, the last at {}\n", webhook.dropped, time(last)))?;
+    }
     Ok(())
+}
+
+fn state(webhook: &Webhook) -> String {
+    let state = if webhook.paused { "paused" } else { "active" };
+    match webhook.dropped {
+        0 => state.to_owned(),
+        dropped => format!("{state}, {dropped} dropped"),
+    }
 }
 
 fn path(id: &str) -> String {

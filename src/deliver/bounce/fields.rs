@@ -71,7 +71,7 @@ fn status(kind: Kind, fate: &Fate) -> String {
 
 pub(super) fn reply_of(fate: &Fate) -> Option<&Reply> {
     match fate {
-        Fate::Accepted { reply } | Fate::Refused { reply, .. } => Some(reply),
+        Fate::Accepted { reply, .. } | Fate::Refused { reply, .. } => Some(reply),
         Fate::Deferred { why: Why::Reply(reply), .. } => Some(reply),
         Fate::Deferred { .. } | Fate::Unknown { .. } => None,
     }

@@ -356,7 +356,11 @@ mod tests {
                 &["Action: delayed", "Status: 4.2.2", "Will-Retry-Until: Fri, 6 Feb 2026 17:46:40 +0000"],
             ),
             (until, lost, &["Status: 4.4.0", "no answer in time at connect"]),
-            (Kind::Relayed, Fate::Accepted { reply: reply(250, 2) }, &["Action: relayed", "Status: 2.2.2"]),
+            (
+                Kind::Relayed,
+                Fate::Accepted { reply: reply(250, 2), at: tokio::time::Instant::now() },
+                &["Action: relayed", "Status: 2.2.2"],
+            ),
         ];
         let mail = envelope("alice@example.com", vec![recipient("b@y.test", Some((true, true, true)))]);
         for (kind, fate, expected) in table {

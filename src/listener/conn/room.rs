@@ -3,7 +3,7 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::super::capacity::Room;
+use super::super::capacity::{NoRoom, Room, Sender};
 use super::super::limit_met;
 use super::super::transport::READ_BYTES;
 use super::Conn;
@@ -31,15 +31,12 @@ impl Body {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Conn<S> {
-    /// Before 354: room for what the client says it will send, or for one read.
+    /// Before 354: room for what the client says it will send, so that where there is none it has sent nothing in vain. Its word
+    /// costs it nothing, but takes only its own share.
     pub(super) async fn open_body(&mut self, declared: Option<u64>) -> Input<'static, Submitter> {
         let declared = declared.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
         let bytes = declared.min(self.options.session.message_bytes_max) + READ_BYTES;
-        let room = self.shared.capacity.room(bytes, self.options.room_wait_max).await;
-        if room.is_none() {
-            limit_met("in_flight_bytes");
-            tracing::warn!("no room for another message in flight");
-        }
+        let room = self.room(bytes).await;
         let granted = room.is_some();
         self.body = Body { room, ..Body::none(Instant::now() + self.options.data_window) };
         Input::Room(granted)
@@ -55,18 +52,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Conn<S> {
         let started = Instant::now();
         let largest = self.options.session.message_bytes_max + READ_BYTES;
         let wanted = (have * 2).min(largest).max(kept + READ_BYTES);
-        let more = self.shared.capacity.room(wanted - have, self.options.room_wait_max).await;
+        let more = self.room(wanted - have).await;
         self.body.window_end += started.elapsed(); // it was we who paused
         match (&mut self.body.room, more) {
             (Some(room), Some(more)) => room.add(more),
             (_, more) => {
-                limit_met("in_flight_bytes");
-                tracing::warn!("no room for the rest of a message in flight");
                 self.body.abandoned = more.is_none();
                 self.body.room = more;
             }
         }
         !self.body.abandoned
+    }
+
+    async fn room(&mut self, bytes: usize) -> Option<Room> {
+        let login = self.session.submitter().and_then(|submitter| submitter.login.as_deref());
+        let sender = Sender::of(login, self.peer);
+        match self.shared.capacity.room(&sender, bytes, self.options.room_wait_max).await {
+            Ok(room) => return Some(room),
+            Err(NoRoom::OfSender) => {
+                limit_met("in_flight_bytes_per_sender");
+                tracing::warn!(login, "no room for more mail of one sender in flight");
+            }
+            Err(NoRoom::OfAll) => {
+                limit_met("in_flight_bytes");
+                tracing::warn!("no room for another message in flight");
+            }
+        }
+        None
     }
 
     /// A deadline has passed: of a message it is only the moment to look at the pace.

@@ -1,10 +1,13 @@
 //! What there is to tell of each thing: every value by its name. The patterns name every field, so that a new one does
 //! not compile until it is told here.
 
-use super::{Action, Field, VALUE_CHARS_MAX};
+use super::{Action, Field, LEADS_TO, VALUE_CHARS_MAX};
+use crate::settings::access::{Access, Credential, Gift, Invitation, Purpose, SecondFactor};
 use crate::settings::notices::{NoticeCeiling, NoticeChoice, Webhook};
 use crate::settings::privacy::{Consent, Footer, OrgPrivacy};
-use crate::settings::{Choice, Keeping, Mode, Org, OrgName, Quotes, User, VisibleUrls};
+use crate::settings::{
+    Choice, Keeping, LinkPattern, Mode, Org, OrgName, Quotes, RecipientPattern, Role, User, VisibleUrls,
+};
 use crate::store::{Change, Override, Snapshot};
 
 /// What a change does, in words.
@@ -23,6 +26,11 @@ struct Fact {
     secret: bool,
 }
 
+/// Whose admins read of a user: server admins are managed, and known, by server admins alone.
+fn whose(user: &User) -> Option<&OrgName> {
+    user.org.as_ref().filter(|_| user.role != Role::ServerAdmin)
+}
+
 /// What the change does to this snapshot; `None` when nothing that is told.
 pub(super) fn told(snapshot: &Snapshot, change: &Change) -> Option<Told> {
     match change {
@@ -34,13 +42,13 @@ pub(super) fn told(snapshot: &Snapshot, change: &Change) -> Option<Told> {
             compared(Some(name), format!("organisation {name}"), snapshot.orgs.get(name).map(of_org), None)
         }
         Change::PutUser(user) => {
-            let before = snapshot.users.get(&user.login).map(of_user);
-            compared(user.org.as_ref(), format!("user {}", user.login), before, Some(of_user(user)))
+            let before = snapshot.users.get(&user.login);
+            let org = whose(before.unwrap_or(user));
+            compared(org, format!("user {}", user.login), before.map(of_user), Some(of_user(user)))
         }
         Change::RemoveUser(login) => {
             let before = snapshot.users.get(login);
-            let org = before.and_then(|user| user.org.as_ref());
-            compared(org, format!("user {login}"), before.map(of_user), None)
+            compared(before.and_then(whose), format!("user {login}"), before.map(of_user), None)
         }
         Change::PutOverride(message, link, replaced_by) => {
             let before = snapshot.overrides.get(&(*message, *link)).map(of_override);
@@ -55,7 +63,7 @@ pub(super) fn told(snapshot: &Snapshot, change: &Change) -> Option<Told> {
 }
 
 fn told_of_telling(snapshot: &Snapshot, change: &Change) -> Option<Told> {
-    let org_of = |login: &str| snapshot.users.get(login).and_then(|user| user.org.as_ref());
+    let org_of = |login: &str| snapshot.users.get(login).and_then(whose);
     match change {
         Change::PutWebhook(webhook) => {
             let before = snapshot.webhooks.get(&webhook.id).map(of_webhook);
@@ -83,9 +91,61 @@ fn told_of_telling(snapshot: &Snapshot, change: &Change) -> Option<Told> {
         }
         // What a recipient says stands in their own ledger; who notes it for them leaves a note besides.
         Change::PutStanding(..) | Change::AddEntry(..) => None,
+        // Told as what it comes to.
+        Change::PauseWebhook { .. } => None,
+        _ => told_of_ways_in(snapshot, change),
+    }
+}
+
+fn told_of_ways_in(snapshot: &Snapshot, change: &Change) -> Option<Told> {
+    let org_of = |login: &str| snapshot.users.get(login).and_then(whose);
+    match change {
+        Change::PutAccess(org, access) => {
+            let before = snapshot.access.get(org).copied().unwrap_or_default();
+            compared(Some(org), format!("access of {org}"), Some(of_access(before)), Some(of_access(*access)))
+        }
+        Change::PutSecondFactor(login, factor) => {
+            let before = snapshot.second_factors.get(login).map(of_factor);
+            compared(org_of(login), format!("second factor of {login}"), before, Some(of_factor(factor)))
+        }
+        Change::RemoveSecondFactor(login) => {
+            let before = snapshot.second_factors.get(login).map(of_factor);
+            compared(org_of(login), format!("second factor of {login}"), before, None)
+        }
+        Change::PutCredential(credential) => {
+            let before = snapshot.credentials.get(&credential.id()).map(of_credential);
+            let subject = credential_named(credential);
+            compared(org_of(&credential.login), subject, before, Some(of_credential(credential)))
+        }
+        Change::RemoveCredential(id) => {
+            let before = snapshot.credentials.get(id)?;
+            compared(org_of(&before.login), credential_named(before), Some(of_credential(before)), None)
+        }
+        Change::PutInvitation(invitation) => {
+            let before = snapshot.invitations.get(&invitation.id()).map(of_invitation);
+            let subject = format!("invitation {}", invitation.id());
+            compared(invited_to(snapshot, invitation), subject, before, Some(of_invitation(invitation)))
+        }
+        Change::RemoveInvitation(id) => {
+            let before = snapshot.invitations.get(id)?;
+            let org = invited_to(snapshot, before);
+            compared(org, format!("invitation {id}"), Some(of_invitation(before)), None)
+        }
+        Change::PutUpstreamPassword(org, sealed) => {
+            let before = snapshot.upstream_passwords.get(org).map(|sealed| of_upstream_password(sealed));
+            compared(Some(org), format!("upstream of {org}"), before, Some(of_upstream_password(sealed)))
+        }
+        Change::RemoveUpstreamPassword(org) => {
+            let before = snapshot.upstream_passwords.get(org).map(|sealed| of_upstream_password(sealed));
+            compared(Some(org), format!("upstream of {org}"), before, None)
+        }
+        // That a credential was used is no change.
+        Change::PutUse(..) => None,
         // Told above. They are named, so that a new kind of change does not compile until it is told.
         Change::PutOrg(_) | Change::RemoveOrg(_) | Change::PutUser(_) | Change::RemoveUser(_) => None,
-        Change::PutOverride(..) | Change::RemoveOverride(..) => None,
+        Change::PutOverride(..) | Change::RemoveOverride(..) | Change::PutStanding(..) | Change::AddEntry(..) => None,
+        Change::PutWebhook(_) | Change::RemoveWebhook(_) | Change::PutNotices(..) | Change::RemoveNotices(_) => None,
+        Change::PutNoticeCeiling(..) | Change::Note(_) | Change::PauseWebhook { .. } => None,
     }
 }
 
@@ -149,7 +209,8 @@ fn maybe(name: &'static str, value: Option<impl ToString>) -> Fact {
 
 fn of_org(org: &Org) -> Vec<Fact> {
     let Org { name: _, domains, choice, managed, tracking_url, former_urls, visible_urls, .. } = org;
-    let Org { quotes, excluded_hosts, rules_off, own_networks, privacy, keeping, .. } = org;
+    let Org { quotes, excluded_hosts, rules_off, own_networks, privacy, keeping, locked, shadow, .. } = org;
+    let Org { excluded_recipients, sensitive_off, leave_links, .. } = org;
     let networks: Vec<String> = own_networks.iter().map(ToString::to_string).collect();
     let mut facts = of_choice(*choice);
     facts.extend([
@@ -165,6 +226,15 @@ fn of_org(org: &Org) -> Vec<Fact> {
     ]);
     facts.extend(of_privacy(privacy));
     facts.extend(of_keeping(*keeping));
+    let recipients: Vec<&str> = excluded_recipients.iter().map(RecipientPattern::as_str).collect();
+    let links: Vec<&str> = leave_links.iter().map(LinkPattern::as_str).collect();
+    facts.extend([
+        fact("locked", locked.names().join(", ")),
+        fact("shadow", on(*shadow)),
+        fact("excluded_recipients", recipients.join(", ")),
+        fact("sensitive_off", sensitive_off.join(", ")),
+        fact("leave_links", links.join(", ")),
+    ]);
     facts
 }
 
@@ -179,13 +249,15 @@ fn of_privacy(privacy: &OrgPrivacy) -> [Fact; 5] {
     ]
 }
 
-fn of_keeping(keeping: Keeping) -> [Fact; 4] {
-    let Keeping { place, raw_evidence, honour_gpc, events_days } = keeping;
+fn of_keeping(keeping: Keeping) -> [Fact; 5] {
+    let Keeping { place, raw_evidence, honour_gpc, events_days, messages_days } = keeping;
+    let days = |days: Option<u32>| days.map_or("as the server's".to_owned(), |days| days.to_string());
     [
         fact("place", place),
         fact("raw_evidence", on(raw_evidence)),
         fact("honour_gpc", on(honour_gpc)),
-        fact("events_days", events_days.map_or("as the server's".to_owned(), |days| days.to_string())),
+        fact("events_days", days(events_days)),
+        fact("messages_days", days(messages_days)),
     ]
 }
 
@@ -199,7 +271,7 @@ fn of_choice(choice: Choice) -> Vec<Fact> {
 }
 
 fn of_user(user: &User) -> Vec<Fact> {
-    let User { login: _, org, role, password_hash, addresses, choice } = user;
+    let User { login: _, org, role, password_hash, addresses, choice, shadow, one_time } = user;
     let mut facts = vec![
         maybe("org", org.as_ref()),
         fact("role", role.as_str()),
@@ -207,13 +279,15 @@ fn of_user(user: &User) -> Vec<Fact> {
         fact("addresses", addresses.join(", ")),
     ];
     facts.extend(of_choice(*choice));
+    facts.push(fact("shadow", on(*shadow)));
+    facts.push(fact("one-time password", on(*one_time)));
     facts
 }
 
 fn of_override(replaced_by: &Override) -> Vec<Fact> {
     vec![match replaced_by {
-        Override::Destination(url) => fact("leads to", url),
-        Override::Withdrawn => fact("leads to", "nowhere: withdrawn"),
+        Override::Destination(url) => fact(LEADS_TO, url),
+        Override::Withdrawn => fact(LEADS_TO, "nowhere: withdrawn"),
     }]
 }
 
@@ -240,9 +314,72 @@ fn host_of(url: &str) -> &str {
     authority.rsplit('@').next().unwrap_or_default()
 }
 
+fn of_access(access: Access) -> Vec<Fact> {
+    let Access { admins_see_messages, second_factor_required } = access;
+    vec![
+        fact("admins_see_messages", on(admins_see_messages)),
+        fact("second_factor", if second_factor_required { "required" } else { "optional" }),
+    ]
+}
+
+/// The last code's time step is no setting.
+fn of_factor(factor: &SecondFactor) -> Vec<Fact> {
+    let SecondFactor { sealed_secret, last_step: _, recovery, since_ms: _ } = factor;
+    let text = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
+    vec![secret("app", text(sealed_secret)), fact("recovery codes left", recovery.len())]
+}
+
+fn credential_named(credential: &Credential) -> String {
+    let kind = if credential.purpose == Purpose::Mail { "app password" } else { "API key" };
+    format!("{kind} {} of {}", credential.name, credential.login)
+}
+
+fn of_credential(credential: &Credential) -> Vec<Fact> {
+    let Credential { login: _, name: _, purpose, digest: _, created_at_ms: _ } = credential;
+    match purpose {
+        Purpose::Mail => vec![fact("opens", "mail")],
+        Purpose::Api { shown, scopes, expires_at_ms } => {
+            let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+            vec![
+                fact("begins with", shown),
+                fact("scopes", scopes.join(", ")),
+                fact("expires", expires_at_ms.map_or("never".to_owned(), at)),
+            ]
+        }
+    }
+}
+
+fn of_invitation(invitation: &Invitation) -> Vec<Fact> {
+    let Invitation { digest: _, gives, by: _, expires_at_ms } = invitation;
+    let gives = match gives {
+        Gift::Account { login, org: Some(org), role } => {
+            format!("the account {login} in {org} as {}", role.as_str())
+        }
+        Gift::Account { login, org: None, role } => format!("the account {login} as {}", role.as_str()),
+        Gift::Password { login } => format!("a new password for {login}"),
+    };
+    vec![fact("gives", gives), fact("expires", at(*expires_at_ms))]
+}
+
+fn invited_to<'a>(snapshot: &'a Snapshot, invitation: &'a Invitation) -> Option<&'a OrgName> {
+    match &invitation.gives {
+        Gift::Account { org, .. } => org.as_ref(),
+        Gift::Password { login } => snapshot.users.get(login).and_then(|user| user.org.as_ref()),
+    }
+}
+
+fn at(at_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(at_ms).map(|at| at.strftime("%Y-%m-%dT%H:%MZ").to_string()).unwrap_or_default()
+}
+
 fn of_notices(choice: NoticeChoice) -> Vec<Fact> {
     let NoticeChoice { level, mail } = choice;
     vec![fact("level", level.as_str()), fact("by mail", on(mail))]
+}
+
+/// Sealed anew it is another text, even where it is the same password: that somebody typed one is told.
+fn of_upstream_password(sealed: &[u8]) -> Vec<Fact> {
+    vec![secret("password", format!("{sealed:?}"))]
 }
 
 fn of_ceiling(ceiling: NoticeCeiling) -> Vec<Fact> {
@@ -259,7 +396,7 @@ mod tests {
     use super::*;
     use crate::settings::notices::{Level, Topic};
     use crate::settings::privacy::FOOTER_DEFAULT;
-    use crate::settings::{PlaceDetail, Role};
+    use crate::settings::{Locked, PlaceDetail, Role};
     use crate::store::audit::Note;
     use crate::store::format::notices::tests::webhook;
     use crate::store::format::tests::{org, user};
@@ -301,6 +438,12 @@ mod tests {
             ("raw_evidence", Box::new(|org| org.keeping.raw_evidence ^= true)),
             ("honour_gpc", Box::new(|org| org.keeping.honour_gpc ^= true)),
             ("events_days", Box::new(|org| org.keeping.events_days = Some(3))),
+            ("messages_days", Box::new(|org| org.keeping.messages_days = Some(3))),
+            ("locked", Box::new(|org| org.locked = Locked::default())),
+            ("shadow", Box::new(|org| org.shadow ^= true)),
+            ("excluded_recipients", Box::new(|org| org.excluded_recipients.clear())),
+            ("sensitive_off", Box::new(|org| org.sensitive_off.clear())),
+            ("leave_links", Box::new(|org| org.leave_links.clear())),
         ];
         assert_eq!(rows.len(), of_org(&before).len(), "a value without a row");
         for (name, turn) in rows {
@@ -326,6 +469,8 @@ mod tests {
             ("opens", Box::new(|user| user.choice.opens = Some(Mode::Off))),
             ("links", Box::new(|user| user.choice.links = None)),
             ("text_links", Box::new(|user| user.choice.text_links = Some(false))),
+            ("shadow", Box::new(|user| user.shadow ^= true)),
+            ("one-time password", Box::new(|user| user.one_time ^= true)),
         ];
         assert_eq!(rows.len(), of_user(&before).len(), "a value without a row");
         for (name, turn) in rows {
@@ -406,6 +551,63 @@ mod tests {
         // what is no change leaves no line
         assert!(told(&snapshot, &Change::RemoveNotices("ann".into())).is_none());
         assert!(told(&snapshot, &Change::PutUser(user("ann"))).is_none());
+    }
+
+    /// Ways in: what the line says of each, and that it never says enough to get in.
+    #[test]
+    fn every_way_in_is_told_and_no_secret_is_shown() {
+        use crate::store::format::access::tests::{credentials, factor, invitations};
+        let mut snapshot = Snapshot::default();
+        apply(&mut snapshot, &Change::PutUser(user("ann")));
+        let access = Access { admins_see_messages: true, second_factor_required: true };
+        let fewer = SecondFactor { recovery: vec![[5; 32]], ..factor() };
+        let [mail, api] = credentials();
+        let [account, password] = invitations();
+        let (first, second) =
+            ("invitation 01010101010101010101010101010101", "invitation 02020202020202020202020202020202");
+        let of_ann = "second factor of ann";
+        let app = "app password Thunderbird of ann";
+        let ann = || "ann".to_owned();
+        let acme = || -> OrgName { "acme".parse().unwrap() };
+        let rows: Vec<(Change, &str, Action, &[&str])> = vec![
+            (
+                Change::PutAccess("acme".parse().unwrap(), access),
+                "access of acme",
+                Action::Changed,
+                &["admins_see_messages", "second_factor"],
+            ),
+            (Change::PutSecondFactor(ann(), factor()), of_ann, Action::Added, &["app", "recovery codes left"]),
+            (Change::PutSecondFactor(ann(), fewer), of_ann, Action::Changed, &["recovery codes left"]),
+            (Change::RemoveSecondFactor(ann()), of_ann, Action::Removed, &["app", "recovery codes left"]),
+            (Change::PutCredential(mail.clone()), app, Action::Added, &["opens"]),
+            (
+                Change::PutCredential(api),
+                "API key Thunderbird of ann",
+                Action::Added,
+                &["begins with", "scopes", "expires"],
+            ),
+            (Change::RemoveCredential(mail.id()), app, Action::Removed, &["opens"]),
+            (Change::PutInvitation(account), first, Action::Added, &["gives", "expires"]),
+            (Change::PutInvitation(password.clone()), second, Action::Added, &["gives", "expires"]),
+            (Change::RemoveInvitation(password.id()), second, Action::Removed, &["gives", "expires"]),
+            (Change::PutUpstreamPassword(acme(), vec![7, 7]), "upstream of acme", Action::Added, &["password"]),
+            (Change::PutUpstreamPassword(acme(), vec![7, 8]), "upstream of acme", Action::Changed, &["password"]),
+            (Change::RemoveUpstreamPassword(acme()), "upstream of acme", Action::Removed, &["password"]),
+        ];
+        for (change, subject, action, fields) in rows {
+            let told = told(&snapshot, &change).unwrap_or_else(|| panic!("{change:?} is not told"));
+            assert_eq!((told.subject.as_str(), told.action), (subject, action));
+            assert_eq!(names(&told), fields, "{subject}");
+            let text = format!("{told:?}");
+            let digests = ["0707", "010203", "7, 7", "7, 8"];
+            assert!(!digests.iter().any(|digest| text.contains(digest)), "a secret or its digest: {text}");
+            apply(&mut snapshot, &change);
+        }
+        // a login's time step, and that a credential was used, are no changes
+        apply(&mut snapshot, &Change::PutSecondFactor(ann(), factor()));
+        let later = SecondFactor { last_step: 99, ..factor() };
+        assert!(told(&snapshot, &Change::PutSecondFactor(ann(), later)).is_none());
+        assert!(told(&snapshot, &Change::PutUse(mail.id(), 9)).is_none());
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::settings::{OrgName, Role};
 pub const LINES_MAX: u64 = 100_000;
 /// Lines of one answer.
 pub const ANSWER_MAX: usize = 1_000;
+/// The value of a link's line that says where it leads now: it stands in a person's mail.
+pub const LEADS_TO: &str = "leads to";
 /// Characters of a value that are kept: the log says what was changed, it is no backup.
 pub const VALUE_CHARS_MAX: usize = 240;
 
@@ -35,10 +37,14 @@ pub struct Author {
 pub enum Via {
     /// The dashboard.
     Dashboard,
+    /// An API key of the login's.
+    Key,
     /// The admin socket: whoever owns the data folder.
     Socket,
     /// The config file, at start or at a reload.
     Config,
+    /// A link that lets somebody in once.
+    Invitation,
     /// A link in a mail of the server's own.
     Mail,
     /// A first login that the upstream server judged.
@@ -48,14 +54,17 @@ pub enum Via {
 }
 
 impl Via {
-    const ALL: [Via; 6] = [Via::Dashboard, Via::Socket, Via::Config, Via::Mail, Via::Upstream, Via::Server];
+    const ALL: [Via; 8] =
+        [Via::Dashboard, Via::Invitation, Via::Key, Via::Socket, Via::Config, Via::Mail, Via::Upstream, Via::Server];
 
     /// As people read it and as it is stored.
     pub fn as_str(self) -> &'static str {
         match self {
             Via::Dashboard => "dashboard",
+            Via::Key => "API key",
             Via::Socket => "admin socket",
             Via::Config => "config.toml",
+            Via::Invitation => "invitation",
             Via::Mail => "link in a mail",
             Via::Upstream => "login upstream",
             Via::Server => "server",
@@ -116,6 +125,8 @@ pub struct Line {
     pub at_ms: i64,
     /// Who did it.
     pub author: Author,
+    /// They were a server admin then: an organisation's admins read what was done and not by whom.
+    pub by_server_admin: bool,
     /// Whose admins may read it; `None`: server admins alone.
     pub org: Option<OrgName>,
     /// Kind and name: `user ann`.
@@ -180,13 +191,14 @@ pub(super) fn apply(
 ) -> Vec<Line> {
     // What a server admin does, of whichever organisation, is not for that organisation's admins to read.
     let user = author.login.as_ref().and_then(|login| snapshot.users.get(login));
-    let of_author = user.filter(|user| user.role != Role::ServerAdmin).and_then(|user| user.org.clone());
+    let by_server_admin = user.is_some_and(|user| user.role == Role::ServerAdmin);
+    let of_author = user.filter(|_| !by_server_admin).and_then(|user| user.org.clone());
     let mut lines = Vec::new();
     for change in changes {
         if let Some(told) = facts::told(snapshot, change) {
             let facts::Told { org, subject, action, fields } = told;
             let (author, org) = (author.clone(), org.or_else(|| of_author.clone()));
-            lines.push(Line { sequence: next, at_ms, author, org, subject, action, fields });
+            lines.push(Line { sequence: next, at_ms, author, by_server_admin, org, subject, action, fields });
             next += 1;
         }
         settings::apply(snapshot, change);

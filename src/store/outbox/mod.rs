@@ -7,6 +7,7 @@ mod news;
 mod read;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::history::SqliteHistory;
@@ -18,6 +19,9 @@ use crate::settings::notices::WebhookId;
 use crate::token::MessageId;
 
 pub(super) use write::{note_refusal, write};
+
+/// Deliveries given up in one commit: some 10 ms of the writer's time.
+const GIVEN_UP_MAX: u32 = 1_000;
 
 /// The outbox of a history.
 #[derive(Debug, Clone)]
@@ -103,6 +107,8 @@ pub struct NewDelivery {
     pub topic: String,
     /// What it is about; `None` for a test.
     pub message: Option<MessageId>,
+    /// The recipient it is about. One who was forgotten since the news were read is not told of.
+    pub recipient: Option<String>,
     /// JSON.
     pub body: String,
     /// Unix milliseconds.
@@ -118,6 +124,8 @@ pub struct NewLine {
     pub org: OrgName,
     /// What it is about.
     pub message: MessageId,
+    /// As of [`NewDelivery`].
+    pub recipient: Option<String>,
     /// Unix milliseconds.
     pub at_ms: i64,
     /// The address the mail was sent from.
@@ -215,6 +223,15 @@ pub struct WaitingNotice {
     pub last_id: i64,
 }
 
+/// Events that found no room in the outbox of a webhook, since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dropped {
+    /// How many.
+    pub count: u64,
+    /// Unix milliseconds of the last one.
+    pub last_ms: i64,
+}
+
 /// How much waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Depth {
@@ -244,6 +261,11 @@ pub(super) enum Write {
     Noticed {
         notice: Box<WaitingNotice>,
         sent_at_ms: Option<i64>,
+    },
+    /// What waits since before then, a slice of it; gives how many.
+    GiveUp {
+        before_ms: i64,
+        max: u32,
     },
     /// What ended before.
     Purge {
@@ -313,15 +335,38 @@ impl Outbox {
         self.write(Write::Forget(webhook)).await
     }
 
-    /// Logins and addresses for which lines wait, with the oldest lines of each (at most `lines_max`).
-    pub async fn notices(&self, sent_since_ms: i64, lines_max: u32) -> Result<Vec<WaitingNotice>, StoreError> {
-        let asked = move |connection: &_| read::notices(connection, sent_since_ms, lines_max);
+    /// Logins and addresses for which lines wait, with the oldest lines of each (at most `lines_max`). Not those logins that
+    /// were sent `sent_max` notices since then: they would stand before others who may be told.
+    pub async fn notices(
+        &self,
+        sent_since_ms: i64,
+        sent_max: u32,
+        lines_max: u32,
+    ) -> Result<Vec<WaitingNotice>, StoreError> {
+        let asked = move |connection: &_| read::notices(connection, sent_since_ms, sent_max, lines_max);
         self.history.readers.ask("notices", asked).await
     }
 
     /// A login has been told of all lines that waited (or, without a time, does not want to be).
     pub async fn noticed(&self, notice: WaitingNotice, sent_at_ms: Option<i64>) -> Result<(), StoreError> {
         self.write(Write::Noticed { notice: Box::new(notice), sent_at_ms }).await.map(drop)
+    }
+
+    /// Gives up what waits since before then, whatever its webhook does: it is listed as failed. How many.
+    pub async fn give_up(&self, before_ms: i64) -> Result<u64, StoreError> {
+        let (mut given_up, max) = (0, GIVEN_UP_MAX);
+        loop {
+            let slice = self.write(Write::GiveUp { before_ms, max }).await?;
+            given_up += slice;
+            if slice < u64::from(max) {
+                return Ok(given_up);
+            }
+        }
+    }
+
+    /// What found no room, by webhook.
+    pub async fn dropped(&self) -> Result<BTreeMap<WebhookId, Dropped>, StoreError> {
+        self.history.readers.ask("deliveries", read::dropped).await
     }
 
     /// Forgets deliveries that ended before then.

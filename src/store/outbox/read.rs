@@ -1,9 +1,11 @@
 //! Questions: deliveries and lines that wait.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Row, params};
 
 use super::super::column::Column;
-use super::{DeliveryStage, Depth, NewLine, WaitingNotice, WebhookDelivery};
+use super::{DeliveryStage, Depth, Dropped, NewLine, WaitingNotice, WebhookDelivery};
 use crate::settings::notices::WebhookId;
 use crate::token::MessageId;
 
@@ -73,18 +75,29 @@ pub(super) fn depth(connection: &Connection) -> rusqlite::Result<Depth> {
     })
 }
 
+pub(super) fn dropped(connection: &Connection) -> rusqlite::Result<BTreeMap<WebhookId, Dropped>> {
+    connection
+        .prepare_cached("SELECT webhook, dropped, last_ms FROM webhook_dropped")?
+        .query_map([], |row| {
+            let (count, last_ms): (i64, i64) = (row.get(1)?, row.get(2)?);
+            Ok((row.get::<_, Column<WebhookId>>(0)?.0, Dropped { count: count.unsigned_abs(), last_ms }))
+        })?
+        .collect()
+}
+
 pub(super) fn notices(
     connection: &Connection,
     sent_since_ms: i64,
+    sent_max: u32,
     lines_max: u32,
 ) -> rusqlite::Result<Vec<WaitingNotice>> {
     let mut waiting: Vec<WaitingNotice> = connection
         .prepare_cached(
             "SELECT login, count(*), max(id),
-                    (SELECT count(*) FROM mail_notice_sent s WHERE s.login = n.login AND s.at_ms > ?1), sender
-             FROM mail_notice n GROUP BY login, sender ORDER BY min(id) LIMIT ?2",
+                    (SELECT count(*) FROM mail_notice_sent s WHERE s.login = n.login AND s.at_ms > ?1) AS sent, sender
+             FROM mail_notice n GROUP BY login, sender HAVING sent < ?3 ORDER BY min(id) LIMIT ?2",
         )?
-        .query_map(params![sent_since_ms, LOGINS_MAX], |row| {
+        .query_map(params![sent_since_ms, LOGINS_MAX, sent_max], |row| {
             Ok(WaitingNotice {
                 login: row.get(0)?,
                 total: row.get(1)?,
@@ -129,6 +142,7 @@ fn line(row: &Row<'_>) -> rusqlite::Result<NewLine> {
         login: row.get(0)?,
         org: row.get::<_, Column<_>>(1)?.0,
         message: row.get::<_, Column<MessageId>>(2)?.0,
+        recipient: None,
         at_ms: row.get(3)?,
         sender: row.get(4)?,
         line: row.get(5)?,

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::*;
 use crate::event::{EventKind, Verdict};
 use crate::store::contract_tests::{event, record};
+use crate::store::counters::tests::plan;
 use crate::store::history::Options;
 use crate::store::record::{Delivery, DeliveryState, Expiry, Mended, Recording};
+use crate::store::schema::migrate;
 use crate::store::{HistoryStore as _, Inserted};
 
 const HOOK: WebhookId = WebhookId(u64::MAX);
@@ -36,6 +38,7 @@ fn delivery(number: i64) -> NewDelivery {
         message_id: format!("msg_{number}"),
         topic: "message.opened".to_owned(),
         message: Some(MessageId(1)),
+        recipient: None,
         body: "{}".to_owned(),
         at_ms: number,
     }
@@ -46,6 +49,7 @@ fn line(login: &str, at_ms: i64) -> NewLine {
         login: login.to_owned(),
         org: "acme".parse().unwrap(),
         message: MessageId(1),
+        recipient: None,
         at_ms,
         sender: "ann@example.com".to_owned(),
         line: "{}".to_owned(),
@@ -153,8 +157,8 @@ async fn a_delivery_from_due_to_its_end_and_again() {
     assert_eq!(found, ("msg_11", DeliveryStage::Waiting, 0, 700, 11));
     // What waits is never purged, what has ended is.
     world.outbox.tried(tried(again.id, DeliveryStage::Delivered, 0)).await.unwrap();
-    assert_eq!(world.outbox.purge(100).await.unwrap(), 0);
-    assert_eq!(world.outbox.purge(101).await.unwrap(), 1);
+    assert_eq!(world.outbox.purge(700).await.unwrap(), 0);
+    assert_eq!(world.outbox.purge(701).await.unwrap(), 1);
     assert_eq!(world.outbox.deliveries(HOOK, None, None, 9).await.unwrap().len(), 1);
     assert_eq!(world.outbox.forget(HOOK).await.unwrap(), 1);
 }
@@ -164,18 +168,18 @@ async fn lines_wait_by_login_and_are_bounded() {
     let world = world().await;
     let lines = vec![line("ann", 1), line("bob", 2), line("ann", 3), line("ann", 4)];
     assert_eq!(world.outbox.tell(Telling { lines, lines_max: 2, ..Telling::default() }).await.unwrap(), 1);
-    let waiting = world.outbox.notices(0, 1).await.unwrap();
+    let waiting = world.outbox.notices(0, 9, 1).await.unwrap();
     assert_eq!(
         waiting.iter().map(|w| (w.login.as_str(), w.total, w.lines.len())).collect::<Vec<_>>(),
         [("ann", 2, 1), ("bob", 1, 1)]
     );
     world.outbox.noticed(waiting[0].clone(), Some(1_000)).await.unwrap();
     world.outbox.noticed(waiting[1].clone(), None).await.unwrap();
-    assert_eq!(world.outbox.notices(0, 9).await.unwrap(), []);
+    assert_eq!(world.outbox.notices(0, 9, 9).await.unwrap(), []);
     let lines = vec![line("ann", 5), line("bob", 5)];
     world.outbox.tell(Telling { lines, lines_max: 2, ..Telling::default() }).await.unwrap();
     let sent = |since_ms| async move {
-        let waiting = world.outbox.notices(since_ms, 9).await.unwrap();
+        let waiting = world.outbox.notices(since_ms, 9, 9).await.unwrap();
         waiting.iter().map(|notice| notice.sent_lately).collect::<Vec<_>>()
     };
     assert_eq!(sent(999).await, [1, 0]);
@@ -222,4 +226,100 @@ async fn who_is_erased_is_not_told_of() {
     let depth = world.outbox.depth().await.unwrap();
     assert_eq!((depth.waiting, depth.lines), (1, 1));
     assert_eq!(world.outbox.news(FUTURE).await.unwrap().news, [], "the refusal names them");
+}
+
+/// Whatever its webhook does: paused, resting or slow. As much as there is, not a slice of it.
+#[tokio::test]
+async fn what_waits_too_long_is_given_up_and_listed() {
+    let world = world().await;
+    let many = i64::from(GIVEN_UP_MAX) + 5;
+    let deliveries = (1..=many).map(delivery).collect();
+    let telling = Telling { deliveries, waiting_max: u32::MAX, ..Telling::default() };
+    assert_eq!(world.outbox.tell(telling).await.unwrap(), 0);
+    let first = world.outbox.due(HOOK, FUTURE, 1).await.unwrap().remove(0);
+    let stage = DeliveryStage::Waiting;
+    let tried = Tried { id: first.id, stage, at_ms: 1, next_try_ms: 50_000, answer: "503".to_owned() };
+    world.outbox.tried(tried).await.unwrap();
+    assert_eq!(world.outbox.give_up(1).await.unwrap(), 0, "it has its whole time");
+    assert_eq!(world.outbox.give_up(many).await.unwrap().cast_signed(), many - 1);
+    let depth = world.outbox.depth().await.unwrap();
+    assert_eq!((depth.waiting, depth.failed.cast_signed()), (1, many - 1));
+    let oldest = world.outbox.deliveries(HOOK, Some(DeliveryStage::Failed), Some(3), 9).await.unwrap();
+    let answers: Vec<&str> = oldest.iter().map(|delivery| delivery.answer.as_str()).collect();
+    assert_eq!(answers, ["not taken in time", "not taken in time; at last: 503"]);
+    // Replayed and given up again untried: it has ended now, not at its last try long ago.
+    assert_eq!(world.outbox.replay(HOOK, Some(first.id), 9_000).await.unwrap(), 1);
+    assert_eq!(world.outbox.give_up(9_001).await.unwrap(), 2);
+    world.outbox.purge(8_000).await.unwrap();
+    let left = world.outbox.deliveries(HOOK, None, None, 9).await.unwrap();
+    assert_eq!(left.iter().map(|delivery| delivery.id).collect::<Vec<_>>(), [first.id]);
+}
+
+/// At its webhook, until that is forgotten; a test that is refused is no event.
+#[tokio::test]
+async fn what_finds_no_room_is_counted() {
+    let world = world().await;
+    let other = WebhookId(7);
+    let deliveries = vec![delivery(1), delivery(2), delivery(30), NewDelivery { webhook: other, ..delivery(4) }];
+    let telling = Telling { deliveries, waiting_max: 1, ..Telling::default() };
+    assert_eq!(world.outbox.tell(telling).await.unwrap(), 2);
+    world.outbox.add(NewDelivery { message: None, ..delivery(40) }, 1).await.unwrap_err();
+    let dropped = world.outbox.dropped().await.unwrap();
+    assert_eq!(dropped.into_iter().collect::<Vec<_>>(), [(HOOK, Dropped { count: 2, last_ms: 30 })]);
+    world.outbox.forget(HOOK).await.unwrap();
+    assert_eq!(world.outbox.dropped().await.unwrap().len(), 0);
+}
+
+/// Who is forgotten between the reading of the news and their telling: nobody would forget it again.
+#[tokio::test]
+async fn who_is_erased_while_news_are_told_is_not_told_of() {
+    let world = world().await;
+    let named = |address: &str| Some(address.to_owned());
+    let telling = || Telling {
+        deliveries: ["r9@example.com", "r7@example.com"]
+            .map(|address| NewDelivery { recipient: named(address), ..delivery(1) })
+            .to_vec(),
+        lines: ["r9@example.com", "r7@example.com"]
+            .map(|address| NewLine { recipient: named(address), ..line("ann", 1) })
+            .to_vec(),
+        waiting_max: 9,
+        lines_max: 9,
+        ..Telling::default()
+    };
+    world.history.erase(vec![(MessageId(1), 9)]).await.unwrap();
+    assert_eq!(world.outbox.tell(telling()).await.unwrap(), 0, "that is no want of room");
+    assert_eq!(world.outbox.depth().await.unwrap(), Depth { waiting: 1, failed: 0, lines: 1 });
+    // The same with the whole mail.
+    world.history.expire(Expiry::of(i64::MAX, 0)).await.unwrap();
+    let unnamed = Telling { deliveries: vec![delivery(1)], lines: vec![line("ann", 1)], ..telling() };
+    world.outbox.tell(unnamed).await.unwrap();
+    assert_eq!(world.outbox.depth().await.unwrap(), Depth::default());
+}
+
+/// Those who had their notices of this hour do not stand before others.
+#[tokio::test]
+async fn who_had_enough_for_now_keeps_nobody_waiting() {
+    let world = world().await;
+    let lines: Vec<NewLine> = (0..101).map(|n| line(&format!("u{n:03}"), n)).collect();
+    world.outbox.tell(Telling { lines: lines.clone(), lines_max: 9, ..Telling::default() }).await.unwrap();
+    let first = world.outbox.notices(0, 1, 9).await.unwrap();
+    assert_eq!(first.len(), 100, "so many at a time");
+    for notice in first {
+        world.outbox.noticed(notice, Some(1_000)).await.unwrap();
+    }
+    let again = lines.into_iter().take(100).collect();
+    world.outbox.tell(Telling { lines: again, lines_max: 9, ..Telling::default() }).await.unwrap();
+    let next = world.outbox.notices(0, 1, 9).await.unwrap();
+    assert_eq!(next.iter().map(|notice| notice.login.as_str()).collect::<Vec<_>>(), ["u100"]);
+}
+
+/// However many wait, the writer reads those that are overdue.
+#[test]
+fn what_may_wait_is_not_read_to_give_up_what_may_not() {
+    let mut connection = rusqlite::Connection::open_in_memory().unwrap();
+    migrate(&mut connection).unwrap();
+    let steps = plan(&connection, write::GIVE_UP);
+    let found = "SEARCH webhook_delivery USING COVERING INDEX webhook_delivery_overdue (since_ms<?)";
+    assert!(steps.iter().any(|step| step == found), "{steps:?}");
+    assert!(!steps.iter().any(|step| step.starts_with("SCAN")), "{steps:?}");
 }

@@ -13,11 +13,17 @@ pub(in crate::store) fn write(connection: &Connection, write: &Write) -> rusqlit
         Write::Tell(telling) => tell(connection, telling),
         Write::Tried(tried) => note(connection, tried),
         Write::Replay { webhook, id, now_ms } => replay(connection, *webhook, *id, *now_ms),
-        Write::Forget(webhook) => connection
-            .prepare_cached("DELETE FROM webhook_delivery WHERE webhook = ?1")?
-            .execute(params![Column(*webhook)])
-            .map(count),
+        Write::Forget(webhook) => {
+            connection
+                .prepare_cached("DELETE FROM webhook_dropped WHERE webhook = ?1")?
+                .execute(params![Column(*webhook)])?;
+            connection
+                .prepare_cached("DELETE FROM webhook_delivery WHERE webhook = ?1")?
+                .execute(params![Column(*webhook)])
+                .map(count)
+        }
         Write::Noticed { notice, sent_at_ms } => noticed(connection, notice, *sent_at_ms),
+        Write::GiveUp { before_ms, max } => give_up(connection, *before_ms, *max),
         Write::Purge { before_ms } => purge(connection, *before_ms),
     }
 }
@@ -41,16 +47,52 @@ pub(in crate::store) fn note_refusal(
 fn tell(connection: &Connection, telling: &Telling) -> rusqlite::Result<u64> {
     let mut dropped = 0;
     for delivery in &telling.deliveries {
-        dropped += u64::from(!add_delivery(connection, delivery, telling.waiting_max)?);
+        if let Some(message) = delivery.message
+            && is_forgotten(connection, message, delivery.recipient.as_deref())?
+        {
+            continue;
+        }
+        if !add_delivery(connection, delivery, telling.waiting_max)? {
+            dropped += 1;
+            note_drop(connection, delivery)?;
+        }
     }
     for line in &telling.lines {
-        dropped += u64::from(!add_line(connection, line, telling.lines_max)?);
+        if !is_forgotten(connection, line.message, line.recipient.as_deref())? {
+            dropped += u64::from(!add_line(connection, line, telling.lines_max)?);
+        }
     }
     connection
         .prepare_cached("UPDATE told SET sequence = ?1 WHERE what = 'event' AND sequence < ?1")?
         .execute(params![telling.events_to])?;
     connection.prepare_cached("DELETE FROM refusal WHERE sequence <= ?1")?.execute(params![telling.refusals_to])?;
     Ok(dropped)
+}
+
+/// Whether the mail or the recipient was forgotten between the reading of the news and now: what is written down then would
+/// outlive them, for nobody forgets it again.
+fn is_forgotten(connection: &Connection, message: MessageId, recipient: Option<&str>) -> rusqlite::Result<bool> {
+    let is_there = match recipient {
+        None => connection.prepare_cached("SELECT 1 FROM message WHERE id = ?1")?.exists(params![Column(message)])?,
+        Some(address) => connection
+            .prepare_cached("SELECT 1 FROM recipient WHERE message = ?1 AND address = ?2")?
+            .exists(params![Column(message), address])?,
+    };
+    Ok(!is_there)
+}
+
+/// An event found no room. A test that does is refused to whoever asked for it.
+fn note_drop(connection: &Connection, delivery: &NewDelivery) -> rusqlite::Result<()> {
+    if delivery.message.is_none() {
+        return Ok(());
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO webhook_dropped (webhook, dropped, last_ms) VALUES (?1, 1, ?2)
+             ON CONFLICT (webhook) DO UPDATE SET dropped = dropped + 1, last_ms = excluded.last_ms",
+        )?
+        .execute(params![Column(delivery.webhook), delivery.at_ms])
+        .map(drop)
 }
 
 /// Whether there was room.
@@ -126,11 +168,23 @@ fn noticed(connection: &Connection, notice: &WaitingNotice, sent_at_ms: Option<i
         .map(count)
 }
 
+/// What was never tried has no answer; what was keeps its last one beside the reason. The writer must not read what may wait.
+pub(super) const GIVE_UP: &str = "UPDATE webhook_delivery
+    SET state = 'failed', answer = 'not taken in time' || iif(answer = '', '', '; at last: ' || answer)
+    WHERE id IN (SELECT id FROM webhook_delivery INDEXED BY webhook_delivery_overdue
+                 WHERE state = 'waiting' AND since_ms < ?1 LIMIT ?2)";
+
+fn give_up(connection: &Connection, before_ms: i64, max: u32) -> rusqlite::Result<u64> {
+    connection.prepare_cached(GIVE_UP)?.execute(params![before_ms, max]).map(count)
+}
+
+/// What was replayed and given up untried has ended later than its last try.
 fn purge(connection: &Connection, before_ms: i64) -> rusqlite::Result<u64> {
     connection.prepare_cached("DELETE FROM mail_notice_sent WHERE at_ms < ?1")?.execute(params![before_ms])?;
     connection
         .prepare_cached(
-            "DELETE FROM webhook_delivery WHERE state <> 'waiting' AND coalesce(last_try_ms, created_at_ms) < ?1",
+            "DELETE FROM webhook_delivery
+             WHERE state <> 'waiting' AND max(coalesce(last_try_ms, 0), since_ms) < ?1",
         )?
         .execute(params![before_ms])
         .map(count)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use waxseal::smtp::data::BareNewlines;
+use waxseal::smtp::limits::SASL_LINE_BYTES_MAX;
 use waxseal::smtp::session::{Action, Facts, Input, LoginAnswer, Options, Session, Tls};
 use waxseal::smtp::{Enhanced, Reply};
 
@@ -19,22 +20,24 @@ struct Seen {
 }
 
 fuzz_target!(|octets: &[u8]| {
-    let [how, octets @ ..] = octets else { return };
+    let [how, who, octets @ ..] = octets else { return };
     let lines = || octets.split_inclusive(|octet| *octet == b'\n');
-    let by_line = run(*how, lines());
+    let by_line = run(*how, *who, lines());
     // A line that looks like TLS is told apart before its end.
     if octets.windows(2).all(|two| two != b"\x16\x03") {
         let piece = usize::from(*how >> 5) + 1;
-        assert_eq!(run(*how, lines().flat_map(|line| line.chunks(piece))), by_line);
+        assert_eq!(run(*how, *who, lines().flat_map(|line| line.chunks(piece))), by_line);
     }
     check(octets, &by_line);
-    check(octets, &run(*how, [octets].into_iter()));
+    check(octets, &run(*how, *who, [octets].into_iter()));
 });
 
-fn options(how: u8) -> Options {
+/// What the session is told of itself by the first octet, and of its client by the second.
+fn options(how: u8, who: u8) -> Options {
     let mut options = Options::new("relay.example");
     options.bare_newlines = if how & 1 == 0 { BareNewlines::Normalize } else { BareNewlines::Reject };
     options.dsn = how & 2 == 0;
+    options.bearer_logins = who & 4 != 0;
     if how & 4 == 0 {
         options.message_bytes_max = 100;
         options.recipients_max = 3;
@@ -45,11 +48,16 @@ fn options(how: u8) -> Options {
     options
 }
 
-fn run<'a>(how: u8, pieces: impl Iterator<Item = &'a [u8]>) -> Seen {
-    let options = Arc::new(options(how));
+fn run<'a>(how: u8, who: u8, pieces: impl Iterator<Item = &'a [u8]>) -> Seen {
+    let options = Arc::new(options(how, who));
     let trusted = (how & 8 == 0).then_some(());
-    let tls = if how & 16 == 0 { Tls::Unavailable } else { Tls::Available };
-    let mut session = Session::new(Arc::clone(&options), Facts::new(true, tls, true, trusted));
+    let tls = match (who & 2 != 0, how & 16 != 0) {
+        (true, _) => Tls::Active,
+        (false, true) => Tls::Available,
+        (false, false) => Tls::Unavailable,
+    };
+    let is_local = who & 1 == 0;
+    let mut session = Session::new(Arc::clone(&options), Facts::new(is_local, tls, who & 8 == 0, trusted));
     let mut seen = Seen::default();
     pump(&mut session, Input::Continue, &mut seen);
     for piece in pieces {
@@ -57,7 +65,8 @@ fn run<'a>(how: u8, pieces: impl Iterator<Item = &'a [u8]>) -> Seen {
             break;
         }
         pump(&mut session, Input::Bytes(piece), &mut seen);
-        assert!(session.held_bytes() <= options.line_bytes_max + piece.len());
+        // AUTH's lines may be longer than others (RFC 4954 §4).
+        assert!(session.held_bytes() <= options.line_bytes_max.max(SASL_LINE_BYTES_MAX) + piece.len());
         assert!(session.body_bytes() <= options.message_bytes_max);
     }
     seen.lines_taken = session.lines_taken();

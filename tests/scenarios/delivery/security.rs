@@ -135,6 +135,39 @@ async fn plaintext_injected_behind_the_220() {
     assert_eq!(server.commands(), ["EHLO relay.test", "STARTTLS"]);
 }
 
+/// A goodbye that came with the last answer to EHLO is heard before anything is sent, in the clear and under TLS.
+#[tokio::test]
+async fn a_421_glued_to_the_last_answer_before_mail() {
+    let certificate = TestCertificate::new(&["localhost"]);
+    let goodbye = [Act::Say(b"250-upstream.test\r\n250 PIPELINING\r\n421 4.3.2 bye\r\n".to_vec())];
+    let rows = [
+        (Script::new().on(At::Ehlo, goodbye.clone()), Security::None),
+        (
+            Script::new().starttls(&certificate).on_nth(At::Ehlo, 2, goodbye.clone()),
+            Security::StartTls(trusting(&certificate)),
+        ),
+        (Script::new().implicit_tls(&certificate).on(At::Ehlo, goodbye), Security::Implicit(trusting(&certificate))),
+    ];
+    for (script, security) in rows {
+        let shown = format!("{security:?}");
+        let (fates, server) = try_with(script, security, None).await;
+        assert_eq!(fates, ["deferred: 421 4.3.2 bye at mail"], "{shown}");
+        assert!(server.mails().is_empty(), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn keywords_in_small_letters_are_understood() {
+    let certificate = TestCertificate::new(&["localhost"]);
+    let small = |line: &str| Act::Say(format!("250-upstream.test\r\n250-pipelining\r\n250 {line}\r\n").into_bytes());
+    let script = with_login(Script::new().starttls(&certificate), "PLAIN")
+        .on_nth(At::Ehlo, 1, [small("starttls")])
+        .on_nth(At::Ehlo, 2, [small("auth plain")]);
+    let (fates, server) = try_with(script, Security::StartTls(trusting(&certificate)), login()).await;
+    assert_eq!(fates, QUEUED);
+    assert!(server.accepted()[0].tls && server.accepted()[0].login.is_some());
+}
+
 #[tokio::test]
 async fn what_was_offered_in_plaintext_is_forgotten() {
     let certificate = TestCertificate::new(&["localhost"]);

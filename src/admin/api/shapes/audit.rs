@@ -22,8 +22,10 @@ pub struct AuditLine {
     pub number: u64,
     /// RFC 3339.
     pub at: String,
-    /// The login, for a person.
+    /// The login, for a person; null for a server admin whom the reader is not to know.
     pub login: Option<String>,
+    /// They were a server admin.
+    pub by_server_admin: bool,
     /// `dashboard`, `admin socket`, `config.toml`, `link in a mail`, `login upstream` or `server`.
     pub via: String,
     /// The address it came from.
@@ -55,6 +57,7 @@ impl From<Line> for AuditLine {
             number: line.sequence,
             at: at(line.at_ms),
             login: line.author.login,
+            by_server_admin: line.by_server_admin,
             via: line.author.via.as_str().to_owned(),
             from: line.author.from.map(|from| from.to_string()),
             org: line.org.map(|org| org.as_str().to_owned()),

@@ -14,6 +14,9 @@ pub struct Events {
     pub events: Vec<Event>,
     /// `after` of the next request.
     pub after: i64,
+    /// `before` of a request for the ones before; null where it was asked `after` something, and on the last page.
+    #[serde(default)]
+    pub before: Option<i64>,
 }
 
 /// One event.
@@ -21,7 +24,7 @@ pub struct Events {
 pub struct Event {
     /// Grows with every event.
     pub sequence: i64,
-    /// RFC 3339.
+    /// RFC 3339; the begin of the day, of what is counted by the day.
     pub at: String,
     /// `open` or `click`.
     pub kind: String,

@@ -52,4 +52,7 @@ pub struct TestMailPost {
 pub struct TestMailSent {
     /// What the relay or upstream said.
     pub reply: String,
+    /// Its id, to follow it by; absent when its record could not be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::{Event, at};
 use crate::admin::actions::links::LinkView;
 use crate::admin::actions::messages::{MessageRow, MessageView};
+use crate::settings::Mode;
 use crate::store::Override;
 use crate::store::record::{self, RecipientRecord};
 
@@ -102,7 +103,7 @@ pub struct Message {
     pub recipients: Vec<Recipient>,
     /// Tracked links.
     pub links: Vec<Link>,
-    /// Events, oldest first, at most 1,000.
+    /// The newest events, oldest first, at most 1,000.
     pub events: Vec<Event>,
 }
 
@@ -130,7 +131,33 @@ pub struct Recipient {
     /// Two countries or more than three networks: forwarded or shared? A question; null as above.
     pub perhaps_shared: Option<bool>,
     /// What was counted of its copy, which it may share with others.
-    pub counts: Counts,
+    pub counts: RecipientCounts,
+}
+
+/// What was counted of a recipient's copy. Null where it would be this one recipient's own, although opens or clicks are
+/// only counted or not tracked at all.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
+pub struct RecipientCounts {
+    /// By people, as far as one can tell.
+    pub opens: Option<i64>,
+    /// Likewise.
+    pub clicks: Option<i64>,
+    /// By machines and the sender.
+    pub machine_opens: Option<i64>,
+    /// Likewise.
+    pub machine_clicks: Option<i64>,
+}
+
+impl RecipientCounts {
+    fn of(recipient: &RecipientRecord, is_shared: bool, counts: record::Counts) -> RecipientCounts {
+        let may = |mode: Mode, count: i64| (is_shared || mode == Mode::Individual).then_some(count);
+        RecipientCounts {
+            opens: may(recipient.opens, counts.opens),
+            clicks: may(recipient.links, counts.clicks),
+            machine_opens: may(recipient.opens, counts.machine_opens),
+            machine_clicks: may(recipient.links, counts.machine_clicks),
+        }
+    }
 }
 
 /// What was counted of one copy.
@@ -155,8 +182,13 @@ impl From<record::Counts> for Counts {
 
 impl From<MessageView> for Message {
     fn from(view: MessageView) -> Message {
-        let MessageView { record, timeline, counts, readings, mut overrides, .. } = view;
+        let MessageView { record, timeline, counts, shared, readings, mut overrides, .. } = view;
+        let counts = |r: &RecipientRecord| {
+            let counts = counts.get(&r.copy_index).copied().unwrap_or_default();
+            RecipientCounts::of(r, shared.contains(&r.copy_index), counts)
+        };
         let recipient = |r: RecipientRecord| Recipient {
+            counts: counts(&r),
             index: r.index,
             copy_index: r.copy_index,
             address: r.address,
@@ -167,7 +199,6 @@ impl From<MessageView> for Message {
             delivery_at: at(r.delivery.at_ms),
             read: readings.get(&r.index).map(|reading| reading.read.as_str().to_owned()),
             perhaps_shared: readings.get(&r.index).map(|reading| reading.shared),
-            counts: counts.get(&r.copy_index).copied().unwrap_or_default().into(),
         };
         Message {
             id: record.id.to_string(),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::actions::orgs::OrgView;
-use crate::settings::{Quotes, Tracking, VisibleUrls};
+use crate::settings::{Choice, Quotes, Tracking, VisibleUrls};
 
 /// An organisation.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -27,6 +27,16 @@ pub struct Org {
     pub quotes: String,
     /// Hosts never tracked.
     pub excluded_hosts: Vec<String>,
+    /// Recipients never tracked: addresses and domains.
+    pub excluded_recipients: Vec<String>,
+    /// Rules about sensitive links that do not count.
+    pub sensitive_off: Vec<String>,
+    /// Links never tracked: `HOST/PATH`.
+    pub leave_links: Vec<String>,
+    /// Switches its users may not change for themselves.
+    pub locked: Vec<String>,
+    /// Its mail leaves as it came; the record says what would have been tracked.
+    pub shadow: bool,
     /// Rules that do not judge its readers' events.
     pub rules_off: Vec<String>,
     /// Networks of its own people.
@@ -39,6 +49,8 @@ pub struct Org {
     pub honour_gpc: bool,
     /// Days its events are kept, when fewer than the server's.
     pub events_days: Option<u32>,
+    /// Days its messages are kept, when fewer than the server's.
+    pub messages_days: Option<u32>,
     /// Its own tracking host.
     pub tracking_url: Option<String>,
     /// How many users it has.
@@ -59,35 +71,46 @@ pub struct Switches {
 impl From<OrgView> for Org {
     fn from(view: OrgView) -> Org {
         let OrgView { org, ceiling, in_force, users, .. } = view;
-        let full = |t: Tracking| Switches {
-            opens: Some(t.opens.to_string()),
-            links: Some(t.links.to_string()),
-            text_links: Some(t.text_links),
-        };
         let managed = org.managed.names().into_iter().map(|name| if name == "org" { "domains" } else { name });
         Org {
             name: org.name.as_str().to_owned(),
-            in_force: full(in_force),
-            ceiling: full(ceiling),
-            choice: Switches {
-                opens: org.choice.opens.map(|mode| mode.to_string()),
-                links: org.choice.links.map(|mode| mode.to_string()),
-                text_links: org.choice.text_links,
-            },
+            in_force: Switches::from(in_force),
+            ceiling: Switches::from(ceiling),
+            choice: org.choice.into(),
             managed: managed.map(str::to_owned).collect(),
             visible_urls: visible_urls(org.visible_urls).to_owned(),
             quotes: quotes(org.quotes).to_owned(),
             domains: org.domains,
             excluded_hosts: org.excluded_hosts,
+            excluded_recipients: org.excluded_recipients.iter().map(|one| one.as_str().to_owned()).collect(),
+            sensitive_off: org.sensitive_off,
+            leave_links: org.leave_links.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
+            locked: org.locked.names().into_iter().map(str::to_owned).collect(),
+            shadow: org.shadow,
             rules_off: org.rules_off,
             own_networks: org.own_networks.iter().map(ToString::to_string).collect(),
             place: org.keeping.place.to_string(),
             raw_evidence: org.keeping.raw_evidence,
             honour_gpc: org.keeping.honour_gpc,
             events_days: org.keeping.events_days,
+            messages_days: org.keeping.messages_days,
             tracking_url: org.tracking_url,
             users,
         }
+    }
+}
+
+impl From<Tracking> for Switches {
+    fn from(tracking: Tracking) -> Switches {
+        let Tracking { opens, links, text_links } = tracking;
+        Switches { opens: Some(opens.to_string()), links: Some(links.to_string()), text_links: Some(text_links) }
+    }
+}
+
+impl From<Choice> for Switches {
+    fn from(choice: Choice) -> Switches {
+        let Choice { opens, links, text_links } = choice;
+        Switches { opens: opens.map(|mode| mode.to_string()), links: links.map(|mode| mode.to_string()), text_links }
     }
 }
 
@@ -129,6 +152,21 @@ pub struct OrgPatch {
     pub excluded_hosts: Option<Vec<String>>,
     /// The whole list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excluded_recipients: Option<Vec<String>>,
+    /// The whole list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensitive_off: Option<Vec<String>>,
+    /// The whole list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leave_links: Option<Vec<String>>,
+    /// The whole list: `opens`, `links`, `text_links`, `shadow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<Vec<String>>,
+    /// Mail leaves as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<bool>,
+    /// The whole list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domains: Option<Vec<String>>,
     /// The whole list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,4 +186,7 @@ pub struct OrgPatch {
     /// Days; 0: as long as the server keeps them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events_days: Option<u32>,
+    /// Days; 0: as long as the server keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages_days: Option<u32>,
 }

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::at;
 use crate::admin::actions::queue::{QueuePage, QueueView};
+use crate::admin::pages::place;
 use crate::admin::ports::{QueueRecipient, QueueStage};
 
 /// `GET /api/v1/queue`
@@ -14,6 +15,9 @@ pub struct Queue {
     pub mails: Vec<QueuedMail>,
     /// There are more than are listed.
     pub cut: bool,
+    /// `after` of the next page; null on the last one.
+    #[serde(default)]
+    pub next: Option<String>,
     /// Unreadable mails in `corrupt/`; null for all but server admins, like the rest.
     pub corrupt: Option<usize>,
     /// Octets free where the spool is.
@@ -68,10 +72,11 @@ pub struct QueuedRecipient {
 
 impl From<QueuePage> for Queue {
     fn from(page: QueuePage) -> Queue {
-        let QueuePage { mails, cut, health } = page;
+        let QueuePage { mails, cut, next, health } = page;
         Queue {
             mails: mails.into_iter().map(QueuedMail::from).collect(),
             cut,
+            next: next.map(place::print),
             corrupt: health.map(|health| health.corrupt),
             free_bytes: health.map(|health| health.free_bytes),
             short_of_room: health.map(|health| health.short_of_room),

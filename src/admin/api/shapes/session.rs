@@ -14,4 +14,7 @@ pub struct Session {
     pub role: String,
     /// What changes carry in `X-CSRF-Token`; null where there is no session.
     pub csrf_token: Option<String>,
+    /// What the API key may do; null where there is none.
+    #[serde(default)]
+    pub scopes: Option<Vec<String>>,
 }

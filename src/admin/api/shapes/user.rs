@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Switches;
+use crate::admin::actions::own_tracking::OwnTracking;
 use crate::admin::actions::users::UserView;
+use crate::settings::notices::{NoticeCeiling, NoticeChoice};
 
 /// A user.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -29,6 +32,60 @@ impl From<UserView> for User {
     }
 }
 
+/// `GET /api/v1/users/{login}/tracking`
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct UserTracking {
+    /// Whose.
+    pub login: String,
+    /// Of which organisation.
+    pub org: String,
+    /// What is in force for their next mail, before its header and its recipients are asked.
+    pub in_force: Switches,
+    /// What they have chosen; null follows the organisation. What is `locked` does not count.
+    pub choice: Switches,
+    /// The most they can choose: what the organisation has in force.
+    pub most: Switches,
+    /// Their mail leaves as it came, and the record says what would have been tracked.
+    pub shadow: bool,
+    /// They have chosen that for their own mail.
+    pub own_shadow: bool,
+    /// What the organisation's users may not change: `opens`, `links`, `text_links`, `shadow`.
+    pub locked: Vec<String>,
+}
+
+impl From<OwnTracking> for UserTracking {
+    fn from(view: OwnTracking) -> UserTracking {
+        UserTracking {
+            login: view.login,
+            org: view.org.as_str().to_owned(),
+            in_force: view.in_force.into(),
+            choice: view.choice.into(),
+            most: view.most.into(),
+            shadow: view.shadow.is_some(),
+            own_shadow: view.own_shadow,
+            locked: view.locked.names().into_iter().map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// `PATCH /api/v1/users/{login}/tracking`: what is not there stays as it is.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserTrackingPatch {
+    /// `off`, `aggregate`, `individual`, or `follow` the organisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opens: Option<String>,
+    /// `off`, `aggregate`, `individual`, or `follow` the organisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<String>,
+    /// `on`, `off`, or `follow` the organisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_links: Option<String>,
+    /// Mail leaves as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<bool>,
+}
+
 /// `POST /api/v1/users`
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +109,21 @@ pub struct UserPost {
 pub struct PasswordPut {
     /// In clear; it is hashed and forgotten.
     pub password: String,
+    /// The present one: for one's own, and for nobody else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub present: Option<String>,
+}
+
+/// `PATCH /api/v1/users/{login}`: what is not there stays as it is.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserPatch {
+    /// `sender`, `org-admin` or `server-admin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// All addresses it may send as besides the org's domains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<Vec<String>>,
 }
 
 /// `PUT /api/v1/users/{login}/notices`
@@ -62,4 +134,25 @@ pub struct NoticesPut {
     pub mail: bool,
     /// `first`, `every` or `none`.
     pub level: String,
+}
+
+/// `GET /api/v1/users/{login}/notices`
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Notices {
+    /// What the person chose.
+    pub asked: NoticesPut,
+    /// That, as far as the organisation allows it.
+    pub in_force: NoticesPut,
+}
+
+impl From<NoticeChoice> for NoticesPut {
+    fn from(choice: NoticeChoice) -> NoticesPut {
+        NoticesPut { mail: choice.mail, level: choice.level.as_str().to_owned() }
+    }
+}
+
+impl From<NoticeCeiling> for NoticesPut {
+    fn from(ceiling: NoticeCeiling) -> NoticesPut {
+        NoticesPut { mail: ceiling.mail, level: ceiling.level.as_str().to_owned() }
+    }
 }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::at;
 use crate::settings::notices;
-use crate::store::outbox::{DeliveryStage, WebhookDelivery};
+use crate::store::outbox::{DeliveryStage, Dropped, WebhookDelivery};
 
 /// A webhook, without its secret.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -28,6 +28,10 @@ pub struct Webhook {
     pub paused: bool,
     /// RFC 3339.
     pub created_at: String,
+    /// Events that found no room because too many waited: it was told of none of them.
+    pub dropped: u64,
+    /// RFC 3339, of the last one.
+    pub last_dropped_at: Option<String>,
 }
 
 /// A webhook just made.
@@ -113,8 +117,8 @@ pub struct Replayed {
     pub replayed: u64,
 }
 
-impl From<notices::Webhook> for Webhook {
-    fn from(webhook: notices::Webhook) -> Webhook {
+impl Webhook {
+    pub(in crate::admin::api) fn of(webhook: notices::Webhook, dropped: Dropped) -> Webhook {
         Webhook {
             id: webhook.id.to_string(),
             org: webhook.org.as_str().to_owned(),
@@ -125,6 +129,8 @@ impl From<notices::Webhook> for Webhook {
             words: webhook.words,
             paused: webhook.paused,
             created_at: at(webhook.created_at_ms),
+            dropped: dropped.count,
+            last_dropped_at: (dropped.count > 0).then(|| at(dropped.last_ms)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustls::RootCertStore;
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::ring;
@@ -11,26 +12,33 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error};
 
+const DAY_SECS: i64 = 86_400;
+/// Warned of this many days before a certificate ends: automatic renewal comes at 30, so it has failed for two weeks.
+pub const EXPIRY_WARNING_DAYS: i64 = 14;
 /// A moment after every certificate's end: 31 December 9999 is the last date one can carry (RFC 5280 §4.1.2.5).
 const AFTER_ALL_SECS: u64 = 253_402_300_800;
 
 /// Facts of a server's own certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Facts {
+pub struct Facts {
     /// Unix seconds; 0 when it holds since 1970 or before.
-    pub(super) not_before_secs: i64,
+    pub not_before_secs: i64,
     /// Unix seconds of the last one it holds for.
-    pub(super) not_after_secs: i64,
+    pub not_after_secs: i64,
     /// Whether a client that connects to this name accepts it.
-    pub(super) names_host: bool,
+    pub names_host: bool,
+    /// Nobody but itself vouches for it: programs ask or refuse.
+    pub self_signed: bool,
 }
 
 /// Why a pair of files is of no use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Unusable {
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
     /// The certificate file, with the reason.
+    #[error("certificate: {0}")]
     Certificate(String),
     /// The key file, with the reason.
+    #[error("key: {0}")]
     Key(String),
 }
 
@@ -38,27 +46,73 @@ pub(super) enum Unusable {
 ///
 /// # Errors
 /// Which of the two is wrong, and why.
-pub(super) fn examine(certificate: &[u8], private_key: &[u8], hostname: &str) -> Result<Facts, Unusable> {
+pub fn examine(certificate: &[u8], private_key: &[u8], hostname: &str) -> Result<Facts, Unusable> {
     let chain = chain(certificate).map_err(Unusable::Certificate)?;
     let own = chain.first().ok_or_else(|| Unusable::Certificate("it holds no PEM certificate".to_owned()))?;
-    let parsed = ParsedCertificate::try_from(own).map_err(|error| Unusable::Certificate(error.to_string()))?;
-    let facts = Facts {
-        not_before_secs: not_before(&parsed),
-        not_after_secs: not_after(&parsed).map_err(Unusable::Certificate)?,
-        names_host: ServerName::try_from(hostname).is_ok_and(|name| verify_server_name(&parsed, &name).is_ok()),
-    };
+    let facts = facts(own, hostname).map_err(Unusable::Certificate)?;
     let key =
         PrivateKeyDer::from_pem_slice(private_key).map_err(|_| Unusable::Key("it holds no PEM key".to_owned()))?;
     let pair = CertifiedKey::from_der(chain.clone(), key, &ring::default_provider());
     pair.map_err(|error| Unusable::Key(error.to_string())).map(|_| facts)
 }
 
+/// What one certificate says, whoever signed it.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn facts(certificate: &CertificateDer<'_>, hostname: &str) -> Result<Facts, String> {
+    let parsed = ParsedCertificate::try_from(certificate).map_err(|error| error.to_string())?;
+    let not_after_secs = not_after(&parsed)?;
+    Ok(Facts {
+        not_before_secs: not_before(&parsed),
+        not_after_secs,
+        self_signed: is_self_signed(certificate, &parsed, not_after_secs),
+        names_host: ServerName::try_from(hostname).is_ok_and(|name| verify_server_name(&parsed, &name).is_ok()),
+    })
+}
+
+impl Facts {
+    /// Whole days it still holds; negative when it has ended.
+    pub fn days_left(&self, now_secs: i64) -> i64 {
+        (self.not_after_secs - now_secs).div_euclid(DAY_SECS)
+    }
+
+    /// Its last day, as people write it.
+    pub fn last_day(&self) -> String {
+        date(self.not_after_secs)
+    }
+}
+
+/// The day of a moment, `2026-11-24`.
+pub fn date(unix_secs: i64) -> String {
+    Timestamp::from_second(unix_secs)
+        .map_or_else(|_| "a date beyond the calendar".to_owned(), |at| at.strftime("%Y-%m-%d").to_string())
+}
+
 /// Every certificate of a PEM file.
 ///
 /// # Errors
 /// Why one of them cannot be read.
-pub(super) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|error| error.to_string())
+}
+
+/// It is good when it is itself the one that is trusted.
+fn is_self_signed(der: &CertificateDer<'_>, certificate: &ParsedCertificate<'_>, at_secs: i64) -> bool {
+    let mut itself = RootCertStore::empty();
+    if itself.add(der.clone().into_owned()).is_err() {
+        return false;
+    }
+    let at_secs = u64::try_from(at_secs).unwrap_or(0);
+    let judged = judge_by(&itself, certificate, at_secs);
+    match judged {
+        Ok(()) => true,
+        // It is a root that serves by itself, as `openssl req -x509` makes them. The signature was good to get here.
+        Err(Error::InvalidCertificate(CertificateError::Other(other))) => {
+            other.to_string().contains("CaUsedAsEndEntity")
+        }
+        Err(_) => false,
+    }
 }
 
 /// Asked whether it held at the beginning of time, the verifier answers since when it does.
@@ -80,9 +134,13 @@ fn not_after(certificate: &ParsedCertificate<'_>) -> Result<i64, String> {
 
 /// Dates are looked at before issuers, so no root is needed to learn them.
 fn judge(certificate: &ParsedCertificate<'_>, at_secs: u64) -> Result<(), Error> {
+    judge_by(&RootCertStore::empty(), certificate, at_secs)
+}
+
+fn judge_by(roots: &RootCertStore, certificate: &ParsedCertificate<'_>, at_secs: u64) -> Result<(), Error> {
     let now = UnixTime::since_unix_epoch(Duration::from_secs(at_secs));
     let algorithms = ring::default_provider().signature_verification_algorithms.all;
-    verify_server_cert_signed_by_trust_anchor(certificate, &RootCertStore::empty(), &[], now, algorithms)
+    verify_server_cert_signed_by_trust_anchor(certificate, roots, &[], now, algorithms)
 }
 
 fn seconds(time: UnixTime) -> i64 {
@@ -113,7 +171,12 @@ mod tests {
             let facts = examine(certificate.as_bytes(), key.as_bytes(), hostname).unwrap();
             assert_eq!(
                 facts,
-                Facts { not_before_secs: 1_577_923_200, not_after_secs: 1_612_310_400, names_host: named }
+                Facts {
+                    not_before_secs: 1_577_923_200,
+                    not_after_secs: 1_612_310_400,
+                    names_host: named,
+                    self_signed: true
+                }
             );
         }
     }

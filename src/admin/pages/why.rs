@@ -1,0 +1,137 @@
+//! `/why`: who decides what a mail from one sender to one recipient carries, level by level.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::org_tracking::label;
+use super::{Frame, Notice, error::PageError, html_with, words};
+use crate::admin::actions::why::{WhyQuery, WhyView};
+use crate::admin::visitor::Visitor;
+use crate::admin::{Refusal, Site, why_words};
+use crate::policy::why::{Reason, Row};
+use crate::settings::Level;
+
+#[derive(Template)]
+#[template(path = "why.html")]
+struct WhyPage {
+    frame: Frame,
+    asked: Asked,
+    answer: Option<Answer>,
+}
+
+/// What is asked; without a sender and a recipient the form alone.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    org: String,
+    #[serde(default)]
+    from: String,
+    #[serde(default)]
+    to: String,
+    #[serde(default)]
+    header: String,
+}
+
+struct Answer {
+    org: String,
+    login: Option<String>,
+    shadow: Option<String>,
+    switches: Vec<Switch>,
+    levels: Vec<LevelRow>,
+}
+
+/// One switch's outcome.
+struct Switch {
+    label: &'static str,
+    in_force: String,
+    why: String,
+}
+
+/// One level, a cell a switch.
+struct LevelRow {
+    level: String,
+    cells: Vec<Cell>,
+}
+
+struct Cell {
+    label: &'static str,
+    says: String,
+    locked: bool,
+    decides: bool,
+}
+
+/// `GET /why?from=…&to=…`
+pub(super) async fn page(
+    State(site): State<Arc<Site>>,
+    visitor: Visitor,
+    Query(asked): Query<Asked>,
+) -> Result<Response, PageError> {
+    let frame = || Frame::of(&site, &visitor, "Why is it tracked?", "/orgs");
+    if asked.from.trim().is_empty() || asked.to.trim().is_empty() {
+        let from = if asked.from.is_empty() { visitor.user.login.clone() } else { asked.from.clone() };
+        let page = WhyPage { frame: frame(), asked: Asked { from, ..asked }, answer: None };
+        return Ok(html_with(StatusCode::OK, &page));
+    }
+    let wrong = match query(&asked).and_then(|query| site.actions.why(&visitor.viewer, &query)) {
+        Ok(view) => {
+            let page = WhyPage { frame: frame(), asked, answer: Some(Answer::of(&view)) };
+            return Ok(html_with(StatusCode::OK, &page));
+        }
+        Err(wrong @ Refusal::Invalid { .. }) => wrong,
+        Err(refusal) => return Err(visitor.refused(refusal)),
+    };
+    let page = WhyPage { frame: frame().with(Notice::bad(wrong)), asked, answer: None };
+    Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
+}
+
+fn query(asked: &Asked) -> Result<WhyQuery, Refusal> {
+    let named = |name: &str| name.parse().map_err(|_| Refusal::NotFound { what: "such organisation".to_owned() });
+    Ok(WhyQuery {
+        from: asked.from.clone(),
+        to: asked.to.clone(),
+        org: Some(asked.org.as_str()).filter(|name| !name.is_empty()).map(named).transpose()?,
+        header: asked.header.clone(),
+    })
+}
+
+impl Answer {
+    fn of(view: &WhyView) -> Answer {
+        let switch = |reason: &Reason| Switch {
+            label: label(reason.switch),
+            in_force: words::capital(&reason.in_force.to_string()),
+            why: why_words::of(view, reason),
+        };
+        let [opens, links, text_links] = &view.reasons;
+        let columns = opens.rows.iter().zip(&links.rows).zip(&text_links.rows);
+        let level = |((opens_row, links_row), text_row): ((&Row, &Row), &Row)| LevelRow {
+            level: words::capital(&opens_row.level.to_string()),
+            cells: vec![cell(opens, opens_row), cell(links, links_row), cell(text_links, text_row)],
+        };
+        Answer {
+            org: view.org.as_str().to_owned(),
+            login: view.login.clone(),
+            shadow: why_words::shadow(view).map(words::capital),
+            switches: view.reasons.iter().map(switch).collect(),
+            levels: columns.map(level).collect(),
+        }
+    }
+}
+
+fn cell(reason: &Reason, row: &Row) -> Cell {
+    Cell {
+        label: label(reason.switch),
+        says: match (row.says, row.level) {
+            (Some(value), _) => value.to_string(),
+            (None, Level::Header) => "not mentioned".to_owned(),
+            (None, Level::Recipient) => "nothing against it".to_owned(),
+            (None, _) => "follows".to_owned(),
+        },
+        locked: row.locked,
+        decides: row.level == reason.decided_by,
+    }
+}

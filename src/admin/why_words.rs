@@ -1,0 +1,31 @@
+//! Who decided a switch, in a sentence: the same in the dashboard, the API and the command line.
+
+use crate::admin::actions::why::WhyView;
+use crate::policy::plan::Because;
+use crate::policy::why::Reason;
+use crate::settings::Level;
+
+/// Why this switch stands where it stands.
+pub(super) fn of(view: &WhyView, reason: &Reason) -> String {
+    if reason.follows_links() {
+        return "links are off, so there is nothing to track them as".to_owned();
+    }
+    match (reason.decided_by, &view.excluded_by) {
+        (Level::Ceiling, _) => "the ceiling in config.toml says so, and nobody below asks for less".to_owned(),
+        (Level::Org, _) => format!("the organisation {} has chosen it", view.org),
+        (Level::User, _) => "the sender has chosen it".to_owned(),
+        (Level::Header, _) => "the message's own header asks for it".to_owned(),
+        (Level::Recipient, Some(entry)) if view.plan.because == Because::Excluded => {
+            format!("{} ({entry})", Because::Excluded)
+        }
+        (Level::Recipient, _) => view.plan.because.to_string(),
+    }
+}
+
+/// What shadow mode does to it all; `None` when it is off.
+pub(super) fn shadow(view: &WhyView) -> Option<&'static str> {
+    match view.shadow? {
+        Level::User => Some("the sender's shadow mode is on: mail leaves as it came, whatever stands below"),
+        _ => Some("the organisation's shadow mode is on: mail leaves as it came, whatever stands below"),
+    }
+}
