@@ -255,6 +255,7 @@ fn message(id: u64) -> MessageRecord {
         index,
         copy_index: index,
         address: format!("r{index}@example.com"),
+        name: format!("Reader {index}"),
         opens: Mode::Individual,
         links: Mode::Individual,
         delivery: Delivery { state: DeliveryState::Accepted, reply: "250 2.0.0 ok".to_owned(), at_ms: 0 },

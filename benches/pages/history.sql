@@ -25,7 +25,7 @@ SELECT id, at_ms, org, login, coalesce(login, 'robot@' || org || '.example'), co
        recipients, recipients - (i % 90 = 0)
 FROM mail;
 
-INSERT INTO recipient (message, idx, position, copy_index, address, opens, links, state, reply, at_ms)
+INSERT INTO recipient (message, idx, position, copy_index, address, opens, links, state, reply, at_ms, name)
 WITH RECURSIVE k (j) AS (SELECT 0 UNION ALL SELECT j + 1 FROM k LIMIT 50)
 SELECT id, j, j, j,
        -- everybody writes to one colleague every twentieth time
@@ -33,7 +33,8 @@ SELECT id, j, j, j,
             ELSE 'reader' || ((i * 48271 + j * 7) % 20000) || '@' || 'host' || ((i * 48271 + j * 7) % 300) || '.example' END,
        'individual', 'individual',
        CASE WHEN j = 0 AND i % 90 = 0 THEN CASE WHEN i % 270 = 0 THEN 'deferred' ELSE 'refused' END ELSE 'accepted' END,
-       '2.0.0 Ok: queued', at_ms + 800
+       '2.0.0 Ok: queued', at_ms + 800,
+       iif(j % 4 = 3, '', 'Reader Number ' || ((i * 48271 + j * 7) % 20000))
 FROM mail JOIN k ON j < recipients;
 
 INSERT INTO link (message, idx, destination)
@@ -72,8 +73,8 @@ INSERT INTO day_count
            sum(e.kind = 'open' AND e.verdict NOT IN ('machine', 'self')), sum(e.kind = 'click' AND e.verdict NOT IN ('machine', 'self')),
            sum(e.kind = 'open' AND e.verdict IN ('machine', 'self')), sum(e.kind = 'click' AND e.verdict IN ('machine', 'self'))
     FROM event e JOIN message m ON m.id = e.message GROUP BY 1, 2, 3;
-INSERT INTO correspondent (org, login, address, mails, last_ms)
-    SELECT m.org, coalesce(m.login, ''), r.address, count(*), max(m.accepted_at_ms)
+INSERT INTO correspondent (org, login, address, mails, last_ms, name)
+    SELECT m.org, coalesce(m.login, ''), r.address, count(*), max(m.accepted_at_ms), max(r.name)
     FROM recipient r JOIN message m ON m.id = r.message GROUP BY 1, 2, 3;
 INSERT INTO link_count
     SELECT message, link, recipient, sum(verdict NOT IN ('machine', 'self')), sum(verdict IN ('machine', 'self'))

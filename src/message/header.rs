@@ -133,18 +133,21 @@ pub struct ForPeople {
     pub from: String,
     /// The Message-ID as it stands, trimmed, at most 500 bytes.
     pub message_id: String,
+    /// Address and display name, at most 200 bytes, of everybody in To, Cc and Bcc who is called something.
+    pub names: Vec<(String, String)>,
 }
 
 /// Longest header we decode for people, in octets.
 const FOR_PEOPLE_HEADER_BYTES_MAX: usize = 256 * 1024;
 const SUBJECT_BYTES_MAX: usize = 500;
 const ADDRESS_BYTES_MAX: usize = 320;
+const NAME_BYTES_MAX: usize = 200;
 
-/// Reads Subject, From and Message-ID for people. A header over 256 KiB is read in its first 256 KiB only.
+/// Reads Subject, From, Message-ID and the names of the recipients for people. A header over 256 KiB is read in its first 256 KiB only.
 pub fn for_people(raw: &[u8]) -> ForPeople {
     let mut chosen = Vec::new();
     for field in fields(raw, 0).take_while(|field| field.whole.end <= FOR_PEOPLE_HEADER_BYTES_MAX) {
-        if ["Subject", "From", "Message-ID"].iter().any(|name| field.is(raw, name)) {
+        if ["Subject", "From", "Message-ID", "To", "Cc", "Bcc"].iter().any(|name| field.is(raw, name)) {
             chosen.extend_from_slice(slice(raw, &field.whole));
         }
     }
@@ -159,7 +162,18 @@ pub fn for_people(raw: &[u8]) -> ForPeople {
         subject: one_line(message.subject().unwrap_or_default(), SUBJECT_BYTES_MAX),
         from: one_line(first_address(message.from()), ADDRESS_BYTES_MAX),
         message_id: one_line(&message_id, SUBJECT_BYTES_MAX),
+        names: [message.to(), message.cc(), message.bcc()].into_iter().flatten().flat_map(names).collect(),
     }
+}
+
+/// Some clients write the address as the name, Outlook in apostrophes too: that is no name.
+fn names<'a>(list: &'a Address<'_>) -> impl Iterator<Item = (String, String)> + 'a {
+    list.iter().filter_map(|one| {
+        let address = one.address()?;
+        let name = one_line(one.name()?, NAME_BYTES_MAX);
+        let bare = name.trim_matches(['\'', '"']).trim();
+        (!bare.is_empty() && !bare.eq_ignore_ascii_case(address)).then(|| (address.to_owned(), bare.to_owned()))
+    })
 }
 
 fn first_address<'a>(from: Option<&'a Address<'_>>) -> &'a str {
@@ -227,6 +241,17 @@ mod tests {
         assert_eq!(for_people(b"\r\nx"), ForPeople::default());
         let hostile = for_people(b"Subject: =?utf-8?q?a=0D=0Ab=00c?=\r\n\r\n");
         assert_eq!(hostile.subject, "a b c");
+        // what people are called, in every list and group; an address is no name
+        let raw = "To: =?utf-8?q?J=C3=B6rg?= <j@x.test>, plain@x.test, \"Silva, Ana\" <ana@x.test>,\r\n 'b@x.test' <B@x.test>\r\n\
+                   Cc: Team: Cy\t Doe <cy@x.test>;\r\nBcc: \"\" <d@x.test>, =?utf-8?q?E=0D=0AX:_1?= <e@x.test>\r\n\r\n";
+        let people = for_people(raw.as_bytes());
+        let named: Vec<(&str, &str)> =
+            people.names.iter().map(|(address, name)| (address.as_str(), name.as_str())).collect();
+        let expected =
+            [("j@x.test", "Jörg"), ("ana@x.test", "Silva, Ana"), ("cy@x.test", "Cy Doe"), ("e@x.test", "E X: 1")];
+        assert_eq!(named, expected);
+        let long = format!("To: {} <a@x.test>\r\n\r\n", "é".repeat(150));
+        assert!(for_people(long.as_bytes()).names[0].1.len() <= 200);
         let long = format!("Subject: {}\r\n\r\n", "é".repeat(600));
         assert!(for_people(long.as_bytes()).subject.len() <= 500);
     }

@@ -73,7 +73,7 @@ impl Line {
         Line {
             at_ms: event.at_ms,
             clicked: event.kind == EventKind::Click,
-            who: entry.recipient.as_deref().map(cleaned),
+            who: entry.recipient.as_ref().map(|who| cleaned(&who.to_string())),
             subject: cleaned(&entry.subject),
             destination: entry.destination.as_deref().map(cleaned),
             details: details(entry),
@@ -229,6 +229,7 @@ mod tests {
     use super::super::payload::tests::{AT_MS, event};
     use super::*;
     use crate::store::outbox::News;
+    use crate::store::record::Addressee;
 
     const STOP: &str = "https://t.example.com/n/AbCdEf";
 
@@ -261,7 +262,7 @@ mod tests {
         assert_eq!(Line::read(&line.print()), Some(line.clone()));
         let raw = written(&[line], 0);
         let mail = MessageParser::default().parse(raw.as_ref()).unwrap();
-        assert_eq!(mail.subject(), Some("bob@reader.example opened “The offer”"));
+        assert_eq!(mail.subject(), Some("Bob Reader <bob@reader.example> opened “The offer”"));
         assert_eq!(mail.from().unwrap().first().unwrap().name(), Some("waxseal"));
         assert_eq!(mail.to().unwrap().first().unwrap().address(), Some("ann@acme.example"));
         assert_eq!(mail.message_id(), Some("notice.0badcafe@relay.example"));
@@ -273,7 +274,7 @@ mod tests {
         let text = mail.body_text(0).unwrap().replace("\r\n", "\n");
         assert!(
             text.starts_with(
-                "bob@reader.example opened “The offer”\n  23 Nov 2026, 20:00 UTC · perhaps Lisbon, PT · Apple Mail\n"
+                "Bob Reader <bob@reader.example> opened “The offer”\n  23 Nov 2026, 20:00 UTC · perhaps Lisbon, PT · Apple Mail\n"
             ),
             "{text}"
         );
@@ -302,7 +303,8 @@ mod tests {
     fn nothing_from_outside_adds_a_line() {
         let mut hostile = entry(EventKind::Click, Verdict::Person);
         hostile.subject = format!("x\r\nBcc: eve@evil.example\r\n\r\n{}", "y".repeat(5_000));
-        hostile.recipient = Some("\"a\r\nX-Evil: 1\"@x.example".to_owned());
+        let address = "\"a\r\nX-Evil: 1\"@x.example".to_owned();
+        hostile.recipient = Some(Addressee { address, name: "Bob\r\nX-Evil: 3\r\n\r\n.".to_owned() });
         hostile.destination = Some("https://x.example/\r\n.\r\n".to_owned());
         hostile.event.city = Some("\u{2028}Lisbon\n".to_owned());
         let raw = written(&[Line::of(&hostile, "<x>\r\nX-Evil: 2")], 0);

@@ -27,6 +27,7 @@ struct EventData {
     event: i64,
     message: MessageData,
     recipient: Option<String>,
+    recipient_name: Option<String>,
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     first: Option<bool>,
@@ -130,6 +131,7 @@ fn event_data(entry: &TimelineEntry, first: bool, message_id: Option<String>, wo
         os: event.os_family.clone(),
         device: event.device_family.clone(),
     };
+    let who = entry.recipient.as_ref().filter(|_| words);
     EventData {
         event: entry.sequence,
         message: MessageData {
@@ -139,7 +141,8 @@ fn event_data(entry: &TimelineEntry, first: bool, message_id: Option<String>, wo
             subject: Some(entry.subject.clone()).filter(|_| words),
             message_id,
         },
-        recipient: entry.recipient.clone().filter(|_| words),
+        recipient: who.map(|who| who.address.clone()),
+        recipient_name: who.map(|who| who.name.clone()).filter(|name| !name.is_empty()),
         verdict: event.verdict.as_str(),
         first: (!clicked).then_some(first),
         link: clicked
@@ -166,6 +169,7 @@ pub(super) mod tests {
     use super::*;
     use crate::event::{Event, Verdict, Via};
     use crate::settings::notices::{Level, WebhookId};
+    use crate::store::record::Addressee;
     use crate::token::{MessageId, TokenId};
 
     const SCHEMA: &str = include_str!("../../docs/webhook.schema.json");
@@ -193,7 +197,7 @@ pub(super) mod tests {
         let entry = TimelineEntry {
             sequence: 42,
             event,
-            recipient: Some("bob@reader.example".to_owned()),
+            recipient: Some(Addressee { address: "bob@reader.example".to_owned(), name: "Bob Reader".to_owned() }),
             subject: "The offer".to_owned(),
             destination: (kind == EventKind::Click).then(|| "https://shop.example/offer".to_owned()),
             org: Some("acme".parse().unwrap()),
@@ -266,6 +270,7 @@ pub(super) mod tests {
                     "message_id": "<offer@acme.example>"
                 },
                 "recipient": "bob@reader.example",
+                "recipient_name": "Bob Reader",
                 "verdict": "person",
                 "first": true,
                 "place": {"country": "PT", "city": "Lisbon", "via": "relay"},

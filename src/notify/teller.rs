@@ -194,7 +194,7 @@ fn message_of(news: &News) -> crate::token::MessageId {
 
 fn recipient_of(news: &News) -> Option<&String> {
     match news {
-        News::Event { entry, .. } => entry.recipient.as_ref(),
+        News::Event { entry, .. } => entry.recipient.as_ref().map(|who| &who.address),
         News::Refused { recipient, .. } => Some(recipient),
     }
 }

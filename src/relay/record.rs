@@ -1,6 +1,6 @@
 //! What history keeps of a submission, and the random names in it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::admit::Admitted;
 use super::{Job, Parts};
@@ -11,7 +11,7 @@ use crate::rewrite::{LinkDecision, PixelOutcome};
 use crate::settings::Mode;
 use crate::smtp::ReversePath;
 use crate::store::record::{Delivery, DeliveryState, LinkRecord, MessageRecord, RecipientRecord};
-use crate::token::{Kind, MessageId};
+use crate::token::{Kind, MessageId, person};
 
 /// A message id nobody can guess; `None` when the system has no randomness.
 pub(super) fn random_id() -> Option<MessageId> {
@@ -73,7 +73,7 @@ pub(super) fn record(parts: &Parts, job: &Job, id: MessageId) -> MessageRecord {
         key_id: job.recipe.key_id,
         untouched: untouched(job),
         notes: notes(job),
-        recipients: recipients(job),
+        recipients: recipients(job, &people.names),
         links: links(job),
     }
 }
@@ -98,7 +98,15 @@ pub(super) fn untouched(job: &Job) -> Option<String> {
     why.or_else(|| footer.then(|| "nothing in it is tracked; it carries the footer".to_owned()))
 }
 
-fn recipients(job: &Job) -> Vec<RecipientRecord> {
+/// Every recipient of the envelope, called what the header calls them; of two names for one address the first.
+fn recipients(job: &Job, names: &[(String, String)]) -> Vec<RecipientRecord> {
+    let folded = |address: &str| person::folded(address.as_bytes());
+    let names: HashMap<Vec<u8>, &str> =
+        names.iter().rev().map(|(address, name)| (folded(address), name.as_str())).collect();
+    let name_of = |address: &str| match names.is_empty() {
+        true => String::new(),
+        false => names.get(&folded(address)).copied().unwrap_or_default().to_owned(),
+    };
     let pending = Delivery { state: DeliveryState::Pending, reply: String::new(), at_ms: job.accepted_at_ms };
     let pixel = matches!(job.prepared.outcome().pixel, PixelOutcome::Placed { .. });
     let clicks = job.prepared.outcome().tracked_links() > 0;
@@ -107,10 +115,12 @@ fn recipients(job: &Job) -> Vec<RecipientRecord> {
         // What is in force is nothing where nothing was put in, whatever was planned.
         let tracking = portion.tracking();
         let on = |mode, there: bool| if there { mode } else { Mode::Off };
+        let address = recipient.path.0.display();
         RecipientRecord {
             index: portion.index,
             copy_index: portion.copy_index,
-            address: recipient.path.0.display(),
+            name: name_of(&address),
+            address,
             opens: on(tracking.opens, pixel),
             links: on(tracking.links, clicks),
             delivery: pending.clone(),

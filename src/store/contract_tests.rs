@@ -20,6 +20,7 @@ pub(crate) fn record(id: u64) -> MessageRecord {
         index,
         copy_index,
         address: format!("r{index}@example.com"),
+        name: format!("Reader Ünal {index}"),
         opens: mode,
         links: Mode::Individual,
         delivery: Delivery { state: DeliveryState::Pending, reply: String::new(), at_ms: 5 },
@@ -259,7 +260,9 @@ async fn the_timeline_names_only_who_it_must_be() {
                 ..happened.clone()
             };
             assert_eq!(entry.event, if whole { happened } else { day });
-            assert_eq!(entry.recipient.as_deref(), name, "{message} {recipient} {kind:?}");
+            let who = entry.recipient.as_ref().map(|who| (who.address.clone(), who.name.clone()));
+            let expected = name.map(|name| (name.to_owned(), format!("Reader Ünal {recipient}")));
+            assert_eq!(who, expected, "{message} {recipient} {kind:?}");
             assert_eq!(entry.destination.is_some(), message == 1 && kind == Click);
             assert_eq!(entry.org.is_some(), message == 1);
         }
@@ -493,8 +496,10 @@ async fn one_address_is_found_and_made_nobodys() {
         store.erase(vec![(MessageId(1), 9), (MessageId(1), 20), (MessageId(404), 1)]).await.unwrap();
         assert_eq!(held("r9@example.com", None).await.unwrap(), found[1..]);
         let after = store.message(MessageId(1)).await.unwrap().unwrap();
-        let addresses: Vec<&str> = after.recipients.iter().map(|r| r.address.as_str()).collect();
-        assert_eq!(addresses, ["", "r7@example.com", "r21@example.com", ""]);
+        let people: Vec<(&str, &str)> =
+            after.recipients.iter().map(|r| (r.address.as_str(), r.name.as_str())).collect();
+        let [r7, r21] = [("r7@example.com", "Reader Ünal 7"), ("r21@example.com", "Reader Ünal 21")];
+        assert_eq!(people, [("", ""), r7, r21, ("", "")]);
         assert_eq!(after.links, record(1).links, "links stay");
         let of_message = TimelineFilter { message: Some(MessageId(1)), limit: 9, ..TimelineFilter::default() };
         let events: Vec<Event> = store.timeline(of_message).await.unwrap().into_iter().map(|e| e.event).collect();

@@ -25,12 +25,13 @@ const ALONE: &str = "r.copy_index = r.idx AND NOT EXISTS (SELECT 1 FROM recipien
 /// Notes the recipients of a message. The caller commits.
 pub(super) fn note(connection: &Connection, record: &MessageRecord) -> rusqlite::Result<()> {
     let mut put = connection.prepare_cached(
-        "INSERT INTO correspondent (org, login, address, mails, last_ms) VALUES (?1, ?2, ?3, 1, ?4)
-         ON CONFLICT (org, login, address) DO UPDATE SET mails = mails + 1, last_ms = max(last_ms, excluded.last_ms)",
+        "INSERT INTO correspondent (org, login, address, mails, last_ms, name) VALUES (?1, ?2, ?3, 1, ?4, ?5)
+         ON CONFLICT (org, login, address) DO UPDATE SET mails = mails + 1, last_ms = max(last_ms, excluded.last_ms),
+             name = iif(excluded.name = '', name, excluded.name)",
     )?;
     let login = record.login.as_deref().unwrap_or_default();
     for recipient in record.recipients.iter().filter(|recipient| !recipient.address.is_empty()) {
-        put.execute(params![record.org.as_str(), login, recipient.address, record.accepted_at_ms])?;
+        put.execute(params![record.org.as_str(), login, recipient.address, record.accepted_at_ms, recipient.name])?;
     }
     Ok(())
 }
@@ -64,7 +65,8 @@ pub(super) fn correspondents(
         .prepare_cached(&list_sql(filter))?
         .query_map(values.as_slice(), |row| {
             let (mails, counts) = (row.get::<_, i64>(1)?.cast_unsigned(), Counts::default());
-            Ok(Correspondent { address: row.get(0)?, mails, last_ms: row.get(2)?, opens_known: 0, counts })
+            let (address, last_ms, name) = (row.get(0)?, row.get(2)?, row.get(3)?);
+            Ok(Correspondent { address, name, mails, last_ms, opens_known: 0, counts })
         })?
         .collect::<rusqlite::Result<_>>()?;
     for one in &mut found {
@@ -86,7 +88,7 @@ pub(super) fn correspondence(connection: &Connection, filter: &CorrespondentFilt
     values.extend(before.as_ref().map(|(_, id)| (":id", id as &dyn ToSql)));
     let older = if before.is_some() { " AND (m.accepted_at_ms, m.id) < (:at_ms, :id)" } else { "" };
     let sql = format!(
-        "SELECT r.idx, r.copy_index, r.address, r.opens, r.links, r.state, r.reply, r.at_ms,
+        "SELECT r.idx, r.copy_index, r.address, r.opens, r.links, r.state, r.reply, r.at_ms, r.name,
                 m.accepted_at_ms, m.org, m.header_from, m.subject, m.id
          FROM recipient r CROSS JOIN message m ON m.id = r.message
          WHERE r.address = :address COLLATE NOCASE{}{older} ORDER BY m.accepted_at_ms DESC, m.id DESC LIMIT :limit",
@@ -96,11 +98,11 @@ pub(super) fn correspondence(connection: &Connection, filter: &CorrespondentFilt
         .prepare_cached(&sql)?
         .query_map(values.as_slice(), |row| {
             Ok(Held {
-                message: row.get::<_, Column<MessageId>>(12)?.0,
-                accepted_at_ms: row.get(8)?,
-                org: row.get::<_, Column<_>>(9)?.0,
-                header_from: row.get(10)?,
-                subject: row.get(11)?,
+                message: row.get::<_, Column<MessageId>>(13)?.0,
+                accepted_at_ms: row.get(9)?,
+                org: row.get::<_, Column<_>>(10)?.0,
+                header_from: row.get(11)?,
+                subject: row.get(12)?,
                 recipient: recipient(row)?,
                 events: Vec::new(),
             })
@@ -129,11 +131,15 @@ fn conditions(filter: &CorrespondentFilter, table: &str) -> String {
 /// A page's addresses first, which the index alone tells, then their sums: what is passed over is never summed. Without a
 /// sender, SQLite would rather sort all of an organisation.
 fn list_sql(filter: &CorrespondentFilter) -> String {
-    let holding = if filter.holding.is_some() { r" AND address LIKE :holding ESCAPE '\'" } else { "" };
+    let holding = if filter.holding.is_some() {
+        r" AND (address LIKE :holding ESCAPE '\' OR name LIKE :holding ESCAPE '\')"
+    } else {
+        ""
+    };
     let after = if filter.after.is_some() { " AND address > :after" } else { "" };
     let index = if filter.login.is_some() && filter.org.is_some() { "" } else { "INDEXED BY correspondent_of_address" };
     format!(
-        "SELECT c.address, sum(c.mails), max(c.last_ms)
+        "SELECT c.address, sum(c.mails), max(c.last_ms), max(c.name)
          FROM (SELECT address FROM correspondent {index} WHERE true{}{holding}{after}
                GROUP BY address ORDER BY address LIMIT :limit) page
          CROSS JOIN correspondent c ON c.address = page.address WHERE true{}

@@ -62,8 +62,8 @@ fn insert_recipient(
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO recipient (message, idx, position, copy_index, address, opens, links, state, reply, at_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO recipient (message, idx, position, copy_index, address, opens, links, state, reply, at_ms, name)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             Column(message),
@@ -76,6 +76,7 @@ fn insert_recipient(
             recipient.delivery.state.as_str(),
             recipient.delivery.reply,
             recipient.delivery.at_ms,
+            recipient.name,
         ])
         .map(|_| ())
 }

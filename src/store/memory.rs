@@ -13,9 +13,9 @@ use super::events::{day, without_person};
 use super::people::LedgerEntry;
 use super::person::{Wanted, nobody};
 use super::record::{
-    CopyCount, CopyFacts, CopyId, CopySpread, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter,
-    Delivery, DeliveryState, Expired, Expiry, Held, LinkCount, Mended, MessageFilter, MessageRecord, MessageSummary,
-    PastEvent, PlaceCount, RankedLink, Reader, RecipientRecord, Recording, TimelineEntry,
+    Addressee, CopyCount, CopyFacts, CopyId, CopySpread, Correspondent, CorrespondentFilter, Counts, DayCount,
+    DayCountFilter, Delivery, DeliveryState, Expired, Expiry, Held, LinkCount, Mended, MessageFilter, MessageRecord,
+    MessageSummary, PastEvent, PlaceCount, RankedLink, Reader, RecipientRecord, Recording, TimelineEntry,
 };
 use super::{
     BoxFuture, Change, HistoryStore, Inserted, Sealed, SettingsStore, Snapshot, StoreError, TimelineFilter, messages,
@@ -434,17 +434,22 @@ impl HistoryStore for MemoryHistory {
             let mut found: BTreeMap<String, Correspondent> = BTreeMap::new();
             for (record, recipient) in kept.sent(&filter) {
                 let folded = recipient.address.to_ascii_lowercase();
-                let fits = wanted.as_ref().is_none_or(|wanted| folded.contains(wanted));
+                let name = recipient.name.to_ascii_lowercase();
+                let fits = wanted.as_ref().is_none_or(|wanted| folded.contains(wanted) || name.contains(wanted));
                 let later = filter.after.as_ref().is_none_or(|after| folded > after.to_ascii_lowercase());
                 if fits && later && !folded.is_empty() {
                     let one = found.entry(folded).or_insert_with(|| Correspondent {
                         address: recipient.address.clone(),
+                        name: String::new(),
                         mails: 0,
                         last_ms: 0,
                         opens_known: 0,
                         counts: Counts::default(),
                     });
                     one.mails += 1;
+                    if !recipient.name.is_empty() && record.accepted_at_ms >= one.last_ms {
+                        one.name.clone_from(&recipient.name);
+                    }
                     one.last_ms = one.last_ms.max(record.accepted_at_ms);
                     let alone = record.recipients.iter().filter(|r| r.copy_index == recipient.index).count() == 1;
                     one.opens_known += u64::from(alone && recipient.opens == Mode::Individual);
@@ -569,7 +574,7 @@ fn entry(sequence: i64, event: &Event, messages: &BTreeMap<MessageId, MessageRec
     TimelineEntry {
         sequence,
         event: event.clone(),
-        recipient: record.and_then(|r| sole_reader(r, event)).map(|r| r.address.clone()),
+        recipient: record.and_then(|r| sole_reader(r, event)).map(addressee),
         subject: record.map(|r| r.subject.clone()).unwrap_or_default(),
         destination: record.filter(|_| event.kind == EventKind::Click).and_then(link),
         org: record.map(|r| r.org.clone()),
@@ -582,6 +587,10 @@ fn sole_reader<'a>(record: &'a MessageRecord, event: &Event) -> Option<&'a Recip
     let mut of_copy = record.recipients.iter().filter(|r| r.copy_index == event.id.recipient);
     let only = of_copy.next().filter(|r| r.index == event.id.recipient)?;
     (of_copy.next().is_none() && mode_of(only, event.kind) == Mode::Individual).then_some(only)
+}
+
+fn addressee(recipient: &RecipientRecord) -> Addressee {
+    Addressee { address: recipient.address.clone(), name: recipient.name.clone() }
 }
 
 fn mode_of(recipient: &RecipientRecord, kind: EventKind) -> Mode {

@@ -19,7 +19,7 @@ pub(super) fn message(connection: &Connection, id: MessageId) -> rusqlite::Resul
     let Some(mut record) = found else { return Ok(None) };
     record.recipients = connection
         .prepare_cached(
-            "SELECT idx, copy_index, address, opens, links, state, reply, at_ms
+            "SELECT idx, copy_index, address, opens, links, state, reply, at_ms, name
              FROM recipient WHERE message = ?1 ORDER BY position",
         )?
         .query_map(params![Column(id)], recipient)?
@@ -55,7 +55,7 @@ fn record(id: MessageId, row: &Row<'_>) -> rusqlite::Result<MessageRecord> {
     })
 }
 
-/// Reads a recipient from the first eight columns.
+/// Reads a recipient from the first nine columns.
 pub(super) fn recipient(row: &Row<'_>) -> rusqlite::Result<RecipientRecord> {
     Ok(RecipientRecord {
         index: row.get(0)?,
@@ -64,5 +64,6 @@ pub(super) fn recipient(row: &Row<'_>) -> rusqlite::Result<RecipientRecord> {
         opens: row.get::<_, Column<_>>(3)?.0,
         links: row.get::<_, Column<_>>(4)?.0,
         delivery: Delivery { state: row.get::<_, Column<_>>(5)?.0, reply: row.get(6)?, at_ms: row.get(7)? },
+        name: row.get(8)?,
     })
 }

@@ -71,7 +71,7 @@ fn sql(filter: &MessageFilter) -> String {
         // The plus keeps SQLite on the index of the list, in its order, instead of sorting everything that was found.
         (
             filter.wanted.recipient.is_some(),
-            r"+id IN (SELECT message FROM recipient WHERE address LIKE :recipient ESCAPE '\')",
+            r"+id IN (SELECT message FROM recipient WHERE address LIKE :recipient ESCAPE '\' OR name LIKE :recipient ESCAPE '\')",
         ),
     ];
     let conditions = conditions.into_iter().filter(|(asked, _)| *asked).map(|(_, sql)| sql);

@@ -23,6 +23,11 @@ fn recipient(index: u16, address: &str, state: DeliveryState) -> RecipientRecord
         index,
         copy_index: index,
         address: address.to_owned(),
+        name: if address.to_ascii_lowercase().starts_with("bob") {
+            "Robert 50% Reader".to_owned()
+        } else {
+            String::new()
+        },
         opens: Mode::Individual,
         links: Mode::Individual,
         delivery: Delivery { state, reply: String::new(), at_ms: 5 },
@@ -86,6 +91,9 @@ async fn a_search_finds_what_fits_and_pages_both_ways() {
             (Wanted { recipient: text("BOB@"), ..none() }, vec![3, 2, 1]),
             (Wanted { recipient: text("n_x"), ..none() }, vec![4]),
             (Wanted { recipient: text("b_b"), ..none() }, vec![]),
+            // by name, too
+            (Wanted { recipient: text("robert 50% r"), ..none() }, vec![3, 2, 1]),
+            (Wanted { recipient: text("50_ r"), ..none() }, vec![]),
             (Wanted { sender: text("boss"), ..none() }, vec![2]),
             // from then on, and before then
             (Wanted { from_ms: Some(20), until_ms: Some(40), ..none() }, vec![3, 2]),
@@ -129,11 +137,17 @@ async fn people_and_what_they_did() {
             ]
         );
         assert_eq!((people[0].counts.clicks, people[0].counts.machine_opens, people[0].opens_known), (1, 1, 2));
+        assert_eq!((people[0].name.as_str(), people[1].name.as_str()), ("Robert 50% Reader", ""));
+        for (holding, expected) in [("ROBERT", 1), ("t 50% R", 1), ("READER", 2), ("reader.ex", 2), ("50_ R", 0)] {
+            let named = CorrespondentFilter { holding: Some(holding.to_owned()), ..own.clone() };
+            assert_eq!(store.correspondents(named).await.unwrap().len(), expected, "{holding}");
+        }
         let next = CorrespondentFilter { after: Some("Cy@reader.example".to_owned()), ..own.clone() };
         assert_eq!(store.correspondents(next).await.unwrap().len(), 1);
         let bob = CorrespondentFilter { holding: Some("BOB@reader.example".to_owned()), ..own.clone() };
         let held = store.correspondence(bob.clone()).await.unwrap();
         assert_eq!(held.iter().map(|h| (h.message.0, h.events.len())).collect::<Vec<_>>(), [(3, 1), (1, 3)]);
+        assert!(held.iter().all(|held| held.recipient.name == "Robert 50% Reader"));
 
         let older = CorrespondentFilter { before: Some((held[0].accepted_at_ms, held[0].message)), ..bob.clone() };
         let older = store.correspondence(older).await.unwrap();

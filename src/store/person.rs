@@ -68,17 +68,17 @@ pub(super) fn held(
 
 fn one(connection: &Connection, message: MessageId, index: u16) -> rusqlite::Result<Option<Held>> {
     let mut select = connection.prepare_cached(
-        "SELECT r.idx, r.copy_index, r.address, r.opens, r.links, r.state, r.reply, r.at_ms,
+        "SELECT r.idx, r.copy_index, r.address, r.opens, r.links, r.state, r.reply, r.at_ms, r.name,
                 m.accepted_at_ms, m.org, m.header_from, m.subject
          FROM recipient r JOIN message m ON m.id = r.message WHERE r.message = ?1 AND r.idx = ?2",
     )?;
     let read = |row: &Row<'_>| {
         Ok(Held {
             message,
-            accepted_at_ms: row.get(8)?,
-            org: row.get::<_, Column<_>>(9)?.0,
-            header_from: row.get(10)?,
-            subject: row.get(11)?,
+            accepted_at_ms: row.get(9)?,
+            org: row.get::<_, Column<_>>(10)?.0,
+            header_from: row.get(11)?,
+            subject: row.get(12)?,
             recipient: recipient(row)?,
             events: Vec::new(),
         })
@@ -114,7 +114,7 @@ pub(super) fn erase(connection: &Connection, recipients: &[(MessageId, u16)]) ->
             "DELETE FROM mail_notice WHERE message = ?1 AND EXISTS (SELECT 1 FROM recipient r
               WHERE r.message = ?1 AND r.idx = ?2 AND r.address != '' AND instr(line, trim(json_quote(r.address), '\"')) > 0)",
             "DELETE FROM refusal WHERE message = ?1 AND recipient = ?2",
-            "UPDATE recipient SET address = '', reply = '' WHERE message = ?1 AND idx = ?2",
+            "UPDATE recipient SET address = '', name = '', reply = '' WHERE message = ?1 AND idx = ?2",
         ] {
             connection.prepare_cached(sql)?.execute(key)?;
         }
@@ -136,6 +136,7 @@ pub(super) fn erase(connection: &Connection, recipients: &[(MessageId, u16)]) ->
 /// [`erase`] on one recipient's record.
 pub(super) fn nobody(recipient: &mut RecipientRecord, alone: bool) {
     recipient.address.clear();
+    recipient.name.clear();
     recipient.delivery.reply.clear();
     if alone {
         recipient.opens = recipient.opens.min(crate::settings::Mode::Aggregate);

@@ -1,6 +1,7 @@
 //! What history keeps of a message: plain values, no SQL.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::event::{Event, EventKind, Rule, Verdict};
@@ -53,6 +54,8 @@ pub struct RecipientRecord {
     pub copy_index: u16,
     /// The address for people.
     pub address: String,
+    /// What the sender called them in To, Cc or Bcc, at most 200 bytes; empty when there is nothing but the address.
+    pub name: String,
     /// What was in force.
     pub opens: Mode,
     /// What was in force.
@@ -230,8 +233,8 @@ impl Wanted {
             let wanted = wanted.as_ref().map(|text| text.to_ascii_lowercase());
             wanted.is_none_or(|wanted| texts.iter().any(|text| text.to_ascii_lowercase().contains(&wanted)))
         };
-        let addresses: Vec<&str> = record.recipients.iter().map(|r| r.address.as_str()).collect();
-        within(&self.recipient, &addresses)
+        let people: Vec<&str> = record.recipients.iter().flat_map(|r| [r.address.as_str(), r.name.as_str()]).collect();
+        within(&self.recipient, &people)
             && within(&self.subject, &[&record.subject])
             && within(&self.sender, &[&record.header_from, record.login.as_deref().unwrap_or_default()])
             && self.from_ms.is_none_or(|from| record.accepted_at_ms >= from)
@@ -293,7 +296,7 @@ pub struct CorrespondentFilter {
     pub org: Option<OrgName>,
     /// Only of this login's.
     pub login: Option<String>,
-    /// In the address, anywhere; ASCII letters in either case.
+    /// In the address or the name, anywhere; ASCII letters in either case. Of one address: that.
     pub holding: Option<String>,
     /// Only addresses after this one.
     pub after: Option<String>,
@@ -308,6 +311,8 @@ pub struct CorrespondentFilter {
 pub struct Correspondent {
     /// The address for people.
     pub address: String,
+    /// What their sender called them last; of several senders, one. Empty: nothing.
+    pub name: String,
     /// Mails to them.
     pub mails: u64,
     /// Unix milliseconds of the last.
@@ -318,6 +323,32 @@ pub struct Correspondent {
     pub counts: Counts,
 }
 
+/// Somebody a mail was sent to, as its sender wrote them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addressee {
+    /// The address for people.
+    pub address: String,
+    /// What the sender called them; empty when there is nothing but the address.
+    pub name: String,
+}
+
+impl Addressee {
+    /// The name, or the address of who has none.
+    pub fn called(&self) -> &str {
+        if self.name.is_empty() { &self.address } else { &self.name }
+    }
+}
+
+/// `Ana Silva <ana@example.com>`, or the address alone; for people, not for a header.
+impl fmt::Display for Addressee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name.as_str() {
+            "" => f.write_str(&self.address),
+            name => write!(f, "{name} <{}>", self.address),
+        }
+    }
+}
+
 /// One event with what a person needs to read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimelineEntry {
@@ -325,8 +356,8 @@ pub struct TimelineEntry {
     pub sequence: i64,
     /// The event.
     pub event: Event,
-    /// The recipient's address; `None` for an aggregate or shared copy, or when the record is gone.
-    pub recipient: Option<String>,
+    /// Who; `None` for an aggregate or shared copy, or when the record is gone.
+    pub recipient: Option<Addressee>,
     /// Subject of the message.
     pub subject: String,
     /// Destination of the link clicked.

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_pages.sql"),
     include_str!("migrations/0006_rare.sql"),
     include_str!("migrations/0007_dropped.sql"),
+    include_str!("migrations/0008_names.sql"),
 ];
 
 /// Brings the database to the newest schema, each step whole or not at all.

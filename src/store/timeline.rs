@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, ToSql};
 
 use super::TimelineFilter;
 use super::column::Column;
-use super::record::TimelineEntry;
+use super::record::{Addressee, TimelineEntry};
 use crate::event::{Event, Evidence};
 use crate::token::TokenId;
 
@@ -23,7 +23,7 @@ const SELECT: &str = "
     SELECT e.sequence, e.at_ms, e.message, e.recipient, e.link, e.kind, e.verdict, e.rule, e.country,
            e.agent_family, e.os_family, e.device_family, e.network_hash,
            r.address, coalesce(m.subject, ''), l.destination, m.org, m.login,
-           e.former, e.repeats, e.city, e.via, e.address, e.agent
+           e.former, e.repeats, e.city, e.via, e.address, e.agent, r.name
     FROM event e
     {join} JOIN message m ON m.id = e.message
     LEFT JOIN link l ON l.message = e.message AND l.idx = e.link AND e.kind = 'click'
@@ -143,10 +143,14 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<TimelineEntry> {
         network_hash: row.get(12)?,
         evidence: evidence(row)?,
     };
+    let recipient = match (row.get(13)?, row.get::<_, Option<String>>(24)?) {
+        (Some(address), name) => Some(Addressee { address, name: name.unwrap_or_default() }),
+        (None, _) => None,
+    };
     Ok(TimelineEntry {
         sequence: row.get(0)?,
         event,
-        recipient: row.get(13)?,
+        recipient,
         subject: row.get(14)?,
         destination: row.get(15)?,
         org: row.get::<_, Option<Column<_>>>(16)?.map(|org| org.0),

@@ -349,7 +349,15 @@ mod tests {
             key_id: 0,
             untouched: None,
             notes: Vec::new(),
-            recipients: vec![RecipientRecord { index: 7, copy_index: 7, address, opens, links, delivery }],
+            recipients: vec![RecipientRecord {
+                index: 7,
+                copy_index: 7,
+                address,
+                name: String::new(),
+                opens,
+                links,
+                delivery,
+            }],
             links: (1..=5).map(link).collect(),
         }
     }

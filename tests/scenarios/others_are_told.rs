@@ -22,7 +22,7 @@ const ARRIVAL_MAX: Duration = Duration::from_secs(60);
 
 fn mail(subject: &str) -> String {
     format!(
-        "From: Ana <ana@example.com>\r\nTo: one@x.test\r\nSubject: {subject}\r\nMessage-ID: <{subject}@example.com>\r\nMIME-Version: 1.0\r\n\
+        "From: Ana <ana@example.com>\r\nTo: =?utf-8?q?Zo=C3=AB?= One <one@x.test>\r\nSubject: {subject}\r\nMessage-ID: <{subject}@example.com>\r\nMIME-Version: 1.0\r\n\
          Content-Type: text/html; charset=utf-8\r\n\r\n<html><body><p>Hello</p></body></html>\r\n"
     )
 }
@@ -100,6 +100,7 @@ fn a_program_is_told_under_one_id_until_it_takes_it() {
     }
     let body: serde_json::Value = serde_json::from_str(&first.body).unwrap();
     assert_eq!((&body["type"], &body["data"]["recipient"]), (&"message.opened".into(), &"one@x.test".into()));
+    assert_eq!(body["data"]["recipient_name"], "Zoë One");
     assert_eq!((&body["data"]["message"]["subject"], &body["data"]["first"]), (&"offer".into(), &true.into()));
 
     // The log says so, and a second open of the same recipient is no news.
@@ -170,7 +171,7 @@ fn the_sender_is_told_by_mail_and_says_stop() {
     let text = String::from_utf8(notice).unwrap();
     for words in [
         "Subject: ",
-        "one@x.test opened",
+        "one@x.test> opened",
         "Auto-Submitted: auto-generated",
         "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
         "References: <offer@example.com>",

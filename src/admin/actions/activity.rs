@@ -10,7 +10,7 @@ use crate::event::{EventKind, Verdict, Via};
 use crate::notify::feed::{self, Listener};
 use crate::settings::OrgName;
 use crate::store::TimelineFilter;
-use crate::store::record::TimelineEntry;
+use crate::store::record::{Addressee, TimelineEntry};
 use crate::telemetry::metrics::limit_met;
 use crate::token::MessageId;
 
@@ -49,7 +49,7 @@ pub struct ActivityWords {
     /// The message.
     pub message: MessageId,
     /// Who; `None` for an aggregate or shared copy.
-    pub recipient: Option<String>,
+    pub recipient: Option<Addressee>,
     /// Subject of the message.
     pub subject: String,
     /// Destination of the link clicked.

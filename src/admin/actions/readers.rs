@@ -48,6 +48,8 @@ pub struct ReaderPage {
 pub struct ReaderView {
     /// The address as it was written.
     pub address: String,
+    /// What they were called last in these mails; empty: nothing.
+    pub name: String,
     /// Newest first, at most [`MAILS_MAX`].
     pub mails: Vec<Held>,
     /// The mail to go on before; `None` on the last page.
@@ -93,6 +95,8 @@ impl Actions {
         let mut mails = self.history.correspondence(filter).await?;
         let Some(newest) = mails.first() else { return Err(Refusal::not_found("mail to", address)) };
         let address = newest.recipient.address.clone();
+        let name = mails.iter().map(|mail| &mail.recipient.name).find(|name| !name.is_empty());
+        let name = name.cloned().unwrap_or_default();
         let more = mails.len() > MAILS_MAX as usize;
         mails.truncate(MAILS_MAX as usize);
         let next = mails.last().map(|mail| (mail.accepted_at_ms, mail.message)).filter(|_| more);
@@ -108,7 +112,7 @@ impl Actions {
         }
         let (places, programs) = (places(&mails), programs(&mails));
         let opens_mean_little = opens_mean_little(&mails);
-        Ok(ReaderView { address, mails, next, says, places, programs, opens_mean_little })
+        Ok(ReaderView { address, name, mails, next, says, places, programs, opens_mean_little })
     }
 }
 

@@ -148,16 +148,23 @@ pub(super) fn line(row: &ActivityRow) -> Line {
         .filter(|_| row.verdict != Verdict::Proxy);
     let client = event::words::program(known.client.as_deref(), known.os.as_deref(), None);
     let subject = words::one_line(&known.subject);
+    let who = known.recipient.as_ref();
+    // Two people can be called the same.
+    let address = who.filter(|who| !who.name.is_empty()).map(|who| who.address.clone());
     Line {
         sequence,
         kind,
         machine,
-        who: known.recipient.as_deref().map_or_else(|| "One of the recipients".to_owned(), words::one_line),
+        who: who.map_or_else(|| "One of the recipients".to_owned(), |who| words::one_line(who.called())),
         what,
         subject: if subject.trim().is_empty() { "(no subject)".to_owned() } else { subject },
         href: Some(format!("/messages/{}", known.message)),
         link: known.destination.as_deref().map(words::one_line).unwrap_or_default(),
-        details: [place, client, judged].into_iter().flatten().map(|detail| words::one_line(&detail)).collect(),
+        details: [place, client, judged, address]
+            .into_iter()
+            .flatten()
+            .map(|detail| words::one_line(&detail))
+            .collect(),
         at,
         friendly,
         ago,

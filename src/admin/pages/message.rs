@@ -51,6 +51,8 @@ struct MessagePage {
 /// One recipient.
 #[derive(Debug, PartialEq, Eq)]
 struct RecipientCard {
+    /// Empty: they are called nothing.
+    name: String,
     address: String,
     state: &'static str,
     state_words: &'static str,
@@ -221,6 +223,7 @@ const CLICKS: KindWords = KindWords {
 
 fn card(view: &MessageView, recipient: &RecipientRecord) -> RecipientCard {
     RecipientCard {
+        name: words::one_line(&recipient.name),
         address: words::one_line(&recipient.address),
         state: recipient.delivery.state.as_str(),
         state_words: words::delivery(recipient.delivery.state),
@@ -231,6 +234,11 @@ fn card(view: &MessageView, recipient: &RecipientRecord) -> RecipientCard {
         shared: view.readings.get(&recipient.index).is_some_and(|reading| reading.shared),
         why: why(&view.record, recipient),
     }
+}
+
+/// Name, else address. Two of one name are told apart by their cards.
+fn called(recipient: &RecipientRecord) -> String {
+    words::one_line(if recipient.name.is_empty() { &recipient.address } else { &recipient.name })
 }
 
 fn why(record: &MessageRecord, recipient: &RecipientRecord) -> String {
@@ -321,7 +329,7 @@ fn delivery_line(recipient: &RecipientRecord) -> Line {
         at: words::moment(delivery.at_ms),
         kind: delivery.state.as_str(),
         before,
-        who: words::one_line(&recipient.address),
+        who: called(recipient),
         what: "",
         link: String::new(),
         times: None,
@@ -333,7 +341,7 @@ fn delivery_line(recipient: &RecipientRecord) -> Line {
 fn event_line(view: &MessageView, entry: &TimelineEntry) -> Line {
     let event = &entry.event;
     let who = match &entry.recipient {
-        Some(address) => words::one_line(address),
+        Some(who) => words::one_line(who.called()),
         // Several recipients got one copy, so its events are one of theirs, nobody knows whose.
         None if view.shared.contains(&event.id.recipient) => "One of the recipients".to_owned(),
         None => "Somebody".to_owned(),
@@ -365,7 +373,7 @@ fn followers(view: &MessageView, link: u16) -> Vec<(String, String)> {
         let recipient = view.record.recipients.iter().find(|r| r.index == count.copy_index)?;
         let alone = recipient.links == Mode::Individual && !view.shared.contains(&count.copy_index);
         let times = words::times(usize::try_from(count.clicks).unwrap_or_default());
-        alone.then(|| (words::one_line(&recipient.address), times))
+        alone.then(|| (called(recipient), times))
     });
     named.collect()
 }

@@ -46,6 +46,7 @@ struct People {
 struct Row {
     href: String,
     address: String,
+    name: String,
     last: Moment,
     mails: u64,
     /// `None` where it is not recorded for this person.
@@ -59,6 +60,8 @@ struct Row {
 struct Person {
     frame: Frame,
     address: String,
+    /// Empty: they are called nothing.
+    name: String,
     says: Vec<(String, &'static str)>,
     opens_mean_little: bool,
     places: Vec<(String, usize)>,
@@ -103,6 +106,7 @@ fn row(one: Correspondent) -> Row {
     Row {
         href: format!("/people/one?address={}", encoded(&one.address)),
         address: words::one_line(&one.address),
+        name: words::one_line(&one.name),
         last: words::moment(one.last_ms),
         mails: one.mails,
         opens: (one.opens_known > 0).then_some(one.counts.opens),
@@ -118,15 +122,17 @@ pub(super) async fn one(
     Query(Asked { address, before, .. }): Query<Asked>,
 ) -> Result<Response, PageError> {
     let view = site.actions.reader(&visitor.viewer, &address, place::read(&before)).await?;
-    let ReaderView { address, mails, next, says, places, programs, opens_mean_little } = view;
+    let ReaderView { address, name, mails, next, says, places, programs, opens_mean_little } = view;
     let href = format!("/people/one?address={}", encoded(&address));
-    let address = words::one_line(&address);
+    let (address, name) = (words::one_line(&address), words::one_line(&name));
+    let title = if name.is_empty() { address.clone() } else { name.clone() };
     let shown = |rows: Vec<(String, usize)>| -> Vec<(String, usize)> {
         rows.into_iter().take(SHOWN_MAX).map(|(name, count)| (words::one_line(&name), count)).collect()
     };
     Ok(html(&Person {
-        frame: Frame::of(&site, &visitor, address.clone(), "/people"),
+        frame: Frame::of(&site, &visitor, title, "/people"),
         address,
+        name,
         says: says.into_iter().map(|(org, says)| (org.as_str().to_owned(), said(says))).collect(),
         opens_mean_little,
         places: shown(places),

@@ -22,10 +22,7 @@ async fn the_page_tells_people_first_and_folds_machines() {
     let world = world().await;
     let page = world.logged_in("ann").get("/activity").await;
     let text = &page.text;
-    assert!(
-        text.contains("<strong>bob@reader.example</strong> opened <a href=\"/messages/00000000000000a1\">"),
-        "{text}"
-    );
+    assert!(text.contains("<strong>Bob Reader</strong> opened <a href=\"/messages/00000000000000a1\">"), "{text}");
     assert!(text.contains("followed a link in") && text.contains("https://shop.example/offer?id=42"));
     assert!(text.contains("1 look by machines") && text.contains("<details>"));
     assert!(!text.contains("Secret of other"));
@@ -46,6 +43,7 @@ async fn the_page_names_nobody_to_who_may_not_know() {
     assert!(page.contains("A recipient</strong> opened a mail of ann"), "{page}");
     for word in [
         "bob@",
+        "Bob Reader",
         "Your offer",
         "shop.example",
         "messages/00000000000000a1",
@@ -141,7 +139,8 @@ async fn each_hears_what_is_theirs_as_it_happens() {
     happens(&world, vec![opened(EVES, Some([1; 8])), opened(ANNS, None), opened(ANNS, Some([1; 8]))]).await;
     let heard = ann.until("id: 7").await;
     assert!(
-        heard.contains("\"who\":\"bob@reader.example\"")
+        heard.contains("\"who\":\"Bob Reader\"")
+            && heard.contains("\"bob@reader.example\"")
             && heard.contains("Lisbon, Portugal")
             && heard.contains("event: activity")
     );

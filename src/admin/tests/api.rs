@@ -43,6 +43,11 @@ async fn reading() {
     assert_eq!(message["events"].as_array().unwrap().len(), 3);
     assert_eq!(message["events"][1]["destination"], "https://shop.example/offer?id=42");
     assert_eq!(message["events"][0]["recipient"], "bob@reader.example");
+    assert_eq!(message["events"][0]["recipient_name"], "Bob Reader");
+    assert_eq!(
+        (&message["recipients"][0]["name"], &message["recipients"][1]["name"]),
+        (&"Bob Reader".into(), &Value::Null)
+    );
     assert_eq!(message["accepted_at"], "2026-11-23T20:00:00.000Z");
 
     let (_, events) = call(&world, "GET", "/api/v1/events?limit=1", Value::Null).await;

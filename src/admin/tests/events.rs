@@ -94,7 +94,7 @@ async fn the_timeline_says_who_where_with_what_and_why() {
     .await;
     let text = read(&world, PAGE).await;
     for words in [
-        "bob@reader.example opened it ×3 3 times within a minute",
+        "Bob Reader opened it ×3 3 times within a minute",
         "· Firefox · Windows · PC · Turin, Italy",
         "· probably a machine: several links at once (was: a person)",
         "· United States (unreliable: that is a relay's place)",

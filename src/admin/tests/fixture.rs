@@ -211,6 +211,7 @@ fn recipient(index: u16, address: &str, state: DeliveryState, reply: &str, minut
         index,
         copy_index: index,
         address: address.to_owned(),
+        name: if address.starts_with("bob@") { "Bob Reader".to_owned() } else { String::new() },
         opens: Mode::Individual,
         links: Mode::Individual,
         delivery: Delivery { state, reply: reply.to_owned(), at_ms: START_MS + minutes * 60_000 + 1_500 },

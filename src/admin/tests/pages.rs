@@ -310,7 +310,7 @@ async fn who_says_it_was_themselves_is_counted_so() {
     assert_eq!(ann.post(path, &[("not_own", "1")]).await.status, StatusCode::SEE_OTHER);
     assert!(opens().await.contains("<strong>1</strong>"));
     // Who followed which link is said with it.
-    assert!(ann.get(message).await.text.contains("<li>bob@reader.example once</li>"));
+    assert!(ann.get(message).await.text.contains("<li>Bob Reader once</li>"));
     // A machine's look is nobody's: to claim it and take that back would make a person of it.
     let page = ann.get(message).await.text;
     assert!(page.contains("name=\"own\" value=\"1\"") && !page.contains("name=\"own\" value=\"3\""), "{page}");

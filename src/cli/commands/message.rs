@@ -100,7 +100,7 @@ fn page(message: &Message) -> String {
     let mut recipients = Table::new(&["recipient", "delivery", "opens", "links", "seen", "reply"]);
     for r in &message.recipients {
         let (delivery, opens, links, reply) = (r.delivery.clone(), r.opens.clone(), r.links.clone(), r.reply.clone());
-        recipients.row([r.address.clone(), delivery, opens, links, seen(r), reply]);
+        recipients.row([full(r.name.as_deref(), &r.address), delivery, opens, links, seen(r), reply]);
     }
     let happened: String = message.events.iter().map(|event| format!("{}\n", told(event))).collect();
     let links: String = message.links.iter().map(|link| format!("{}\n", super::link::told(link))).collect();
@@ -113,6 +113,11 @@ fn page(message: &Message) -> String {
         part("LINKS", &links),
         part("NOTES", &notes)
     )
+}
+
+/// `Ana Silva <ana@example.com>`, or the address alone.
+fn full(name: Option<&str>, address: &str) -> String {
+    name.map_or_else(|| address.to_owned(), |name| format!("{name} <{address}>"))
 }
 
 /// People's, and machines' beside them.
@@ -147,6 +152,7 @@ pub(in crate::cli) fn told(event: &Event) -> String {
     });
     let details: Vec<String> = event.words.iter().cloned().chain(raw).collect();
     let details = if details.is_empty() { String::new() } else { format!("  ({})", details.join("; ")) };
-    let who = event.recipient.as_deref().unwrap_or("somebody");
+    let who = event.recipient.as_deref().map(|address| full(event.recipient_name.as_deref(), address));
+    let who = who.as_deref().unwrap_or("somebody");
     clean(&format!("{}  {who} {what}{times}{details}", time(&event.at)))
 }

@@ -95,7 +95,8 @@ async fn news_are_what_people_did_and_come_once() {
     assert_eq!(seen(&batch), ["2 open true", "3 open false", "5 open true", "8 click false"]);
     assert_eq!((batch.events_to, batch.more), (8, false));
     let News::Event { entry, reverse_path, .. } = &batch.news[0] else { panic!() };
-    assert_eq!((entry.recipient.as_deref(), reverse_path.as_str()), (Some("r9@example.com"), "ann@example.com"));
+    let address = entry.recipient.as_ref().map(|who| who.address.as_str());
+    assert_eq!((address, reverse_path.as_str()), (Some("r9@example.com"), "ann@example.com"));
     assert_eq!(world.outbox.news(FUTURE).await.unwrap(), batch, "reading tells nobody");
     world.outbox.tell(told(&batch)).await.unwrap();
     assert_eq!(seen(&world.outbox.news(FUTURE).await.unwrap()), Vec::<String>::new());

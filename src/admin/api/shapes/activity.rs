@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::at;
+use super::{at, named};
 use crate::admin::actions::activity::{ActivityRow, ActivityWords};
 
 /// `GET /api/v1/activity`
@@ -45,6 +45,9 @@ pub struct ActivityOf {
     pub subject: String,
     /// Who; null for an aggregate or shared copy.
     pub recipient: Option<String>,
+    /// What the sender called them; null when they were called nothing, and as above.
+    #[serde(default)]
+    pub recipient_name: Option<String>,
     /// Where the link led when it was sent.
     pub destination: Option<String>,
     /// ISO 3166 alpha-2.
@@ -77,10 +80,12 @@ impl From<ActivityRow> for ActivityLine {
 impl From<ActivityWords> for ActivityOf {
     fn from(words: ActivityWords) -> ActivityOf {
         let ActivityWords { message, recipient, subject, destination, country, city, via, client, os } = words;
+        let (recipient, recipient_name) = named(recipient);
         ActivityOf {
             message: message.to_string(),
             subject,
             recipient,
+            recipient_name,
             destination,
             country,
             city,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::at;
+use super::{at, named};
 use crate::event::{EventKind, Evidence, words};
 use crate::store::record::TimelineEntry;
 
@@ -38,6 +38,9 @@ pub struct Event {
     pub login: Option<String>,
     /// Who; null for an aggregate or shared copy.
     pub recipient: Option<String>,
+    /// What the sender called them; null when they were called nothing, and as above.
+    #[serde(default)]
+    pub recipient_name: Option<String>,
     /// Index of the link clicked.
     pub link: Option<u16>,
     /// Where it led when it was sent.
@@ -79,6 +82,7 @@ impl From<TimelineEntry> for Event {
             None => (None, None),
         };
         let clicked = event.kind == EventKind::Click;
+        let (recipient, recipient_name) = named(entry.recipient);
         Event {
             sequence: entry.sequence,
             at: at(event.at_ms),
@@ -87,7 +91,8 @@ impl From<TimelineEntry> for Event {
             subject: entry.subject,
             org: entry.org.map(|org| org.as_str().to_owned()),
             login: entry.login,
-            recipient: entry.recipient,
+            recipient,
+            recipient_name,
             link: clicked.then_some(event.id.link),
             destination: entry.destination,
             verdict: event.verdict.as_str().to_owned(),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Event, at};
+use super::{Event, at, called};
 use crate::admin::actions::links::LinkView;
 use crate::admin::actions::messages::{MessageRow, MessageView};
 use crate::settings::Mode;
@@ -116,6 +116,9 @@ pub struct Recipient {
     pub copy_index: u16,
     /// The address.
     pub address: String,
+    /// What the sender called them; null when they were called nothing.
+    #[serde(default)]
+    pub name: Option<String>,
     /// `off`, `aggregate` or `individual`.
     pub opens: String,
     /// `off`, `aggregate` or `individual`.
@@ -192,6 +195,7 @@ impl From<MessageView> for Message {
             index: r.index,
             copy_index: r.copy_index,
             address: r.address,
+            name: called(r.name),
             opens: r.opens.to_string(),
             links: r.links.to_string(),
             delivery: r.delivery.state.as_str().to_owned(),

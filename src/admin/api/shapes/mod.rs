@@ -23,6 +23,7 @@ mod why;
 use serde::Deserialize;
 
 use crate::settings::{BadOrgName, OrgName};
+use crate::store::record::Addressee;
 
 pub use activity::{Activity, ActivityLine, ActivityOf};
 pub use audit::{AuditLine, AuditLines, AuditValue};
@@ -56,6 +57,16 @@ pub(super) fn org_name(text: Option<String>) -> Result<Option<OrgName>, BadOrgNa
 pub struct ProblemShape {
     /// What to do.
     pub detail: String,
+}
+
+/// What somebody is called, if they are called something.
+fn called(name: String) -> Option<String> {
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// Address and name.
+fn named(who: Option<Addressee>) -> (Option<String>, Option<String>) {
+    who.map_or((None, None), |Addressee { address, name }| (Some(address), called(name)))
 }
 
 /// RFC 3339 in UTC with milliseconds.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::at;
+use super::{at, called};
 use crate::admin::actions::people::{PersonView, PrivacyView};
 use crate::settings::privacy::{Says, Standing};
 use crate::store::record::Held as HeldRecord;
@@ -171,6 +171,9 @@ pub struct HeldMail {
     pub subject: String,
     /// The address as the sender wrote it.
     pub address: String,
+    /// What the sender called them; null when they were called nothing.
+    #[serde(default)]
+    pub name: Option<String>,
     /// `off`, `aggregate`, `individual`.
     pub opens: String,
     /// The same.
@@ -295,6 +298,7 @@ impl From<HeldRecord> for HeldMail {
             from: header_from,
             subject,
             address: recipient.address,
+            name: called(recipient.name),
             opens: recipient.opens.to_string(),
             links: recipient.links.to_string(),
             state: recipient.delivery.state.as_str().to_owned(),

@@ -22,6 +22,9 @@ pub struct Readers {
 pub struct Reader {
     /// As it was written.
     pub address: String,
+    /// What they were called last; null when they were called nothing.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Mails to them.
     pub mails: u64,
     /// When the last was sent.
@@ -40,6 +43,7 @@ impl From<Correspondent> for Reader {
     fn from(one: Correspondent) -> Reader {
         Reader {
             address: one.address,
+            name: super::called(one.name),
             mails: one.mails,
             last_at: super::at(one.last_ms),
             opens: one.counts.opens,
@@ -55,6 +59,9 @@ impl From<Correspondent> for Reader {
 pub struct ReaderMails {
     /// As it was written.
     pub address: String,
+    /// What they were called last in these mails; null when they were called nothing.
+    #[serde(default)]
+    pub name: Option<String>,
     /// What they said to each organisation that wrote to them.
     pub says: Vec<ReaderSays>,
     /// Their pictures come through a proxy or are fetched by a machine: opens mean little.
@@ -94,6 +101,7 @@ impl From<ReaderView> for ReaderMails {
         let said = view.says.into_iter();
         ReaderMails {
             address: view.address,
+            name: super::called(view.name),
             says: said
                 .map(|(org, said)| ReaderSays { org: org.as_str().to_owned(), says: says(said).to_owned() })
                 .collect(),
