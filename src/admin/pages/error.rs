@@ -1,11 +1,15 @@
 //! Every way a page says no, and its status.
 
+use std::sync::Arc;
+
 use askama::Template;
-use axum::http::StatusCode;
+use axum::extract::{Request, State};
+use axum::http::{Extensions, StatusCode};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{Frame, html_with};
-use crate::admin::Refusal;
+use crate::admin::{Refusal, Site, visitor};
 
 /// Why there is an error page.
 #[derive(Debug)]
@@ -83,7 +87,30 @@ impl IntoResponse for PageError {
         if status.is_server_error() {
             tracing::error!(error = ?self, "an admin page failed");
         }
-        html_with(status, &ErrorPage { frame: Frame::public(heading), heading, detail })
+        let mut answer =
+            html_with(status, &ErrorPage { frame: Frame::public(heading), heading, detail: detail.clone() });
+        answer.extensions_mut().insert(Said { heading, detail });
+        answer
+    }
+}
+
+/// What an error page says, for [`framed`].
+#[derive(Clone)]
+struct Said {
+    heading: &'static str,
+    detail: String,
+}
+
+/// Gives an error page the tabs of whoever is logged in: they are still in, and want to go on.
+pub(super) async fn framed(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+    let headers = request.headers().clone();
+    let mut answer = next.run(request).await;
+    let Some(Said { heading, detail }) = answer.extensions_mut().remove::<Said>() else { return answer };
+    match visitor::find(&site, &Extensions::new(), &headers) {
+        Some(visitor) => {
+            html_with(answer.status(), &ErrorPage { frame: Frame::of(&site, &visitor, heading, ""), heading, detail })
+        }
+        None => answer,
     }
 }
 

@@ -127,8 +127,9 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/assets/{name}", get(assets::asset))
         .method_not_allowed_fallback(async || PageError::NoMethod)
         .with_state(Arc::clone(&site))
-        .merge(api::site(site))
-        .fallback(nothing_here);
+        .merge(api::site(Arc::clone(&site)))
+        .fallback(nothing_here)
+        .layer(middleware::from_fn_with_state(site, error::framed));
     [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

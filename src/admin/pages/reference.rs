@@ -16,7 +16,7 @@ use crate::admin::{Site, api};
 #[template(path = "reference.html")]
 struct ReferencePage {
     frame: Frame,
-    words: String,
+    words: Prose,
     operations: Vec<Operation>,
     shapes: Vec<Shape>,
 }
@@ -24,30 +24,33 @@ struct ReferencePage {
 struct Operation {
     verb: String,
     path: String,
-    words: String,
+    words: Prose,
     /// Name and words of what the query takes.
-    query: Vec<(String, String)>,
+    query: Vec<(String, Prose)>,
     takes: String,
     gives: String,
 }
 
 struct Shape {
     name: String,
-    words: String,
+    words: Prose,
     fields: Vec<Field>,
 }
 
 struct Field {
     name: String,
     kind: String,
-    words: String,
+    words: Prose,
 }
+
+/// Text in pieces; `true`: what stood between backticks.
+type Prose = Vec<(bool, String)>;
 
 /// `GET /api`
 pub(super) async fn page(State(site): State<Arc<Site>>, visitor: Visitor) -> Result<Response, PageError> {
     let document = serde_json::to_value(api::openapi::document_of_all()).map_err(|_| PageError::Broken)?;
     let frame = Frame::of(&site, &visitor, "API", "/api");
-    let (words, operations) = (text(&document["info"]["description"]), operations(&document));
+    let (words, operations) = (prose(&document["info"]["description"]), operations(&document));
     Ok(html(&ReferencePage { frame, words, operations, shapes: shapes(&document) }))
 }
 
@@ -57,7 +60,7 @@ fn operations(document: &Value) -> Vec<Operation> {
     let read = |(path, (verb, operation)): (&String, (&String, &Value))| Operation {
         verb: verb.to_uppercase(),
         path: path.clone(),
-        words: text(&operation["summary"]),
+        words: prose(&operation["summary"]),
         query: query(operation),
         takes: body(&operation["requestBody"]),
         gives: given(operation),
@@ -65,10 +68,10 @@ fn operations(document: &Value) -> Vec<Operation> {
     verbs.map(read).collect()
 }
 
-fn query(operation: &Value) -> Vec<(String, String)> {
+fn query(operation: &Value) -> Vec<(String, Prose)> {
     let all = operation["parameters"].as_array().into_iter().flatten();
     let asked = all.filter(|parameter| parameter["in"] == "query");
-    asked.map(|parameter| (text(&parameter["name"]), text(&parameter["description"]))).collect()
+    asked.map(|parameter| (text(&parameter["name"]), prose(&parameter["description"]))).collect()
 }
 
 /// What a good answer brings.
@@ -95,17 +98,21 @@ fn shapes(document: &Value) -> Vec<Shape> {
         let fields = parts.into_iter().flat_map(|part| match part["properties"].as_object() {
             Some(fields) => fields.iter().map(field).collect::<Vec<_>>(),
             None if part.get("$ref").is_some() => {
-                vec![Field { name: "…".to_owned(), kind: kind_of(part), words: "All of its fields".to_owned() }]
+                vec![Field {
+                    name: "…".to_owned(),
+                    kind: kind_of(part),
+                    words: vec![(false, "All of its fields".to_owned())],
+                }]
             }
             None => Vec::new(),
         });
-        Shape { name: name.clone(), words: text(&schema["description"]), fields: fields.collect() }
+        Shape { name: name.clone(), words: prose(&schema["description"]), fields: fields.collect() }
     };
     all.map(read).collect()
 }
 
 fn field((name, schema): (&String, &Value)) -> Field {
-    Field { name: name.clone(), kind: kind_of(schema), words: text(&schema["description"]) }
+    Field { name: name.clone(), kind: kind_of(schema), words: prose(&schema["description"]) }
 }
 
 /// A type in few words: `string or null`, `list of Link`.
@@ -128,6 +135,11 @@ fn kind_of(schema: &Value) -> String {
         }
         _ => "anything".to_owned(),
     }
+}
+
+fn prose(value: &Value) -> Prose {
+    let pieces = value.as_str().unwrap_or_default().split('`').enumerate();
+    pieces.map(|(at, piece)| (at % 2 == 1, piece.to_owned())).filter(|(_, piece)| !piece.is_empty()).collect()
 }
 
 fn text(value: &Value) -> String {

@@ -268,6 +268,8 @@ async fn the_reference_page_names_every_address_and_shape() {
     for name in document()["components"]["schemas"].as_object().unwrap().keys() {
         assert!(page.text.contains(&format!("<h3 id=\"{name}\">")), "{name}");
     }
+    // what is code looks like it
+    assert!(page.text.contains("<code>X-CSRF-Token</code>") && !page.text.contains('`'));
     // nothing from elsewhere, nothing that runs
     assert!(!page.text.contains("<script") && !page.text.contains("src=\"http"));
 }

@@ -253,6 +253,30 @@ async fn the_mail_in_the_frame_has_no_powers() {
     assert!(refused.text.contains("550 5.1.1 no such user"), "{}", refused.text);
 }
 
+/// Who is in stays in: an error page has their tabs, a stranger's has none.
+#[tokio::test]
+async fn an_error_page_has_the_tabs_of_who_is_logged_in() {
+    let world = world().await;
+    let ann = world.logged_in("ann");
+    let wrong = ann.post_body("/tracking", "csrf=forged".to_owned()).await;
+    for (page, status) in [
+        (ann.get("/no-such-page").await, StatusCode::NOT_FOUND),
+        (ann.get("/messages/00000000000000b2").await, StatusCode::NOT_FOUND),
+        (ann.get("/users").await, StatusCode::FORBIDDEN),
+        (wrong, StatusCode::FORBIDDEN),
+    ] {
+        assert_eq!(page.status, status);
+        assert!(page.text.contains("<nav aria-label=\"Pages\">") && page.text.contains("Log out"), "{}", page.text);
+        assert!(page.header("content-security-policy").contains("default-src 'none'"));
+    }
+    let page = world.stranger().get("/no-such-page").await;
+    assert_eq!(page.status, StatusCode::NOT_FOUND);
+    assert!(page.text.contains("Nothing here") && !page.text.contains("<nav"), "{}", page.text);
+    // a program is answered as before
+    let problem = ann.get("/api/v1/nothing").await;
+    assert_eq!(problem.header("content-type"), "application/problem+json");
+}
+
 #[tokio::test]
 async fn the_style_sheet_is_named_by_its_content() {
     let world = world().await;
