@@ -5,6 +5,7 @@
 //! `tests/invariants/imports.rs` holds the table of who may import whom.
 
 // core
+pub mod caller;
 pub mod event;
 pub mod message;
 pub mod policy;

@@ -21,6 +21,9 @@ use crate::deliver::tls::TlsClient;
 const POLL: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(250)).timeout(Duration::from_secs(120));
 
+/// How often an order is begun before lost nonces are a failure.
+const TRIES_MAX: u32 = 5;
+
 /// Why there is no certificate. The words are the CA's own where it said any.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
@@ -68,14 +71,23 @@ pub(super) async fn order(
     files: &Files,
     challenges: &Arc<Challenges>,
 ) -> Result<String, OrderError> {
-    let known = files.account(&options.directory).is_some();
-    match with_account(options, files, challenges).await {
-        // It was deleted there, or the CA has begun anew (as test CAs do): so do we.
-        Err(error) if known && error.is_problem("accountDoesNotExist") => {
-            files.forget_account().map_err(OrderError::Disk)?;
-            with_account(options, files, challenges).await
+    let mut known = files.account(&options.directory).is_some();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match with_account(options, files, challenges).await {
+            // It was deleted there, or the CA has begun anew (as test CAs do): so do we.
+            Err(error) if known && error.is_problem("accountDoesNotExist") => {
+                files.forget_account().map_err(OrderError::Disk)?;
+                known = false;
+            }
+            // It says nothing about us (RFC 8555 §6.5). A question is asked three times with a nonce of its own each before
+            // this is what comes of it: with a CA that throws many away, one order in some is lost by that.
+            Err(error) if tries < TRIES_MAX && error.is_problem("badNonce") => {
+                tracing::debug!(tries, "the CA has thrown our nonces away; the order begins anew");
+            }
+            done => return done,
         }
-        done => done,
     }
 }
 

@@ -12,9 +12,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest as _, Sha256};
-
-use crate::settings::prepared::prepared;
+use crate::caller::{LoginTag, login_tag, subscriber};
 use crate::telemetry::metrics::limit_met;
 
 /// How many tries, in what time.
@@ -47,9 +45,6 @@ impl LimiterOptions {
 /// An address that a login has not come from for so long is a stranger's again.
 const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// A login as a hash: what is typed may be a password, and it may be long.
-type Tag = [u8; 16];
-
 /// Counts tries.
 #[derive(Debug)]
 pub(super) struct Limiter {
@@ -57,13 +52,13 @@ pub(super) struct Limiter {
     /// What a refusal is counted as.
     limit: &'static str,
     addresses: HashMap<IpAddr, Window>,
-    logins: HashMap<Tag, Window>,
+    logins: HashMap<LoginTag, Window>,
     /// Where a login has succeeded, and when last.
-    known: HashMap<(Tag, IpAddr), Instant>,
+    known: HashMap<(LoginTag, IpAddr), Instant>,
     /// Tries from there.
-    known_tries: HashMap<(Tag, IpAddr), Window>,
+    known_tries: HashMap<(LoginTag, IpAddr), Window>,
     /// Of those who are in and prove it again.
-    again: HashMap<Tag, Window>,
+    again: HashMap<LoginTag, Window>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +87,7 @@ impl Limiter {
     /// # Errors
     /// The time until the window ends: answer 429 and do not look at the password.
     pub(super) fn try_login(&mut self, address: IpAddr, login: &str, now: Instant) -> Result<(), Duration> {
-        let (tag, address) = (tag(login), network(address));
+        let (tag, address) = (login_tag(login), subscriber(address));
         let is_known = self.is_known(tag, address, now);
         let Limiter { options, addresses, logins, known_tries, .. } = self;
         if is_known {
@@ -110,13 +105,13 @@ impl Limiter {
     /// # Errors
     /// As [`Limiter::try_login`].
     pub(super) fn try_address(&mut self, address: IpAddr, now: Instant) -> Result<(), Duration> {
-        let may = count(&mut self.addresses, network(address), self.options.per_address_max, &self.options, now);
+        let may = count(&mut self.addresses, subscriber(address), self.options.per_address_max, &self.options, now);
         self.told(may)
     }
 
     /// The try from that address was right.
     pub(super) fn forgive_address(&mut self, address: IpAddr) {
-        forgive(&mut self.addresses, &network(address));
+        forgive(&mut self.addresses, &subscriber(address));
     }
 
     /// Counts a try of somebody who is in and proves it again: apart from the tries of those who are not.
@@ -124,7 +119,7 @@ impl Limiter {
     /// # Errors
     /// As [`Limiter::try_login`].
     pub(super) fn try_again(&mut self, login: &str, now: Instant) -> Result<(), Duration> {
-        let may = count(&mut self.again, tag(login), self.options.per_login_max, &self.options, now);
+        let may = count(&mut self.again, login_tag(login), self.options.per_login_max, &self.options, now);
         self.told(may)
     }
 
@@ -134,7 +129,7 @@ impl Limiter {
 
     /// The login is in: its try does not count, and its address is known.
     pub(super) fn succeeded(&mut self, address: IpAddr, login: &str, now: Instant) {
-        let (tag, address) = (tag(login), network(address));
+        let (tag, address) = (login_tag(login), subscriber(address));
         let key = (tag, address);
         if self.is_known(tag, address, now) {
             self.known_tries.remove(&key);
@@ -152,7 +147,7 @@ impl Limiter {
         self.known.insert(key, now);
     }
 
-    fn is_known(&self, tag: Tag, address: IpAddr, now: Instant) -> bool {
+    fn is_known(&self, tag: LoginTag, address: IpAddr, now: Instant) -> bool {
         self.known.get(&(tag, address)).is_some_and(|since| now.saturating_duration_since(*since) < KNOWN_FOR)
     }
 }
@@ -199,21 +194,6 @@ fn make_room<K: Hash + Eq + Clone, V>(
         && let Some(first) = table.iter().min_by_key(|(_, value)| began(value)).map(|(key, _)| key.clone())
     {
         table.remove(&first);
-    }
-}
-
-fn tag(login: &str) -> Tag {
-    let digest: [u8; 32] = Sha256::digest(prepared(login).as_bytes()).into();
-    let mut tag = Tag::default();
-    tag.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-    tag
-}
-
-/// One customer is one IPv4 address or one IPv6 /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
     }
 }
 
@@ -323,7 +303,7 @@ mod tests {
         }
         assert_eq!((limiter.addresses.len(), limiter.logins.len()), (100, 100));
         assert!(
-            limiter.logins.contains_key(&tag("999")) && !limiter.logins.contains_key(&tag("0")),
+            limiter.logins.contains_key(&login_tag("999")) && !limiter.logins.contains_key(&login_tag("0")),
             "the oldest make room"
         );
         for n in 0..1000_u32 {

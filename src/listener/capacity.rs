@@ -3,7 +3,7 @@
 //! **Invariant:** what was taken is given back when its guard drops, whichever way a connection ends.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::Options;
+use crate::caller::subscriber;
 
 /// Shared by all listeners.
 #[derive(Debug)]
@@ -186,14 +187,6 @@ impl Drop for ConnectionPermit {
                 addresses.remove(&self.address);
             }
         }
-    }
-}
-
-/// Whom an address belongs to: an IPv6 subscriber has a /64 and could use an address of it for every connection.
-fn subscriber(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
     }
 }
 

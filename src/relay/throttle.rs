@@ -12,14 +12,13 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
-use crate::settings::prepared::prepared;
+use crate::caller::{LoginTag, login_tag, neighbourhood, subscriber};
 
 /// How many tries, and how long to wait after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +39,6 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
 const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Entries of each table: some megabytes in all.
 const ENTRIES_MAX: usize = 20_000;
-
-/// A login, as a hash: what is typed may be a password, and it may be long.
-type LoginTag = [u8; 16];
 
 /// Lets logins be tried in turn. One for the whole program.
 #[derive(Debug, Default)]
@@ -169,7 +165,7 @@ struct Failures {
 impl Throttle {
     /// Begins a try: counts it as under way. It ends with one of the three below.
     fn begin(&mut self, login: &str, peer: IpAddr, limits: &Limits, now: Instant) -> Result<Place, NotNow> {
-        let (tag, address) = (tag(login), address(peer));
+        let (tag, address) = (login_tag(login), subscriber(peer));
         let place = Place { tag, address, source: self.source(tag, address, now) };
         let pair = may_begin(self.pairs.get(&(tag, place.source)), limits.per_login_free, limits.wait_max, now);
         let of_source = match place.source {
@@ -223,7 +219,7 @@ impl Throttle {
         let since = self.known.get(&(tag, address));
         match since.is_some_and(|since| now.saturating_duration_since(*since) < KNOWN_FOR) {
             true => Source::Known(address),
-            false => Source::Network(network(address)),
+            false => Source::Network(neighbourhood(address)),
         }
     }
 }
@@ -278,36 +274,10 @@ fn make_room<K: Hash + Eq + Copy, V>(table: &mut HashMap<K, V>, key: &K, touched
     table.retain(|_, value| touched(value) > oldest);
 }
 
-/// Of the login as users are looked up: what is one user however it is typed is one count.
-fn tag(login: &str) -> LoginTag {
-    let digest: [u8; 32] = Sha256::digest(prepared(login).to_lowercase().as_bytes()).into();
-    let mut tag = LoginTag::default();
-    tag.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-    tag
-}
-
-/// An IPv4 address, or the /64 an IPv6 subscriber has.
-fn address(peer: IpAddr) -> IpAddr {
-    masked(peer.to_canonical(), 32, 64)
-}
-
-fn network(address: IpAddr) -> IpAddr {
-    masked(address, 24, 48)
-}
-
-fn masked(address: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => {
-            IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & u32::MAX.checked_shl(32 - v4_bits).unwrap_or(0)))
-        }
-        IpAddr::V6(v6) => {
-            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & u128::MAX.checked_shl(128 - v6_bits).unwrap_or(0)))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     const LIMITS: Limits = Limits { per_login_free: 3, per_source_free: 6, wait_max: Duration::from_secs(900) };
@@ -330,13 +300,13 @@ mod tests {
 
     impl Throttle {
         fn fails(&mut self, login: &str, peer: &str, now: Instant) {
-            let place = Place { tag: tag(login), address: address(ip(peer)), source: Source::Known(ip(peer)) };
+            let place = Place { tag: login_tag(login), address: subscriber(ip(peer)), source: Source::Known(ip(peer)) };
             let place = Place { source: self.source(place.tag, place.address, now), ..place };
             self.failed(place, now);
         }
 
         fn succeeds(&mut self, login: &str, peer: &str, now: Instant) {
-            let place = Place { tag: tag(login), address: address(ip(peer)), source: Source::Known(ip(peer)) };
+            let place = Place { tag: login_tag(login), address: subscriber(ip(peer)), source: Source::Known(ip(peer)) };
             let place = Place { source: self.source(place.tag, place.address, now), ..place };
             self.succeeded(place, now);
         }
@@ -478,7 +448,7 @@ mod tests {
             ("2001:db8:1:2:3::4", "2001:db8:1:2::", "2001:db8:1::"),
         ];
         for (peer, own, shared) in rows {
-            assert_eq!((address(ip(peer)), network(address(ip(peer)))), (ip(own), ip(shared)));
+            assert_eq!((subscriber(ip(peer)), neighbourhood(ip(peer))), (ip(own), ip(shared)));
         }
     }
 

@@ -4,8 +4,10 @@
 //! **Invariant:** bounded: when there are too many sources, the minute begins anew for all.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use crate::caller::subscriber;
 
 /// Length of a window.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -31,7 +33,7 @@ impl BadTokens {
     /// # Errors
     /// It is one too many: how long until the window ends.
     pub(super) fn count(&mut self, client: IpAddr, now: Instant) -> Result<(), Duration> {
-        let source = source(client);
+        let source = subscriber(client);
         let passed = now.saturating_duration_since(self.began);
         let is_full = self.counts.len() >= SOURCES_MAX && !self.counts.contains_key(&source);
         if passed >= WINDOW || is_full {
@@ -44,14 +46,6 @@ impl BadTokens {
         }
         *count += 1;
         Ok(())
-    }
-}
-
-/// An IPv4 address, or the /64 an IPv6 subscriber has.
-fn source(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
     }
 }
 

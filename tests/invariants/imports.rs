@@ -11,6 +11,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("token", &[]),
     ("event", &["token"]),
     ("settings", &[]),
+    ("caller", &["settings"]),
     ("policy", &["message", "settings", "smtp"]),
     ("rewrite", &["message", "policy", "settings", "token"]),
     // shell
@@ -28,6 +29,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "relay",
         &[
+            "caller",
             "smtp",
             "message",
             "token",
@@ -44,13 +46,14 @@ const TABLE: &[(&str, &[&str])] = &[
             "copies",
         ],
     ),
-    ("listener", &["smtp", "message", "settings", "proxy_protocol", "telemetry"]),
+    ("listener", &["caller", "smtp", "message", "settings", "proxy_protocol", "telemetry"]),
     ("inbox", &["smtp", "message", "settings", "listener", "deliver", "telemetry"]),
-    ("web", &["acme", "token", "event", "settings", "store", "geo", "proxy_protocol", "telemetry"]),
+    ("web", &["acme", "caller", "token", "event", "settings", "store", "geo", "proxy_protocol", "telemetry"]),
     ("notify", &["smtp", "message", "token", "event", "settings", "store", "deliver", "telemetry"]),
     (
         "admin",
         &[
+            "caller",
             "smtp",
             "message",
             "token",
@@ -79,7 +82,7 @@ const TABLE: &[(&str, &[&str])] = &[
 /// Core modules are plain synchronous Rust: none of these crates may appear there.
 const NOT_IN_CORE: &[&str] =
     &["tokio", "std::net::TcpStream", "std::fs", "std::time::SystemTime", "getrandom", "axum", "rusqlite", "sled"];
-const CORE: &[&str] = &["smtp", "message", "token", "event", "settings", "policy", "rewrite"];
+const CORE: &[&str] = &["smtp", "message", "token", "event", "settings", "caller", "policy", "rewrite"];
 
 #[test]
 fn every_import_is_in_the_table() {
