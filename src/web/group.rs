@@ -450,7 +450,7 @@ mod tests {
         ] {
             let mut settings = Snapshot::default();
             apply(&mut settings, &Change::PutOrg(Org { locked, ..org.clone() }));
-            for user in user {
+            if let Some(user) = user {
                 apply(&mut settings, &Change::PutUser(user));
             }
             let mut judge = judge_of(ConsentRule::default());

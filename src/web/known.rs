@@ -10,7 +10,7 @@ use crate::event::recent::{Hit, Recent, Shape};
 use crate::settings::OrgName;
 use crate::store::record::{CopyFacts, CopyId, Reader};
 
-/// Copies in the younger half. Some 300 octets each, and 60 for each event of the last minute, 64 of them at most.
+/// Copies in the younger half. Some 350 octets each, and 60 for each event of the last minute, 64 of them at most.
 const HALF_MAX: usize = 8192;
 /// What may change is read again after so long.
 const STALE_MS: i64 = 1000;
