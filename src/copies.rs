@@ -115,14 +115,12 @@ pub struct Frozen<'a> {
     pub persons: &'a [PersonId],
 }
 
-impl Frozen<'_> {
-    fn hosts_of(&self, level: Level) -> Vec<String> {
-        self.rules.excluded_hosts().filter(|(_, by)| *by == level).map(|(host, _)| host.to_owned()).collect()
-    }
+fn hosts_of(rules: Rules<'_>, level: Level) -> Vec<String> {
+    rules.excluded_hosts().filter(|(_, by)| *by == level).map(|(host, _)| host.to_owned()).collect()
+}
 
-    fn links_of(&self, level: Level) -> Vec<String> {
-        self.rules.leave_links().filter(|(_, by)| *by == level).map(|(link, _)| link.as_str().to_owned()).collect()
-    }
+fn links_of(rules: Rules<'_>, level: Level) -> Vec<String> {
+    rules.leave_links().filter(|(_, by)| *by == level).map(|(link, _)| link.as_str().to_owned()).collect()
 }
 
 impl OwnRecipe {
@@ -163,7 +161,7 @@ impl Recipe {
             }
         }
         // Its link is one recipient's: where copies are shared there is nothing it could lead to.
-        let org = frozen.rules.org();
+        let (rules, org) = (frozen.rules, frozen.rules.org());
         let footer = org.privacy.footer.as_ref().filter(|_| !plan.too_many_to_split);
         let footer =
             footer.map(|footer| FooterRecipe { text: footer.as_str().to_owned(), org: org.name.as_str().to_owned() });
@@ -177,16 +175,16 @@ impl Recipe {
             recorded: true,
             site: frozen.site.to_string(),
             key_id: frozen.key_id,
-            received: frozen.received.clone(),
-            leave_visible_urls: frozen.rules.visible_urls() == (VisibleUrls::Leave, Level::Org),
+            received: frozen.received,
+            leave_visible_urls: rules.visible_urls() == (VisibleUrls::Leave, Level::Org),
             leave_quotes: org.quotes == Quotes::Leave,
-            excluded_hosts: frozen.hosts_of(Level::Org),
-            leave_links: frozen.links_of(Level::Org),
+            excluded_hosts: hosts_of(rules, Level::Org),
+            leave_links: links_of(rules, Level::Org),
             sensitive_off: org.sensitive_off.clone(),
             own: OwnRecipe {
-                leave_visible_urls: frozen.rules.visible_urls() == (VisibleUrls::Leave, Level::User),
-                excluded_hosts: frozen.hosts_of(Level::User),
-                leave_links: frozen.links_of(Level::User),
+                leave_visible_urls: rules.visible_urls() == (VisibleUrls::Leave, Level::User),
+                excluded_hosts: hosts_of(rules, Level::User),
+                leave_links: links_of(rules, Level::User),
             },
             footer,
             recipients,
