@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::Body;
 use crate::policy::sensitive::Switched;
-use crate::policy::{LinkRules, Plan};
+use crate::policy::{LinkRules, OwnLinks, Plan};
 use crate::queue::{Copies, Renderer};
 use crate::rewrite::{self, FooterOptions, Limits, Own, Prepared, Slot, Variant};
 use crate::settings::privacy::Footer;
-use crate::settings::{Mode, Org, Quotes, Tracking, VisibleUrls};
+use crate::settings::{Level, Mode, Quotes, Rules, Tracking, VisibleUrls};
 use crate::spool::Record;
 use crate::store::{Override, SettingsStore, Snapshot};
 use crate::token::person::PERSON_BYTES;
@@ -50,11 +50,26 @@ pub struct Recipe {
     /// Rules about sensitive links that do not count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sensitive_off: Vec<String>,
+    /// Links that the sender leaves besides.
+    #[serde(default, skip_serializing_if = "OwnRecipe::is_empty")]
+    pub own: OwnRecipe,
     /// Put at the end of every copy, with a link of the recipient's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub footer: Option<FooterRecipe>,
     /// One a recipient, in the envelope's order.
     pub recipients: Vec<Portion>,
+}
+
+/// Links that a sender leaves besides those that the organisation does.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OwnRecipe {
+    /// `visible_urls = "leave"`
+    pub leave_visible_urls: bool,
+    /// As [`Recipe::excluded_hosts`].
+    pub excluded_hosts: Vec<String>,
+    /// As [`Recipe::leave_links`].
+    pub leave_links: Vec<String>,
 }
 
 /// The footer of a mail's copies.
@@ -86,8 +101,8 @@ pub struct Portion {
 
 /// What freezing needs besides the plan.
 pub struct Frozen<'a> {
-    /// The organisation's settings.
-    pub org: &'a Org,
+    /// What organisation and sender say.
+    pub rules: Rules<'a>,
     /// Where new links point.
     pub site: SiteId,
     /// The key that seals them.
@@ -98,6 +113,32 @@ pub struct Frozen<'a> {
     pub indexes: Vec<u16>,
     /// Who the recipients are to the organisation, in the plan's order.
     pub persons: &'a [PersonId],
+}
+
+fn hosts_of(rules: Rules<'_>, level: Level) -> Vec<String> {
+    rules.excluded_hosts().filter(|(_, by)| *by == level).map(|(host, _)| host.to_owned()).collect()
+}
+
+fn links_of(rules: Rules<'_>, level: Level) -> Vec<String> {
+    rules.leave_links().filter(|(_, by)| *by == level).map(|(link, _)| link.as_str().to_owned()).collect()
+}
+
+impl OwnRecipe {
+    fn is_empty(&self) -> bool {
+        *self == OwnRecipe::default()
+    }
+
+    fn rules(&self) -> OwnLinks {
+        OwnLinks {
+            visible_urls: visible_urls(self.leave_visible_urls),
+            excluded_hosts: self.excluded_hosts.clone(),
+            patterns: self.leave_links.iter().filter_map(|text| text.parse().ok()).collect(),
+        }
+    }
+}
+
+fn visible_urls(leave: bool) -> VisibleUrls {
+    if leave { VisibleUrls::Leave } else { VisibleUrls::Track }
 }
 
 /// How many distinct random numbers [`Recipe::freeze`] takes.
@@ -120,9 +161,10 @@ impl Recipe {
             }
         }
         // Its link is one recipient's: where copies are shared there is nothing it could lead to.
-        let footer = frozen.org.privacy.footer.as_ref().filter(|_| !plan.too_many_to_split);
-        let footer = footer
-            .map(|footer| FooterRecipe { text: footer.as_str().to_owned(), org: frozen.org.name.as_str().to_owned() });
+        let (rules, org) = (frozen.rules, frozen.rules.org());
+        let footer = org.privacy.footer.as_ref().filter(|_| !plan.too_many_to_split);
+        let footer =
+            footer.map(|footer| FooterRecipe { text: footer.as_str().to_owned(), org: org.name.as_str().to_owned() });
         if footer.is_some() {
             for (portion, person) in recipients.iter_mut().zip(frozen.persons) {
                 portion.person = Some(*person);
@@ -134,11 +176,16 @@ impl Recipe {
             site: frozen.site.to_string(),
             key_id: frozen.key_id,
             received: frozen.received,
-            leave_visible_urls: frozen.org.visible_urls == VisibleUrls::Leave,
-            leave_quotes: frozen.org.quotes == Quotes::Leave,
-            excluded_hosts: frozen.org.excluded_hosts.clone(),
-            leave_links: frozen.org.leave_links.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
-            sensitive_off: frozen.org.sensitive_off.clone(),
+            leave_visible_urls: rules.visible_urls() == (VisibleUrls::Leave, Level::Org),
+            leave_quotes: org.quotes == Quotes::Leave,
+            excluded_hosts: hosts_of(rules, Level::Org),
+            leave_links: links_of(rules, Level::Org),
+            sensitive_off: org.sensitive_off.clone(),
+            own: OwnRecipe {
+                leave_visible_urls: rules.visible_urls() == (VisibleUrls::Leave, Level::User),
+                excluded_hosts: hosts_of(rules, Level::User),
+                leave_links: links_of(rules, Level::User),
+            },
             footer,
             recipients,
         }
@@ -223,10 +270,11 @@ impl Composer {
         let snapshot = self.settings.snapshot();
         let open = |url: &str| own_url(&keyring, &snapshot, url);
         let links = LinkRules {
-            visible_urls: if recipe.leave_visible_urls { VisibleUrls::Leave } else { VisibleUrls::Track },
+            visible_urls: visible_urls(recipe.leave_visible_urls),
             excluded_hosts: recipe.excluded_hosts.clone(),
             patterns: recipe.leave_links.iter().filter_map(|text| text.parse().ok()).collect(),
             switched: Switched::without(&recipe.sensitive_off),
+            own: recipe.own.rules(),
             list_urls: Vec::new(),
         };
         let wanted = if recipe.tracked { recipe.variants() } else { Vec::new() };
@@ -304,6 +352,7 @@ impl Renderer for Composer {
             excluded_hosts: Vec::new(),
             leave_links: Vec::new(),
             sensitive_off: Vec::new(),
+            own: OwnRecipe::default(),
             footer: None,
             recipients: vec![Portion::new(0, nothing); recipients],
         };
@@ -359,6 +408,12 @@ mod tests {
             "leave_quotes":false,"excluded_hosts":[],"recipients":[{"index":1,"copy_index":2,"opens":2,"links":0,"text_links":false}]}"#;
         let recipe: Recipe = serde_json::from_str(before).unwrap();
         assert_eq!((recipe.footer.as_ref(), recipe.recipients[0].person), (None, None));
+        assert_eq!(recipe.own, OwnRecipe::default());
+        assert!(!serde_json::to_string(&recipe).unwrap().contains("own"), "and nothing of it is written");
+        let own = OwnRecipe { leave_visible_urls: true, excluded_hosts: vec!["a.test".into()], ..OwnRecipe::default() };
+        let with_own = Recipe { own, ..recipe.clone() };
+        let written = serde_json::to_string(&with_own).unwrap();
+        assert_eq!(serde_json::from_str::<Recipe>(&written).unwrap(), with_own);
         let footer = Some(FooterRecipe { text: "See [here]".to_owned(), org: "acme".to_owned() });
         let mut recipe = Recipe { footer, ..recipe };
         recipe.recipients[0].person = Some(PersonId([0xab; 16]));

@@ -2,7 +2,7 @@
 
 use crate::admin::actions::why::WhyView;
 use crate::policy::plan::Because;
-use crate::policy::why::Reason;
+use crate::policy::why::{Narrowed, Reason};
 use crate::settings::Level;
 
 /// Why this switch stands where it stands.
@@ -15,10 +15,23 @@ pub(super) fn of(view: &WhyView, reason: &Reason) -> String {
         (Level::Org, _) => format!("the organisation {} has chosen it", view.org),
         (Level::User, _) => "the sender has chosen it".to_owned(),
         (Level::Header, _) => "the message's own header asks for it".to_owned(),
-        (Level::Recipient, Some(entry)) if view.plan.because == Because::Excluded => {
-            format!("{} ({entry})", Because::Excluded)
+        (Level::Recipient, Some((entry, by))) if view.plan.because == Because::Excluded(*by) => {
+            format!("{} ({entry})", view.plan.because)
         }
         (Level::Recipient, _) => view.plan.because.to_string(),
+    }
+}
+
+/// Whose word a value is that the sender may narrow.
+pub(super) fn of_narrowed(view: &WhyView, one: &Narrowed) -> String {
+    let ignored =
+        || format!("; what the sender has chosen ({}) does not count: it is locked", one.sender.unwrap_or("-"));
+    match one.decided_by {
+        Level::User => "the sender has chosen it".to_owned(),
+        _ if one.locked && one.sender.is_some_and(|sender| sender != one.org) => {
+            format!("the organisation {} has it so{}", view.org, ignored())
+        }
+        _ => format!("the organisation {} has it so", view.org),
     }
 }
 

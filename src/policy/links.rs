@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::sensitive::{Switched, sensitive};
-use crate::settings::{LinkPattern, VisibleUrls};
+use crate::settings::{Level, LinkPattern, VisibleUrls};
 
 /// One link as the policy sees it.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +21,7 @@ pub struct Link<'a> {
     pub text: &'a str,
 }
 
-/// What an organisation and the message itself say about links.
+/// What an organisation, the sender and the message itself say about links.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LinkRules {
     /// Links whose visible text is itself a URL.
@@ -32,8 +32,21 @@ pub struct LinkRules {
     pub patterns: Vec<LinkPattern>,
     /// Which shipped rules about sensitive links do not count.
     pub switched: Switched,
+    /// What the sender adds to all that.
+    pub own: OwnLinks,
     /// URLs of the message's List-* fields.
     pub list_urls: Vec<String>,
+}
+
+/// Which links a sender leaves besides those that the organisation does, for their own mail.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnLinks {
+    /// As [`LinkRules::visible_urls`].
+    pub visible_urls: VisibleUrls,
+    /// As [`LinkRules::excluded_hosts`].
+    pub excluded_hosts: Vec<String>,
+    /// As [`LinkRules::patterns`].
+    pub patterns: Vec<LinkPattern>,
 }
 
 /// Why a link stays as it is.
@@ -45,12 +58,12 @@ pub enum LeftAlone {
     ListField,
     /// A rule of `sensitive.txt`, by name.
     Sensitive(&'static str),
-    /// The organisation excludes this host.
-    ExcludedHost(String),
-    /// A pattern of the organisation's own.
-    Pattern(String),
-    /// Its text shows a URL, and the organisation says `visible_urls = "leave"`.
-    VisibleUrl,
+    /// This host is excluded: by the organisation, or by the sender.
+    ExcludedHost(String, Level),
+    /// A pattern of either's.
+    Pattern(String, Level),
+    /// Its text shows a URL, and one of them says `visible_urls = "leave"`.
+    VisibleUrl(Level),
     /// A placeholder that nobody filled in.
     Template,
 }
@@ -61,9 +74,16 @@ impl fmt::Display for LeftAlone {
             LeftAlone::OptedOut => f.write_str("data-waxseal=\"off\""),
             LeftAlone::ListField => f.write_str("it stands in the message's List- header"),
             LeftAlone::Sensitive(name) => write!(f, "{name} link"),
-            LeftAlone::ExcludedHost(host) => write!(f, "host {host} is excluded"),
-            LeftAlone::Pattern(pattern) => write!(f, "links like {pattern} are left (leave_links)"),
-            LeftAlone::VisibleUrl => f.write_str("its text shows an address (visible_urls = \"leave\")"),
+            LeftAlone::ExcludedHost(host, Level::User) => write!(f, "host {host} is excluded by the sender"),
+            LeftAlone::ExcludedHost(host, _) => write!(f, "host {host} is excluded"),
+            LeftAlone::Pattern(pattern, Level::User) => {
+                write!(f, "links like {pattern} are left (leave_links of the sender)")
+            }
+            LeftAlone::Pattern(pattern, _) => write!(f, "links like {pattern} are left (leave_links)"),
+            LeftAlone::VisibleUrl(Level::User) => {
+                f.write_str("its text shows an address (visible_urls = \"leave\" of the sender)")
+            }
+            LeftAlone::VisibleUrl(_) => f.write_str("its text shows an address (visible_urls = \"leave\")"),
             LeftAlone::Template => f.write_str("holds a placeholder that was not filled in"),
         }
     }
@@ -78,22 +98,33 @@ impl LinkRules {
         if self.list_urls.iter().any(|url| url == link.url) {
             return Some(LeftAlone::ListField);
         }
-        if let Some(host) = self.excluded_hosts.iter().find(|host| covers(host, link.host)) {
-            return Some(LeftAlone::ExcludedHost(host.clone()));
+        if let Some((host, by)) = self.excluded_host(link) {
+            return Some(LeftAlone::ExcludedHost(host.clone(), by));
         }
-        if let Some(pattern) = self.pattern(link) {
-            return Some(LeftAlone::Pattern(pattern.as_str().to_owned()));
+        if let Some((pattern, by)) = self.pattern(link) {
+            return Some(LeftAlone::Pattern(pattern.as_str().to_owned(), by));
         }
         if let Some(name) = sensitive(link, &self.switched) {
             return Some(LeftAlone::Sensitive(name));
         }
-        let hidden = self.visible_urls == VisibleUrls::Leave && shows_a_url(link.text);
-        hidden.then_some(LeftAlone::VisibleUrl)
+        let by = match (self.visible_urls, self.own.visible_urls) {
+            (VisibleUrls::Leave, _) => Level::Org,
+            (VisibleUrls::Track, VisibleUrls::Leave) => Level::User,
+            (VisibleUrls::Track, VisibleUrls::Track) => return None,
+        };
+        shows_a_url(link.text).then_some(LeftAlone::VisibleUrl(by))
     }
 
-    /// The organisation's own pattern that means this link. Linear in the link for each pattern.
-    fn pattern(&self, link: &Link<'_>) -> Option<&LinkPattern> {
-        if self.patterns.is_empty() {
+    /// The excluded host that covers this link's, the organisation's first.
+    fn excluded_host(&self, link: &Link<'_>) -> Option<(&String, Level)> {
+        let covered = |host: &&String| covers(host, link.host);
+        let of_org = self.excluded_hosts.iter().find(covered).map(|host| (host, Level::Org));
+        of_org.or_else(|| self.own.excluded_hosts.iter().find(covered).map(|host| (host, Level::User)))
+    }
+
+    /// The pattern that means this link, the organisation's first. Linear in the link for each pattern.
+    fn pattern(&self, link: &Link<'_>) -> Option<(&LinkPattern, Level)> {
+        if self.patterns.is_empty() && self.own.patterns.is_empty() {
             return None;
         }
         let lower = link.path_and_query.to_ascii_lowercase();
@@ -102,7 +133,8 @@ impl LinkRules {
         let means = |pattern: &&LinkPattern| {
             (pattern.host() == "*" || covers(pattern.host(), link.host)) && has_pieces(pattern, target.as_bytes())
         };
-        self.patterns.iter().find(means)
+        let of_org = self.patterns.iter().find(means).map(|pattern| (pattern, Level::Org));
+        of_org.or_else(|| self.own.patterns.iter().find(means).map(|pattern| (pattern, Level::User)))
     }
 }
 
@@ -190,6 +222,7 @@ mod tests {
             excluded_hosts: vec!["example.com".to_owned()],
             patterns: ["portal.test/account", "*/track*me=", "root.test"].map(|text| text.parse().unwrap()).into(),
             switched: Switched::default(),
+            own: OwnLinks::default(),
             list_urls: list_urls("<mailto:x@y>,\r\n <https://l.test/u?\r\n a=1>"),
         };
         assert_eq!(rules.list_urls, ["https://l.test/u?a=1"]);
@@ -223,6 +256,46 @@ mod tests {
         ];
         for (url, text, expected) in rows {
             assert_eq!(judge(&rules, url, text).as_deref(), *expected, "{url} {text}");
+        }
+    }
+
+    /// The sender's lists add to the organisation's, and the reason says whose it was: the organisation's where both say so.
+    #[test]
+    fn a_sender_leaves_more() {
+        let own = OwnLinks {
+            visible_urls: VisibleUrls::Leave,
+            excluded_hosts: vec!["both.test".to_owned(), "mine.test".to_owned()],
+            patterns: ["both.example/a", "mine.example/a"].map(|text| text.parse().unwrap()).into(),
+        };
+        let org = LinkRules {
+            excluded_hosts: vec!["both.test".to_owned()],
+            patterns: vec!["both.example/a".parse().unwrap()],
+            ..LinkRules::default()
+        };
+        let both = LinkRules { own: own.clone(), ..org.clone() };
+        let leaves = LinkRules { visible_urls: VisibleUrls::Leave, ..both.clone() };
+        let rows: &[(&LinkRules, &str, &str, Option<&str>)] = &[
+            (&org, "https://mine.test/", "", None),
+            (&both, "https://mine.test/", "", Some("host mine.test is excluded by the sender")),
+            (&both, "https://a.both.test/", "", Some("host both.test is excluded")),
+            (
+                &both,
+                "https://mine.example/a",
+                "",
+                Some("links like mine.example/a are left (leave_links of the sender)"),
+            ),
+            (&both, "https://both.example/a", "", Some("links like both.example/a are left (leave_links)")),
+            (
+                &both,
+                "https://x.test/",
+                "www.y.test",
+                Some("its text shows an address (visible_urls = \"leave\" of the sender)"),
+            ),
+            (&leaves, "https://x.test/", "www.y.test", Some("its text shows an address (visible_urls = \"leave\")")),
+            (&both, "https://x.test/", "read", None),
+        ];
+        for (rules, url, text, expected) in rows {
+            assert_eq!(judge(rules, url, text).as_deref(), *expected, "{url} {text}");
         }
     }
 }

@@ -6,5 +6,5 @@ pub mod sender;
 pub mod sensitive;
 pub mod why;
 
-pub use links::{LeftAlone, Link, LinkRules};
+pub use links::{LeftAlone, Link, LinkRules, OwnLinks};
 pub use plan::{Plan, plan};

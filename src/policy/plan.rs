@@ -8,7 +8,7 @@ use std::fmt;
 use crate::message::header::{fields, slice};
 use crate::settings::cascade::{ABOVE_RECIPIENT, Step, decided_by};
 use crate::settings::privacy::{ConsentRule, Says};
-use crate::settings::{Choice, Level, Levels, Mode, Org, RecipientPattern, Tracking};
+use crate::settings::{Choice, Level, Levels, Mode, Rules, Tracking};
 
 /// Recipients of one message above which individual copies are no longer made (DESIGN 6, "Copies").
 pub const SPLIT_RECIPIENTS_MAX: usize = 50;
@@ -48,8 +48,8 @@ pub struct RecipientPlan {
 pub enum Because {
     /// They said no.
     Refused,
-    /// The organisation excludes them.
-    Excluded,
+    /// The organisation excludes them, or the sender does.
+    Excluded(Level),
     /// The organisation tracks nobody who has not agreed.
     NoConsent,
     /// They agreed.
@@ -63,7 +63,7 @@ impl Because {
     pub fn as_str(self) -> &'static str {
         match self {
             Because::Refused => "refused",
-            Because::Excluded => "excluded",
+            Because::Excluded(_) => "excluded",
             Because::NoConsent => "no-consent",
             Because::Agreed => "agreed",
             Because::Unasked => "unasked",
@@ -75,7 +75,8 @@ impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Because::Refused => "the recipient said no",
-            Because::Excluded => "the organisation excludes this recipient",
+            Because::Excluded(Level::User) => "the sender excludes this recipient",
+            Because::Excluded(_) => "the organisation excludes this recipient",
             Because::NoConsent => "the recipient has not agreed",
             Because::Agreed => "the recipient agreed",
             Because::Unasked => "the recipient has said nothing, and need not be asked",
@@ -95,14 +96,14 @@ pub struct Wish {
 impl Wish {
     /// What this recipient gets who has said this, under this rule (DESIGN 8). Their own no comes first: it is the one
     /// reason that nobody can take away.
-    pub fn of(org: &Org, address: &str, says: Says, rule: ConsentRule) -> Wish {
+    pub fn of(rules: Rules<'_>, address: &str, says: Says, rule: ConsentRule) -> Wish {
         let off = Choice { opens: Some(Mode::Off), links: Some(Mode::Off), text_links: Some(false) };
         let choice = rule.choice_for(says);
         if says == Says::No {
             return Wish { choice, because: Because::Refused };
         }
-        if RecipientPattern::find(&org.excluded_recipients, address).is_some() {
-            return Wish { choice: off, because: Because::Excluded };
+        if let Some((_, by)) = rules.excludes(address) {
+            return Wish { choice: off, because: Because::Excluded(by) };
         }
         let because = match says {
             Says::Yes => Because::Agreed,
@@ -218,7 +219,7 @@ impl RecipientPlan {
 mod tests {
     use super::*;
     use crate::settings::privacy::Consent;
-    use crate::settings::{Locked, Role, Switch, User};
+    use crate::settings::{Locked, Org, OwnRules, Role, Switch, User};
 
     fn tracking(opens: Mode, links: Mode) -> Tracking {
         Tracking { opens, links, text_links: true }
@@ -300,25 +301,34 @@ mod tests {
         let asked = ConsentRule { consent: Consent::Required, without_consent: Mode::Aggregate };
         let patterns = ["press@news.example", "partner.example"].map(|text| text.parse().unwrap());
         let org = Org { excluded_recipients: patterns.into(), ..acme() };
+        let mine = ["cy@news.example", "partner.example"].map(|text| text.parse().unwrap());
+        let own = OwnRules { excluded_recipients: mine.into(), ..OwnRules::default() };
+        let (by_org, by_sender) = (Because::Excluded(Level::Org), Because::Excluded(Level::User));
         for (address, says, rule, because) in [
-            ("Press@News.Example", Says::Nothing, free, Because::Excluded),
-            ("ann@mail.partner.example", Says::Yes, asked, Because::Excluded),
+            ("Press@News.Example", Says::Nothing, free, by_org),
+            ("ann@mail.partner.example", Says::Yes, asked, by_org),
+            ("cy@news.example", Says::Yes, asked, by_sender),
             ("ann@news.example", Says::Nothing, free, Because::Unasked),
             ("ann@news.example", Says::Nothing, asked, Because::NoConsent),
             ("ann@news.example", Says::Yes, asked, Because::Agreed),
             // their own no is theirs
             ("press@news.example", Says::No, free, Because::Refused),
+            ("cy@news.example", Says::No, free, Because::Refused),
         ] {
-            let wish = Wish::of(&org, address, says, rule);
+            let wish = Wish::of(Rules::of(&org, Some(&own)), address, says, rule);
             assert_eq!(wish.because, because, "{address}");
             let everything = levels(tracking(Mode::Individual, Mode::Individual), Choice::default());
             let planned = plan(&everything, &[wish], 50).recipients[0];
             let off = Tracking { opens: Mode::Off, links: Mode::Off, text_links: false };
-            let is_off = matches!(because, Because::Excluded | Because::Refused);
+            let is_off = matches!(because, Because::Excluded(_) | Because::Refused);
             assert_eq!(planned.tracking == off, is_off, "{address}");
             let told = planned.told().unwrap_or_default();
-            assert_eq!(told.contains("excludes this recipient"), because == Because::Excluded, "{told}");
+            assert_eq!(told.contains("the organisation excludes this recipient"), because == by_org, "{told}");
+            assert_eq!(told.contains("the sender excludes this recipient"), because == by_sender, "{told}");
         }
+        let locked = Org { locked: Locked::default().with(Switch::ExcludedRecipients), ..org };
+        let wish = Wish::of(Rules::of(&locked, Some(&own)), "cy@news.example", Says::Nothing, free);
+        assert_eq!(wish.because, Because::Unasked);
     }
 
     #[test]
@@ -365,7 +375,7 @@ mod tests {
             (Says::No, asked(Aggregate), Nothing, Some("not tracked: the recipient said no")),
         ];
         for (says, rule, mode, told) in rows {
-            let wishes = [Wish::of(&acme(), "ann@example.com", says, rule)];
+            let wishes = [Wish::of(Rules::of(&acme(), None), "ann@example.com", says, rule)];
             let everything = levels(tracking(Individual, Individual), Choice::default());
             let planned = plan(&everything, &wishes, 50).recipients[0];
             assert_eq!((planned.tracking.opens, planned.tracking.links), (mode, mode), "{says:?} {rule:?}");

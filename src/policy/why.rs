@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::plan::RecipientPlan;
 use crate::settings::cascade::{ABOVE_RECIPIENT, Step};
-use crate::settings::{Level, Mode, Switch};
+use crate::settings::{Choice, Level, Mode, OwnRules, PlaceDetail, Rules, Switch, Tracking, VisibleUrls};
 
 /// What a switch stands at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,18 +54,78 @@ pub struct Reason {
 
 /// The reasons for opens, links and links in plain text, in this order.
 pub fn reasons(plan: &RecipientPlan) -> [Reason; 3] {
-    [Switch::Opens, Switch::Links, Switch::TextLinks].map(|switch| {
-        let row = |step: Step| Row {
-            level: step.level,
-            says: said(&step, switch),
-            locked: step.locked.has(switch),
-            after: after(&step, switch),
-        };
-        let rows = plan.steps.map(row);
-        let [.., last] = rows;
-        let decided = rows.iter().find(|row| row.after == last.after);
-        Reason { switch, in_force: last.after, decided_by: decided.map_or(Level::Ceiling, |row| row.level), rows }
-    })
+    [
+        reason(plan, Switch::Opens, |own| own.opens.map(Value::Mode), |after| Value::Mode(after.opens)),
+        reason(plan, Switch::Links, |own| own.links.map(Value::Mode), |after| Value::Mode(after.links)),
+        reason(plan, Switch::TextLinks, |own| own.text_links.map(Value::On), |after| Value::On(after.text_links)),
+    ]
+}
+
+fn reason(
+    plan: &RecipientPlan,
+    switch: Switch,
+    says: impl Fn(Choice) -> Option<Value>,
+    after: impl Fn(Tracking) -> Value,
+) -> Reason {
+    let row = |step: Step| Row {
+        level: step.level,
+        says: says(step.own),
+        locked: step.locked.has(switch),
+        after: after(step.after),
+    };
+    let rows = plan.steps.map(row);
+    let [.., last] = rows;
+    let decided = rows.iter().find(|row| row.after == last.after);
+    Reason { switch, in_force: last.after, decided_by: decided.map_or(Level::Ceiling, |row| row.level), rows }
+}
+
+/// Why a value that the organisation sets and a sender may narrow is what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Narrowed {
+    /// Which.
+    pub switch: Switch,
+    /// What is in force.
+    pub in_force: &'static str,
+    /// The organisation, or the sender where it takes something away.
+    pub decided_by: Level,
+    /// What the organisation says.
+    pub org: &'static str,
+    /// What the sender says, locked or not; `None` follows the organisation.
+    pub sender: Option<&'static str>,
+    /// It is locked, so that what the sender says does not count.
+    pub locked: bool,
+}
+
+/// The reasons for links that show a URL, for places and for raw evidence, in this order.
+pub fn narrowed(rules: Rules<'_>) -> [Narrowed; 3] {
+    let on = |on: bool| if on { "on" } else { "off" };
+    let keeping = rules.org().keeping;
+    let one = |switch, (in_force, decided_by), org, asks: fn(&OwnRules) -> bool, less| Narrowed {
+        switch,
+        in_force,
+        decided_by,
+        org,
+        sender: rules.own().is_some_and(asks).then_some(less),
+        locked: rules.org().locked.has(switch),
+    };
+    let (visible_urls, place, raw) = (rules.visible_urls(), rules.place(), rules.raw_evidence());
+    [
+        one(
+            Switch::VisibleUrls,
+            (visible_urls.0.as_str(), visible_urls.1),
+            rules.org().visible_urls.as_str(),
+            |own| own.leave_visible_urls,
+            VisibleUrls::Leave.as_str(),
+        ),
+        one(
+            Switch::Place,
+            (place.0.as_str(), place.1),
+            keeping.place.as_str(),
+            |own| own.country_only,
+            PlaceDetail::Country.as_str(),
+        ),
+        one(Switch::RawEvidence, (on(raw.0), raw.1), on(keeping.raw_evidence), |own| own.no_raw_evidence, on(false)),
+    ]
 }
 
 impl Reason {
@@ -78,29 +138,13 @@ impl Reason {
     }
 }
 
-fn said(step: &Step, switch: Switch) -> Option<Value> {
-    match switch {
-        Switch::Opens => step.own.opens.map(Value::Mode),
-        Switch::Links => step.own.links.map(Value::Mode),
-        Switch::TextLinks | Switch::Shadow => step.own.text_links.map(Value::On),
-    }
-}
-
-fn after(step: &Step, switch: Switch) -> Value {
-    match switch {
-        Switch::Opens => Value::Mode(step.after.opens),
-        Switch::Links => Value::Mode(step.after.links),
-        Switch::TextLinks | Switch::Shadow => Value::On(step.after.text_links),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::policy::plan::{Because, Wish, plan};
-    use crate::settings::{Choice, Levels, Locked, Tracking};
+    use crate::settings::{Levels, Locked, Org};
 
     fn mode() -> impl Strategy<Value = Mode> {
         prop_oneof![Just(Mode::Off), Just(Mode::Aggregate), Just(Mode::Individual)]
@@ -134,5 +178,30 @@ mod tests {
                 prop_assert!(said_so || reason.follows_links(), "{:?}", reason);
             }
         }
+    }
+
+    /// Whose word it is, and that a locked one is told and does not count.
+    #[test]
+    fn what_a_sender_narrowed_is_told() {
+        let mut org = Org::named("acme".parse().unwrap());
+        org.keeping.raw_evidence = true;
+        let own =
+            OwnRules { leave_visible_urls: true, country_only: true, no_raw_evidence: true, ..OwnRules::default() };
+        let lines = |org: &Org, own: Option<&OwnRules>| {
+            narrowed(Rules::of(org, own)).map(|one| (one.in_force, one.decided_by, one.org, one.sender, one.locked))
+        };
+        assert_eq!(
+            lines(&org, Some(&own)),
+            [
+                ("leave", Level::User, "track", Some("leave"), false),
+                ("country", Level::User, "city", Some("country"), false),
+                ("off", Level::User, "on", Some("off"), false),
+            ]
+        );
+        assert_eq!(lines(&org, None)[1], ("city", Level::Org, "city", None, false));
+        org.locked = Locked::default().with(Switch::Place);
+        org.visible_urls = VisibleUrls::Leave;
+        assert_eq!(lines(&org, Some(&own))[0], ("leave", Level::Org, "leave", Some("leave"), false));
+        assert_eq!(lines(&org, Some(&own))[1], ("city", Level::Org, "city", Some("country"), true));
     }
 }

@@ -9,7 +9,7 @@ use crate::message::envelope::{Envelope, Recipient};
 use crate::message::{header, trace};
 use crate::policy::plan::{HeaderChoice, RecipientPlan, Wish};
 use crate::policy::{self, Plan, sender};
-use crate::settings::{Choice, Levels, Org, OrgName, Submitter, User};
+use crate::settings::{Choice, Levels, Org, OrgName, OwnRules, Rules, Submitter, User};
 use crate::smtp::{Reply, ReversePath};
 use crate::store::Snapshot;
 use crate::telemetry::maillog;
@@ -20,6 +20,8 @@ use crate::token::PersonId;
 pub(super) struct Admitted {
     /// Whose settings apply.
     pub(super) org: Org,
+    /// What the sender asks for besides; `None` for a trusted network.
+    pub(super) own: Option<OwnRules>,
     /// What everybody above the recipients says.
     pub(super) levels: Levels,
     /// Who the recipients are to the organisation.
@@ -56,14 +58,16 @@ pub(super) async fn admit(parts: &Parts, options: &Options, submission: &Submiss
     let levels = Levels::of(**parts.ceiling.load(), org, user, header.choice);
     let persons = persons(parts, org, &mail.envelope);
     let rule = parts.consent.load().narrowed_by(&org.privacy);
+    let rules = Rules::of(org, user.map(|user| &user.own));
     let wish = |(to, person): (&Recipient, &PersonId)| {
-        Wish::of(org, &to.path.0.display(), snapshot.people.standing(&org.name, *person).says(), rule)
+        Wish::of(rules, &to.path.0.display(), snapshot.people.standing(&org.name, *person).says(), rule)
     };
     let wishes: Vec<Wish> = mail.envelope.recipients.iter().zip(&persons).map(wish).collect();
     let plan = policy::plan(&levels, &wishes, options.split_recipients_max);
     let is_shown = submission.submitter.login.is_none() || options.show_client;
     let shown_peer = is_shown.then_some(submission.peer);
-    Ok(Admitted { org: org.clone(), levels, persons, plan, shown_peer, has_id_and_date: header.has_id_and_date })
+    let (org, own) = (org.clone(), user.map(|user| user.own.clone()));
+    Ok(Admitted { org, own, levels, persons, plan, shown_peer, has_id_and_date: header.has_id_and_date })
 }
 
 /// Judges the header of a mail of organisation `name` and reads what it says. Linear in the header, which may be the whole mail.
@@ -88,6 +92,11 @@ fn persons(parts: &Parts, org: &Org, envelope: &Envelope) -> Vec<PersonId> {
 }
 
 impl Admitted {
+    /// What organisation and sender say besides the levels.
+    pub(super) fn rules(&self) -> Rules<'_> {
+        Rules::of(&self.org, self.own.as_ref())
+    }
+
     /// What recipients' own words changed, a line each; recipients by their place in the envelope.
     pub(super) fn notes(&self) -> Vec<String> {
         let told = (1..).zip(&self.plan.recipients).filter_map(|(place, plan)| Some((place, plan.told()?)));

@@ -231,6 +231,7 @@ fn is_about_the_login(reply: &Reply) -> bool {
 }
 
 /// Who judges a login that is not ours to judge.
+#[expect(clippy::large_enum_variant, reason = "one a login, and taken apart at once: a box would save nothing")]
 pub(super) enum Asked {
     /// The upstream of whose mail it will be.
     Upstream(Who, Connect, Option<Safekeeping>),

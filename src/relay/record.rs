@@ -32,7 +32,7 @@ pub(super) fn freeze(parts: &Parts, admitted: &Admitted, received: String) -> Op
     let indexes = random_indexes(copies::indexes_needed(&admitted.plan))?;
     Some(Recipe::freeze(
         &admitted.plan,
-        Frozen { org: &admitted.org, site, key_id, received, indexes, persons: &admitted.persons },
+        Frozen { rules: admitted.rules(), site, key_id, received, indexes, persons: &admitted.persons },
     ))
 }
 

@@ -58,11 +58,34 @@ pub enum Switch {
     TextLinks,
     /// Shadow mode.
     Shadow,
+    /// Links whose text is itself a URL.
+    VisibleUrls,
+    /// How exactly a place is kept.
+    Place,
+    /// Address and raw agent.
+    RawEvidence,
+    /// A list of recipients of their own.
+    ExcludedRecipients,
+    /// A list of link hosts of their own.
+    ExcludedHosts,
+    /// Patterns of links of their own.
+    LeaveLinks,
 }
 
 impl Switch {
     /// Every switch.
-    pub const ALL: [Switch; 4] = [Switch::Opens, Switch::Links, Switch::TextLinks, Switch::Shadow];
+    pub const ALL: [Switch; 10] = [
+        Switch::Opens,
+        Switch::Links,
+        Switch::TextLinks,
+        Switch::Shadow,
+        Switch::VisibleUrls,
+        Switch::Place,
+        Switch::RawEvidence,
+        Switch::ExcludedRecipients,
+        Switch::ExcludedHosts,
+        Switch::LeaveLinks,
+    ];
 
     /// As written in config, forms and the API.
     pub fn as_str(self) -> &'static str {
@@ -71,6 +94,12 @@ impl Switch {
             Switch::Links => "links",
             Switch::TextLinks => "text_links",
             Switch::Shadow => "shadow",
+            Switch::VisibleUrls => "visible_urls",
+            Switch::Place => "place",
+            Switch::RawEvidence => "raw_evidence",
+            Switch::ExcludedRecipients => "excluded_recipients",
+            Switch::ExcludedHosts => "excluded_hosts",
+            Switch::LeaveLinks => "leave_links",
         }
     }
 
@@ -87,33 +116,20 @@ impl Switch {
 /// to the person themselves, and nobody should be made to get mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Locked {
-    opens: bool,
-    links: bool,
-    text_links: bool,
-    shadow: bool,
+    /// A bit a switch.
+    bits: u16,
 }
 
 impl Locked {
     /// Whether this one is locked.
     pub fn has(self, switch: Switch) -> bool {
-        match switch {
-            Switch::Opens => self.opens,
-            Switch::Links => self.links,
-            Switch::TextLinks => self.text_links,
-            Switch::Shadow => self.shadow,
-        }
+        self.bits & bit(switch) != 0
     }
 
     /// Locks this one too.
     #[must_use]
-    pub fn with(mut self, switch: Switch) -> Locked {
-        *match switch {
-            Switch::Opens => &mut self.opens,
-            Switch::Links => &mut self.links,
-            Switch::TextLinks => &mut self.text_links,
-            Switch::Shadow => &mut self.shadow,
-        } = true;
-        self
+    pub fn with(self, switch: Switch) -> Locked {
+        Locked { bits: self.bits | bit(switch) }
     }
 
     /// Those that are locked.
@@ -124,11 +140,16 @@ impl Locked {
     /// What is left of a user's choice.
     fn open(self, choice: Choice) -> Choice {
         Choice {
-            opens: choice.opens.filter(|_| !self.opens),
-            links: choice.links.filter(|_| !self.links),
-            text_links: choice.text_links.filter(|_| !self.text_links),
+            opens: choice.opens.filter(|_| !self.has(Switch::Opens)),
+            links: choice.links.filter(|_| !self.has(Switch::Links)),
+            text_links: choice.text_links.filter(|_| !self.has(Switch::TextLinks)),
         }
     }
+}
+
+/// Never stored: on disk a lock is a name.
+fn bit(switch: Switch) -> u16 {
+    1 << switch as u16
 }
 
 impl FromIterator<Switch> for Locked {
@@ -203,7 +224,7 @@ impl Levels {
     pub fn shadow(&self) -> Option<Level> {
         match self.shadow {
             [true, _] => Some(Level::Org),
-            [false, true] if !self.locked.shadow => Some(Level::User),
+            [false, true] if !self.locked.has(Switch::Shadow) => Some(Level::User),
             _ => None,
         }
     }
@@ -289,10 +310,24 @@ mod tests {
                 Switch::Links => unsaid.user.links = None,
                 Switch::TextLinks => unsaid.user.text_links = None,
                 Switch::Shadow => unsaid.shadow[1] = false,
+                // what no mode is: see `own.rs`
+                _ => {}
             }
             prop_assert_eq!(locked.in_force(), unsaid.in_force());
             prop_assert_eq!(locked.shadow(), unsaid.shadow());
         }
+    }
+
+    /// No lock is another's, and each reads back by its name.
+    #[test]
+    fn each_lock_is_its_own() {
+        for switch in Switch::ALL {
+            let locked = Locked::default().with(switch);
+            assert_eq!(locked.names(), [switch.as_str()]);
+            assert_eq!(Switch::parse(switch.as_str()), Some(switch));
+            assert!(Switch::ALL.into_iter().all(|other| locked.has(other) == (other == switch)), "{switch:?}");
+        }
+        assert_eq!(Switch::ALL.into_iter().collect::<Locked>().names().len(), Switch::ALL.len());
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod cascade;
 mod exclusions;
 mod keeping;
 pub mod notices;
+mod own;
 pub mod prepared;
 pub mod privacy;
 
@@ -21,6 +22,7 @@ pub use exclusions::{
     RecipientPattern,
 };
 pub use keeping::{EVENTS_DAYS_MAX, Keeping, NotAPlaceDetail, PlaceDetail};
+pub use own::{OWN_LIST_MAX, OwnRules, Rules};
 use privacy::OrgPrivacy;
 
 /// How much is recorded of one kind of event. Ordered: `Off < Aggregate < Individual`.
@@ -233,6 +235,16 @@ pub enum VisibleUrls {
     Leave,
 }
 
+impl VisibleUrls {
+    /// As written in forms and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            VisibleUrls::Track => "track",
+            VisibleUrls::Leave => "leave",
+        }
+    }
+}
+
 /// `quotes` (DESIGN 5.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Quotes {
@@ -343,6 +355,8 @@ pub struct User {
     pub choice: Choice,
     /// Its own mail in shadow mode, whatever the org's.
     pub shadow: bool,
+    /// What else it asks for below the org's, for its own mail.
+    pub own: OwnRules,
     /// Its password was made up for one login: it leads to a page that sets another, and to nothing else.
     pub one_time: bool,
 }
@@ -358,6 +372,7 @@ impl User {
             addresses: Vec::new(),
             choice: Choice::default(),
             shadow: false,
+            own: OwnRules::default(),
             one_time: false,
         }
     }

@@ -443,6 +443,7 @@ async fn what_is_known_of_copies() {
         };
         let known = |recipients, accepted_at_ms, waiting_since_ms, reader| CopyFacts {
             org: "acme".parse().unwrap(),
+            login: record(1).login,
             network_hash: Some([1, 2, 3, 4, 5, 6, 7, 8]),
             links: 2,
             recipients,

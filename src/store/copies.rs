@@ -23,11 +23,12 @@ pub(super) fn copies(
 fn copy(connection: &Connection, id: CopyId, events_since_ms: Option<i64>) -> rusqlite::Result<Option<CopyFacts>> {
     let found = connection
         .prepare_cached(
-            "SELECT org, network_hash, (SELECT count(*) FROM link WHERE message = ?1) FROM message WHERE id = ?1",
+            "SELECT org, network_hash, (SELECT count(*) FROM link WHERE message = ?1), login FROM message WHERE id = ?1",
         )?
         .query_row(params![Column(id.message)], |row| {
             Ok(CopyFacts {
                 org: row.get::<_, Column<_>>(0)?.0,
+                login: row.get(3)?,
                 network_hash: row.get(1)?,
                 links: row.get(2)?,
                 recipients: 0,

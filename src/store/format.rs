@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::Override;
 use super::people::LedgerEntry;
 use crate::settings::privacy::{Act, Consent, Footer, Noted, OrgPrivacy, Standing};
-use crate::settings::{Choice, Keeping, Managed, Mode, Org, OrgName, Quotes, Role, Switch, User, VisibleUrls};
+use crate::settings::{
+    Choice, Keeping, Managed, Mode, Org, OrgName, OwnRules, PlaceDetail, Quotes, Role, Switch, User, VisibleUrls,
+};
 
 /// The only version so far.
 const VERSION_1: u8 = 1;
@@ -205,8 +207,37 @@ struct UserV1 {
     choice: ChoiceV1,
     #[serde(default, skip_serializing_if = "is_false")]
     shadow: bool,
+    #[serde(default, skip_serializing_if = "OwnV1::is_default")]
+    own: OwnV1,
     #[serde(default, skip_serializing_if = "is_false")]
     one_time: bool,
+}
+
+/// What a sender narrows besides. What is left out follows the organisation.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct OwnV1 {
+    /// `leave`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    visible_urls: Option<String>,
+    /// `country`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    /// `false`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_evidence: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    excluded_recipients: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    excluded_hosts: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    leave_links: Vec<String>,
+}
+
+impl OwnV1 {
+    fn is_default(&self) -> bool {
+        *self == OwnV1::default()
+    }
 }
 
 /// No destination means withdrawn.
@@ -259,6 +290,41 @@ impl TryFrom<KeepingV1> for Keeping {
     }
 }
 
+impl From<&OwnRules> for OwnV1 {
+    fn from(own: &OwnRules) -> OwnV1 {
+        let OwnRules { leave_visible_urls, country_only, no_raw_evidence, .. } = *own;
+        let OwnRules { excluded_recipients, excluded_hosts, leave_links, .. } = own;
+        OwnV1 {
+            visible_urls: leave_visible_urls.then(|| VisibleUrls::Leave.as_str().to_owned()),
+            place: country_only.then(|| PlaceDetail::Country.to_string()),
+            raw_evidence: no_raw_evidence.then_some(false),
+            excluded_recipients: excluded_recipients.iter().map(|one| one.as_str().to_owned()).collect(),
+            excluded_hosts: excluded_hosts.clone(),
+            leave_links: leave_links.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
+        }
+    }
+}
+
+impl TryFrom<OwnV1> for OwnRules {
+    type Error = Unreadable;
+    fn try_from(stored: OwnV1) -> Result<OwnRules, Unreadable> {
+        let visible_urls = stored.visible_urls.map(|text| parse(&text, "visible_urls", visible_urls)).transpose()?;
+        let place = stored.place.map(|text| parse(&text, "detail of places", |t| t.parse().ok())).transpose()?;
+        Ok(OwnRules {
+            leave_visible_urls: visible_urls == Some(VisibleUrls::Leave),
+            country_only: place == Some(PlaceDetail::Country),
+            no_raw_evidence: stored.raw_evidence == Some(false),
+            excluded_recipients: parse_all(&stored.excluded_recipients, "recipient", |t| t.parse().ok())?,
+            excluded_hosts: stored.excluded_hosts,
+            leave_links: parse_all(&stored.leave_links, "link pattern", |t| t.parse().ok())?,
+        })
+    }
+}
+
+fn visible_urls(text: &str) -> Option<VisibleUrls> {
+    [VisibleUrls::Track, VisibleUrls::Leave].into_iter().find(|value| value.as_str() == text)
+}
+
 impl From<&Org> for OrgV1 {
     fn from(org: &Org) -> OrgV1 {
         OrgV1 {
@@ -268,11 +334,7 @@ impl From<&Org> for OrgV1 {
             managed: org.managed.names().into_iter().map(str::to_owned).collect(),
             tracking_url: org.tracking_url.clone(),
             former_urls: org.former_urls.clone(),
-            visible_urls: match org.visible_urls {
-                VisibleUrls::Track => "track",
-                VisibleUrls::Leave => "leave",
-            }
-            .to_owned(),
+            visible_urls: org.visible_urls.as_str().to_owned(),
             quotes: match org.quotes {
                 Quotes::Unwrap => "unwrap",
                 Quotes::Leave => "leave",
@@ -302,11 +364,7 @@ impl TryFrom<OrgV1> for Org {
             managed: managed_from(&stored.managed)?,
             tracking_url: stored.tracking_url,
             former_urls: stored.former_urls,
-            visible_urls: parse(&stored.visible_urls, "visible_urls", |t| match t {
-                "track" => Some(VisibleUrls::Track),
-                "leave" => Some(VisibleUrls::Leave),
-                _ => None,
-            })?,
+            visible_urls: parse(&stored.visible_urls, "visible_urls", visible_urls)?,
             quotes: parse(&stored.quotes, "quotes", |t| match t {
                 "unwrap" => Some(Quotes::Unwrap),
                 "leave" => Some(Quotes::Leave),
@@ -370,6 +428,7 @@ impl From<&User> for UserV1 {
             addresses: user.addresses.clone(),
             choice: user.choice.into(),
             shadow: user.shadow,
+            own: OwnV1::from(&user.own),
             one_time: user.one_time,
         }
     }
@@ -387,6 +446,7 @@ impl TryFrom<UserV1> for User {
             addresses: stored.addresses,
             choice: stored.choice.try_into()?,
             shadow: stored.shadow,
+            own: stored.own.try_into()?,
             one_time: stored.one_time,
         })
     }
@@ -415,7 +475,7 @@ fn parse_all<T>(texts: &[String], what: &str, read: impl Fn(&str) -> Option<T>) 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::settings::{Locked, PlaceDetail};
+    use crate::settings::Locked;
 
     /// An org with no value at its default.
     pub(in crate::store) fn org(name: &str) -> Org {
@@ -463,6 +523,14 @@ pub(super) mod tests {
             addresses: vec!["ann@other.example".to_owned()],
             choice: Choice { opens: None, links: Some(Mode::Individual), text_links: None },
             shadow: true,
+            own: OwnRules {
+                leave_visible_urls: true,
+                country_only: true,
+                no_raw_evidence: true,
+                excluded_recipients: vec!["cy@reader.example".parse().unwrap()],
+                excluded_hosts: vec!["shop.example".to_owned()],
+                leave_links: vec!["portal.example/me".parse().unwrap()],
+            },
             one_time: true,
         }
     }
@@ -483,9 +551,14 @@ pub(super) mod tests {
     fn version_1_is_this() {
         let stored = b"\x01{\"login\":\"ann\",\"org\":\"acme\",\"role\":\"org-admin\",\"password_hash\":\"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA\",\
             \"addresses\":[\"ann@other.example\"],\"choice\":{\"opens\":null,\"links\":\"individual\",\"text_links\":null}}";
-        let ann = User { shadow: false, one_time: false, ..user("ann") };
+        let ann = User { shadow: false, own: OwnRules::default(), one_time: false, ..user("ann") };
         assert_eq!(decode_user(stored), Ok(ann.clone()), "what was added since is as by default");
         assert_eq!(encode_user(&ann).unwrap(), stored, "and takes no room");
+        let own = b",\"own\":{\"visible_urls\":\"leave\",\"place\":\"country\",\"raw_evidence\":false,\
+            \"excluded_recipients\":[\"cy@reader.example\"],\"excluded_hosts\":[\"shop.example\"],\"leave_links\":[\"portal.example/me\"]}}";
+        let stored = [&stored[..stored.len() - 1], own].concat();
+        let ann = User { own: user("ann").own, ..ann };
+        assert_eq!((decode_user(&stored), encode_user(&ann)), (Ok(ann.clone()), Ok(stored)));
         let stored = b"\x01{\"name\":\"acme\",\"domains\":[\"example.com\",\"xn--bcher-kva.example\"],\"choice\":{\"opens\":\"aggregate\",\
             \"links\":\"off\",\"text_links\":false},\"managed\":[\"org\",\"links\",\"text_links\"],\"tracking_url\":\"https://t.example.com\",\
             \"former_urls\":[\"https://old.example.com\"],\"visible_urls\":\"leave\",\"quotes\":\"leave\",\"excluded_hosts\":[\"intranet.example\"]}";

@@ -154,6 +154,7 @@ impl Kept {
         let record = self.messages.get(&id.message)?;
         let mut facts = CopyFacts {
             org: record.org.clone(),
+            login: record.login.clone(),
             network_hash: record.network_hash,
             links: u32::try_from(record.links.len()).unwrap_or(u32::MAX),
             recipients: 0,

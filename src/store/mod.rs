@@ -112,7 +112,6 @@ pub enum Override {
 
 /// One change of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "changes are few and short-lived: a box at each would save nothing")]
 pub enum Change {
     /// Creates or replaces.
     PutOrg(Org),

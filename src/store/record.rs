@@ -382,6 +382,8 @@ pub struct CopyId {
 pub struct CopyFacts {
     /// Whose mail.
     pub org: OrgName,
+    /// The login that sent it; `None` for a trusted network.
+    pub login: Option<String>,
     /// Keyed hash of the submission's network.
     pub network_hash: Option<[u8; 8]>,
     /// Tracked links of the message.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::agent::{Agent, Agents};
-use super::known::Copies;
+use super::known::{Copies, Known};
 use super::recorder::Visit;
 use crate::event::agent::AgentList;
 use crate::event::classify::verdict;
@@ -21,7 +21,7 @@ use crate::event::source::{NetworkList, Source};
 use crate::event::{Event, EventKind, Evidence, Rule, RuleSet, Verdict};
 use crate::geo::{Geo, Place};
 use crate::settings::privacy::{Consent, ConsentRule, Says};
-use crate::settings::{Keeping, Org, PlaceDetail};
+use crate::settings::{Org, PlaceDetail, Rules};
 use crate::store::Snapshot;
 use crate::store::record::{CopyFacts, CopyId, Mended, Recording};
 use crate::token::{InstanceKey, PersonId};
@@ -100,7 +100,7 @@ impl Judge {
         let mut group = Group { events: Vec::with_capacity(visits.len()), mended: HashMap::new() };
         let mut withheld = 0;
         for visit in visits {
-            let refuses = visit.refuses && self.keeping(visit, settings).honour_gpc;
+            let refuses = visit.refuses && self.honours_gpc(visit, settings);
             if refuses || !self.may_record(visit, settings) {
                 withheld += 1;
             } else {
@@ -150,10 +150,11 @@ impl Judge {
         says != Says::No && most.is_none_or(|most| mode <= most)
     }
 
-    /// What the organisation keeps whose mail it is; the default, when that is not known.
-    fn keeping(&mut self, visit: &Visit, settings: &Snapshot) -> Keeping {
+    /// Whether the organisation takes a browser's refusal for one; the default, when it is not known whose mail it is.
+    fn honours_gpc(&mut self, visit: &Visit, settings: &Snapshot) -> bool {
         let known = self.copies.get(copy_id(visit));
-        known.org.as_ref().and_then(|name| settings.orgs.get(name)).map(|org| org.keeping).unwrap_or_default()
+        let org = known.org.as_ref().and_then(|name| settings.orgs.get(name));
+        org.map(|org| org.keeping).unwrap_or_default().honour_gpc
     }
 
     fn judge_one(&mut self, visit: &Visit, settings: &Snapshot, group: &mut Group) {
@@ -170,7 +171,7 @@ impl Judge {
             rules: rules(org),
             inbox_mode: self.inbox_mode && !org.is_some_and(|org| org.managed.upstream),
         };
-        let keeping = org.map(|org| org.keeping).unwrap_or_default();
+        let keeping = org.map(|org| rules_of(org, known, settings).keeping()).unwrap_or_default();
         let request = request(visit, &agent, source, network);
         let outcome = judge(&mut known.recent, group.next_ticket(), &request, &copy);
         for ticket in outcome.rejudged {
@@ -240,6 +241,13 @@ fn rules(org: Option<&Org>) -> RuleSet {
     org.map_or(RuleSet::ALL, |org| RuleSet::without(org.rules_off.iter().map(String::as_str)))
 }
 
+/// What the organisation and the sender have in force now. A login that is gone, or another organisation's by now, asks for
+/// nothing any more.
+fn rules_of<'s>(org: &'s Org, known: &Known, settings: &'s Snapshot) -> Rules<'s> {
+    let user = known.login.as_ref().and_then(|login| settings.users.get(login));
+    Rules::of(org, user.filter(|user| user.org.as_ref() == Some(&org.name)).map(|user| &user.own))
+}
+
 fn request(visit: &Visit, agent: &Agent, source: Source, network: [u8; 8]) -> Request {
     Request {
         at_ms: visit.at_ms,
@@ -302,6 +310,7 @@ mod tests {
     fn facts(reader: Option<Reader>) -> CopyFacts {
         CopyFacts {
             org: acme(),
+            login: Some("ann".to_owned()),
             network_hash: None,
             links: 1,
             recipients: if reader.is_some() { 1 } else { 2 },
@@ -411,5 +420,47 @@ mod tests {
         let mut taken_back: Vec<i64> = after.mended.iter().map(|mended| mended.sequence).collect();
         taken_back.sort_unstable();
         assert_eq!(taken_back, [1, 2]);
+    }
+
+    /// What is kept of an event: the organisation's rule, less what the sender of that very mail takes away, from now on.
+    #[test]
+    fn a_sender_keeps_less_of_their_own_readers() {
+        use crate::settings::{Locked, OwnRules, Role, Switch, User};
+        use crate::store::{Change, settings::apply};
+        let mut org = Org::named(acme());
+        org.keeping.raw_evidence = true;
+        let own = OwnRules { country_only: true, no_raw_evidence: true, ..OwnRules::default() };
+        let ann = |at: &str, own: &OwnRules| User {
+            own: own.clone(),
+            ..User::new("ann".into(), Some(at.parse().unwrap()), Role::Sender, String::new())
+        };
+        let locked = Locked::default().with(Switch::Place).with(Switch::RawEvidence);
+        let (kept, less) = ((PlaceDetail::City, true), (PlaceDetail::Country, false));
+        let login = |login: Option<&str>| login.map(str::to_owned);
+        for (user, locked, sent_by, expected) in [
+            (Some(ann("acme", &own)), Locked::default(), login(Some("ann")), less),
+            (Some(ann("acme", &OwnRules::default())), Locked::default(), login(Some("ann")), kept),
+            // somebody else's mail, a trusted network's, one under a lock
+            (Some(ann("acme", &own)), Locked::default(), login(Some("bob")), kept),
+            (Some(ann("acme", &own)), Locked::default(), None, kept),
+            (Some(ann("acme", &own)), locked, login(Some("ann")), kept),
+            // the login is gone, or is another organisation's by now
+            (None, Locked::default(), login(Some("ann")), kept),
+            (Some(ann("beta", &own)), Locked::default(), login(Some("ann")), kept),
+        ] {
+            let mut settings = Snapshot::default();
+            apply(&mut settings, &Change::PutOrg(Org { locked, ..org.clone() }));
+            if let Some(user) = user {
+                apply(&mut settings, &Change::PutUser(user));
+            }
+            let mut judge = judge_of(ConsentRule::default());
+            let known = CopyFacts { login: sent_by.clone(), ..facts(reader("bob@x.test", Mode::Individual)) };
+            judge.learn(vec![COPY], vec![Some(known)], 0);
+            let (recording, _) = judge.judge(&[visit()], &settings);
+            assert_eq!(recording.events[0].evidence.is_some(), expected.1, "{sent_by:?}");
+            let org = &settings.orgs[&acme()];
+            let keeping = rules_of(org, judge.copies.get(COPY), &settings).keeping();
+            assert_eq!((keeping.place, keeping.raw_evidence), expected, "{sent_by:?}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::event::recent::{Hit, Recent, Shape};
 use crate::settings::OrgName;
 use crate::store::record::{CopyFacts, CopyId, Reader};
 
-/// Copies in the younger half. Some 300 octets each, and 60 for each event of the last minute, 64 of them at most.
+/// Copies in the younger half. Some 350 octets each, and 60 for each event of the last minute, 64 of them at most.
 const HALF_MAX: usize = 8192;
 /// What may change is read again after so long.
 const STALE_MS: i64 = 1000;
@@ -22,6 +22,8 @@ pub(super) struct Known {
     pub(super) recent: Recent,
     /// Whose mail; `None` when its record is not there.
     pub(super) org: Option<OrgName>,
+    /// The login that sent it; `None` for a trusted network too.
+    pub(super) login: Option<String>,
     /// Its one recipient; `None` for a shared copy.
     pub(super) reader: Option<Reader>,
     /// Keyed hash of the submission's network.
@@ -91,6 +93,7 @@ impl Copies {
         known.shape = Shape { links: facts.links as usize, shared: facts.recipients != 1 };
         known.reader = facts.reader;
         known.org = Some(facts.org);
+        known.login = facts.login;
         known.submission_network = facts.network_hash;
     }
 
@@ -127,6 +130,7 @@ mod tests {
     fn facts(accepted_at_ms: Option<i64>, waiting_since_ms: Option<i64>) -> CopyFacts {
         CopyFacts {
             org: "acme".parse().unwrap(),
+            login: None,
             network_hash: Some([1; 8]),
             links: 4,
             recipients: 1,

@@ -1,6 +1,7 @@
 //! One story a file, named by what happens.
 
 mod a_key_is_revoked;
+mod a_sender_takes_away;
 mod a_test_mail_is_followed;
 mod certificate_renewed;
 mod certificates_by_acme;

@@ -18,6 +18,7 @@ pub mod notices;
 mod org_events;
 mod org_tracking;
 pub mod orgs;
+mod own_rules;
 pub mod own_tracking;
 pub mod people;
 pub mod queue;

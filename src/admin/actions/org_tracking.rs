@@ -85,7 +85,7 @@ fn none_of(text: &str, all: &[&str]) -> String {
 }
 
 /// Trimmed, blanks dropped, each once, in the order typed.
-fn each_once<T: PartialEq>(
+pub(super) fn each_once<T: PartialEq>(
     field: &'static str,
     typed: &[String],
     most: usize,
@@ -139,7 +139,7 @@ mod tests {
         let rows = [
             (RulesPatch { sensitive_off: words(&["reset"]), ..RulesPatch::default() }, "none of password-reset"),
             (RulesPatch { sensitive_off: words(&["unsubscribe"]), ..RulesPatch::default() }, "none of password-reset"),
-            (RulesPatch { locked: words(&["place"]), ..RulesPatch::default() }, "none of opens, links"),
+            (RulesPatch { locked: words(&["footer"]), ..RulesPatch::default() }, "none of opens, links"),
             (
                 RulesPatch { leave_links: words(&["https://a.example/"]), ..RulesPatch::default() },
                 "leave https:// away",

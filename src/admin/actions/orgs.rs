@@ -118,7 +118,7 @@ impl Actions {
             return Err(Refusal::invalid("text_links", "links in plain text need link tracking to be on"));
         }
         if let Some(hosts) = patch.excluded_hosts {
-            org.excluded_hosts = hosts_fit("excluded_hosts", &hosts)?;
+            org.excluded_hosts = hosts_fit("excluded_hosts", &hosts, HOSTS_MAX)?;
         }
         if let Some(domains) = patch.domains {
             org.domains = self.domains_fit(name, &domains)?;
@@ -129,7 +129,7 @@ impl Actions {
     }
 
     fn domains_fit(&self, name: &OrgName, typed: &[String]) -> Result<Vec<String>, Refusal> {
-        let domains = hosts_fit("domains", typed)?;
+        let domains = hosts_fit("domains", typed, HOSTS_MAX)?;
         let snapshot = self.settings.snapshot();
         let others = || snapshot.orgs.values().filter(|org| org.name != *name);
         match domains.iter().find(|domain| others().any(|org| org.domains.contains(domain))) {
@@ -190,7 +190,7 @@ fn apply_switches(org: &mut Org, patch: &OrgPatch) {
 }
 
 /// Host names as they are compared: lower-case A-labels, each once, in the order typed.
-fn hosts_fit(field: &'static str, typed: &[String]) -> Result<Vec<String>, Refusal> {
+pub(super) fn hosts_fit(field: &'static str, typed: &[String], most: usize) -> Result<Vec<String>, Refusal> {
     let mut hosts: Vec<String> = Vec::new();
     for text in typed.iter().map(|text| text.trim().trim_end_matches('.')).filter(|text| !text.is_empty()) {
         let ascii = idna::domain_to_ascii_strict(text).ok();
@@ -199,8 +199,8 @@ fn hosts_fit(field: &'static str, typed: &[String]) -> Result<Vec<String>, Refus
             hosts.push(host);
         }
     }
-    if hosts.len() > HOSTS_MAX {
-        return Err(Refusal::invalid(field, "at most 1,000 are kept"));
+    if hosts.len() > most {
+        return Err(Refusal::invalid(field, format!("at most {most} are kept")));
     }
     Ok(hosts)
 }
@@ -224,7 +224,7 @@ mod tests {
         ];
         for (typed, expected) in rows {
             let typed: Vec<String> = typed.iter().map(|s| s.to_string()).collect();
-            let got = hosts_fit("domains", &typed).ok();
+            let got = hosts_fit("domains", &typed, HOSTS_MAX).ok();
             assert_eq!(
                 got.as_deref(),
                 expected.map(|e| e.iter().map(|s| s.to_string()).collect::<Vec<_>>()).as_deref(),

@@ -1,9 +1,12 @@
 //! What a user chooses for the mail they send: never more than their organisation does, and nothing that it has locked.
 
+pub use super::own_rules::OwnRulesPatch;
+use super::own_rules::lists_fit;
 use super::users::may_manage;
 use super::{Actions, Refusal};
-use crate::admin::viewer::Viewer;
-use crate::settings::{Choice, Level, Levels, Locked, Mode, Org, OrgName, Switch, Tracking, User};
+use crate::admin::viewer::{Sight, Viewer};
+use crate::policy::why::{self, Narrowed};
+use crate::settings::{Choice, Level, Levels, Locked, Mode, Org, OrgName, OwnRules, Rules, Switch, Tracking, User};
 use crate::store::{Change, Snapshot};
 
 /// A user's own choice and what becomes of it.
@@ -25,10 +28,16 @@ pub struct OwnTracking {
     pub in_force: Tracking,
     /// Who has their mail leave as it came, if anybody.
     pub shadow: Option<Level>,
+    /// What else the user has chosen, locked or not.
+    pub own: OwnRules,
+    /// Of that links that show a URL, places and raw evidence: what the organisation says, and what is in force.
+    pub narrowed: [Narrowed; 3],
+    /// The viewer may know to whom the user writes, so may read and change whom they exclude.
+    pub sees_recipients: bool,
 }
 
 /// What to change; `None` leaves as it is. Of the modes, `Some(None)` means: follow the organisation, live.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnPatch {
     /// The pixel.
     pub opens: Option<Option<Mode>>,
@@ -38,6 +47,8 @@ pub struct OwnPatch {
     pub text_links: Option<Option<bool>>,
     /// Shadow mode for their own mail.
     pub shadow: Option<bool>,
+    /// Everything else.
+    pub rules: OwnRulesPatch,
 }
 
 impl Actions {
@@ -49,13 +60,15 @@ impl Actions {
     pub fn own_tracking(&self, viewer: &Viewer, login: &str) -> Result<OwnTracking, Refusal> {
         let snapshot = self.settings.snapshot();
         let (user, org) = sender(&snapshot, viewer, login)?;
-        Ok(view(**self.ceiling.load(), user, org))
+        Ok(view(viewer, **self.ceiling.load(), user, org))
     }
 
     /// Changes it, all or nothing, provided that it is still as the caller has `seen` it.
     ///
     /// # Errors
-    /// As [`Actions::own_tracking`]; [`Refusal::Locked`]; [`Refusal::Changed`]; [`Refusal::Invalid`] for more than the organisation has in force.
+    /// As [`Actions::own_tracking`]; [`Refusal::Locked`]; [`Refusal::Changed`]; [`Refusal::Invalid`] for more than the
+    /// organisation has in force, and for lists that are wrong or too long; [`Refusal::Forbidden`] for a list of recipients
+    /// that the viewer may not read.
     pub async fn set_own_tracking(
         &self,
         viewer: &Viewer,
@@ -69,19 +82,34 @@ impl Actions {
         }
         let snapshot = self.settings.snapshot();
         let (user, org) = sender(&snapshot, viewer, login)?;
-        let ceiling = **self.ceiling.load();
-        not_locked(org.locked, patch)?;
-        within(view(ceiling, user, org).most, patch)?;
-        let mut user = user.clone();
-        user.choice = Choice {
-            opens: patch.opens.unwrap_or(user.choice.opens),
-            links: patch.links.unwrap_or(user.choice.links),
-            text_links: patch.text_links.unwrap_or(user.choice.text_links),
-        };
-        user.shadow = patch.shadow.unwrap_or(user.shadow);
+        let present = view(viewer, **self.ceiling.load(), user, org);
+        if patch.rules.excluded_recipients.is_some() && !present.sees_recipients {
+            return Err(Refusal::Forbidden(NOT_YOURS_TO_READ));
+        }
+        not_locked(org.locked, &patch)?;
+        within(present.most, &patch)?;
+        let user = changed(user.clone(), &patch)?;
         self.write(&held, Change::PutUser(user)).await?;
         self.own_tracking(viewer, login)
     }
+}
+
+/// Whom somebody excludes tells to whom they write.
+const NOT_YOURS_TO_READ: &str = "whom a sender excludes tells to whom they write: only they themselves, and an admin who sees everybody's messages, may change excluded_recipients";
+
+fn changed(mut user: User, patch: &OwnPatch) -> Result<User, Refusal> {
+    user.choice = Choice {
+        opens: patch.opens.unwrap_or(user.choice.opens),
+        links: patch.links.unwrap_or(user.choice.links),
+        text_links: patch.text_links.unwrap_or(user.choice.text_links),
+    };
+    user.shadow = patch.shadow.unwrap_or(user.shadow);
+    patch.rules.apply(&mut user.own)?;
+    let lists = [Switch::ExcludedRecipients, Switch::ExcludedHosts, Switch::LeaveLinks];
+    if let Some(list) = lists.into_iter().find(|list| patch.rules.asks(*list)) {
+        lists_fit(list.as_str(), &user)?;
+    }
+    Ok(user)
 }
 
 fn sender<'s>(snapshot: &'s Snapshot, viewer: &Viewer, login: &str) -> Result<(&'s User, &'s Org), Refusal> {
@@ -92,7 +120,7 @@ fn sender<'s>(snapshot: &'s Snapshot, viewer: &Viewer, login: &str) -> Result<(&
     Ok((user, org))
 }
 
-fn view(ceiling: Tracking, user: &User, org: &Org) -> OwnTracking {
+fn view(viewer: &Viewer, ceiling: Tracking, user: &User, org: &Org) -> OwnTracking {
     let levels = Levels::of(ceiling, org, Some(user), Choice::default());
     let [_, of_org, of_user, _] = levels.steps();
     OwnTracking {
@@ -104,15 +132,19 @@ fn view(ceiling: Tracking, user: &User, org: &Org) -> OwnTracking {
         locked: org.locked,
         in_force: of_user.after,
         shadow: levels.shadow(),
+        own: user.own.clone(),
+        narrowed: why::narrowed(Rules::of(org, Some(&user.own))),
+        sees_recipients: viewer.sight(&org.name, Some(&user.login)) == Sight::Whole,
     }
 }
 
-fn not_locked(locked: Locked, patch: OwnPatch) -> Result<(), Refusal> {
+fn not_locked(locked: Locked, patch: &OwnPatch) -> Result<(), Refusal> {
     let asked = |switch| match switch {
         Switch::Opens => patch.opens.is_some(),
         Switch::Links => patch.links.is_some(),
         Switch::TextLinks => patch.text_links.is_some(),
         Switch::Shadow => patch.shadow.is_some(),
+        other => patch.rules.asks(other),
     };
     match Switch::ALL.into_iter().find(|switch| locked.has(*switch) && asked(*switch)) {
         Some(switch) => Err(Refusal::Locked { field: switch.as_str() }),
@@ -121,7 +153,7 @@ fn not_locked(locked: Locked, patch: OwnPatch) -> Result<(), Refusal> {
 }
 
 /// Promise 10: narrowing only.
-fn within(most: Tracking, patch: OwnPatch) -> Result<(), Refusal> {
+fn within(most: Tracking, patch: &OwnPatch) -> Result<(), Refusal> {
     let above = |field, asked: Option<Option<Mode>>, most: Mode| match asked.flatten() {
         Some(mode) if mode > most => {
             Err(Refusal::invalid(field, format!("{mode} is above what the organisation has in force, which is {most}")))
@@ -152,21 +184,29 @@ mod tests {
             (OwnPatch { opens: Some(Some(Mode::Individual)), ..OwnPatch::default() }, false),
             (OwnPatch { text_links: Some(Some(true)), ..OwnPatch::default() }, false),
         ] {
-            assert_eq!(within(MOST, patch).is_ok(), allowed, "{patch:?}");
+            assert_eq!(within(MOST, &patch).is_ok(), allowed, "{patch:?}");
         }
     }
 
     /// Each lock refuses its own switch by name, and no other.
     #[test]
     fn what_is_locked_is_refused() {
-        let all = OwnPatch { opens: Some(None), links: Some(None), text_links: Some(None), shadow: Some(false) };
+        let rules = OwnRulesPatch {
+            leave_visible_urls: Some(false),
+            country_only: Some(false),
+            no_raw_evidence: Some(false),
+            excluded_recipients: Some(Vec::new()),
+            excluded_hosts: Some(Vec::new()),
+            leave_links: Some(Vec::new()),
+        };
+        let all = OwnPatch { opens: Some(None), links: Some(None), text_links: Some(None), shadow: Some(false), rules };
         for switch in Switch::ALL {
             let locked = Locked::default().with(switch);
-            let refused = not_locked(locked, all).unwrap_err();
+            let refused = not_locked(locked, &all).unwrap_err();
             assert!(matches!(refused, Refusal::Locked { field } if field == switch.as_str()), "{refused}");
-            assert!(not_locked(locked, OwnPatch::default()).is_ok());
+            assert!(not_locked(locked, &OwnPatch::default()).is_ok());
         }
-        assert!(not_locked(Locked::default(), all).is_ok());
+        assert!(not_locked(Locked::default(), &all).is_ok());
     }
 
     /// A choice of before the lock is shown and does not count; it counts again when the lock is gone.
@@ -175,10 +215,10 @@ mod tests {
         let mut user = User::new("ann".into(), Some("acme".parse().unwrap()), Role::Sender, String::new());
         (user.choice.opens, user.shadow) = (Some(Mode::Off), true);
         let mut org = Org::named("acme".parse().unwrap());
-        let open = view(MOST, &user, &org);
+        let open = view(&Viewer::Operator, MOST, &user, &org);
         assert_eq!((open.in_force.opens, open.shadow), (Mode::Off, Some(Level::User)));
         org.locked = Locked::default().with(Switch::Opens).with(Switch::Shadow);
-        let locked = view(MOST, &user, &org);
+        let locked = view(&Viewer::Operator, MOST, &user, &org);
         assert_eq!((locked.in_force.opens, locked.shadow), (Mode::Aggregate, None));
         assert_eq!((locked.choice.opens, locked.own_shadow), (Some(Mode::Off), true));
     }

@@ -4,6 +4,7 @@
 //! less than before loses it with the next request, session or key, because each asks anew what its user may; the links to
 //! accounts that they had handed out go in the same write.
 
+use super::own_rules::lists_fit;
 use super::users::{UserView, addresses_fit, is_last_server_admin, may_manage, view};
 use super::{Actions, Refusal};
 use crate::admin::viewer::Viewer;
@@ -50,6 +51,7 @@ impl Actions {
             let addresses = addresses_fit(&snapshot, present.org.as_ref(), &typed)?;
             may_send_as(viewer, present, &addresses)?;
             user.addresses = addresses;
+            lists_fit("addresses", &user)?;
         }
         let changed = view(&user);
         let mut changes = Vec::new();

@@ -5,7 +5,7 @@ use crate::admin::viewer::Viewer;
 use crate::policy::plan::{HeaderChoice, RecipientPlan, SPLIT_RECIPIENTS_MAX, Wish};
 use crate::policy::{self, why};
 use crate::settings::privacy::{ConsentRule, Says};
-use crate::settings::{Level, Levels, Org, OrgName, RecipientPattern, User};
+use crate::settings::{Level, Levels, Org, OrgName, Rules, Switch, User};
 use crate::store::Snapshot;
 
 /// Longest header that is asked about, in bytes.
@@ -37,10 +37,25 @@ pub struct WhyView {
     pub reasons: [why::Reason; 3],
     /// Who has mail leave as it came, if anybody.
     pub shadow: Option<Level>,
-    /// The entry that excludes the recipient.
-    pub excluded_by: Option<String>,
+    /// The entry that excludes the recipient, and whose it is.
+    pub excluded_by: Option<(String, Level)>,
+    /// Links that show a URL, places, raw evidence, each with its reason.
+    pub narrowed: [why::Narrowed; 3],
+    /// Links never tracked.
+    pub never: Vec<Never>,
     /// Whether recipients have to agree.
     pub rule: ConsentRule,
+}
+
+/// One entry of a list of links never tracked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Never {
+    /// Of which list.
+    pub list: Switch,
+    /// As it is kept.
+    pub entry: String,
+    /// The organisation's or the sender's.
+    pub by: Level,
 }
 
 impl Actions {
@@ -64,7 +79,8 @@ impl Actions {
         let header = HeaderChoice::read(query.header.replace("\r\n", "\n").as_bytes());
         let levels = Levels::of(**self.ceiling.load(), org, user, header.choice);
         let to = query.to.trim();
-        let planned = policy::plan(&levels, &[Wish::of(org, to, says, rule)], SPLIT_RECIPIENTS_MAX);
+        let rules = Rules::of(org, user.map(|user| &user.own));
+        let planned = policy::plan(&levels, &[Wish::of(rules, to, says, rule)], SPLIT_RECIPIENTS_MAX);
         let plan = planned.recipients.into_iter().next().ok_or_else(|| Refusal::invalid("to", "name a recipient"))?;
         Ok(WhyView {
             org: org.name.clone(),
@@ -72,7 +88,9 @@ impl Actions {
             reasons: why::reasons(&plan),
             plan,
             shadow: levels.shadow(),
-            excluded_by: RecipientPattern::find(&org.excluded_recipients, to).map(|found| found.as_str().to_owned()),
+            excluded_by: rules.excludes(to).map(|(entry, by)| (entry.as_str().to_owned(), by)),
+            narrowed: why::narrowed(rules),
+            never: never(rules),
             rule,
         })
     }
@@ -86,6 +104,13 @@ impl Actions {
         let says = snapshot.people.standing(&org.name, person).says();
         Ok((says, privacy.consent.load().narrowed_by(&org.privacy)))
     }
+}
+
+/// Hosts, then patterns.
+fn never(rules: Rules<'_>) -> Vec<Never> {
+    let hosts = rules.excluded_hosts().map(|(host, by)| (Switch::ExcludedHosts, host, by));
+    let links = rules.leave_links().map(|(link, by)| (Switch::LeaveLinks, link.as_str(), by));
+    hosts.chain(links).map(|(list, entry, by)| Never { list, entry: entry.to_owned(), by }).collect()
 }
 
 /// Whose mail it would be: a login's, else that of whoever has the address, else the domain's organisation.

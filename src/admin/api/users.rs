@@ -14,7 +14,7 @@ use super::shapes::{
 };
 use super::{Api, Body, Path, Problem, Query};
 use crate::admin::Refusal;
-use crate::admin::actions::own_tracking::{OwnPatch, OwnTracking};
+use crate::admin::actions::own_tracking::{OwnPatch, OwnRulesPatch, OwnTracking};
 use crate::admin::actions::user_change;
 use crate::admin::actions::users::{NewUser, UserView, role_named};
 use crate::settings::Role;
@@ -141,9 +141,33 @@ pub(super) async fn set_tracking(
         links: patch.links.as_deref().map(|text| mode("links", text)).transpose()?,
         text_links: patch.text_links.as_deref().map(text_links).transpose()?,
         shadow: patch.shadow,
+        rules: OwnRulesPatch {
+            leave_visible_urls: patch
+                .visible_urls
+                .as_deref()
+                .map(|text| less("visible_urls", text, "leave"))
+                .transpose()?,
+            country_only: patch.place.as_deref().map(|text| less("place", text, "country")).transpose()?,
+            no_raw_evidence: patch.raw_evidence.as_deref().map(|text| less("raw_evidence", text, "off")).transpose()?,
+            excluded_recipients: patch.excluded_recipients,
+            excluded_hosts: patch.excluded_hosts,
+            leave_links: patch.leave_links,
+        },
     };
     let seen = |now: &OwnTracking| if_match.allows(&UserTracking::from(now.clone()));
     Ok(tagged(UserTracking::from(api.actions.set_own_tracking(&api.viewer, &login, patch, seen).await?)))
+}
+
+/// The one word for less, or `follow`.
+fn less(field: &'static str, text: &str, word: &str) -> Result<bool, Problem> {
+    match text {
+        "follow" => Ok(false),
+        text if text == word => Ok(true),
+        _ => {
+            let why = "a user can only ask for less than the organisation does";
+            Err(invalid(field, format!("{text:?} is none of {word}, follow: {why}")))
+        }
+    }
 }
 
 /// What the user asked to be told, and what of it is in force.

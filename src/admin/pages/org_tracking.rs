@@ -32,8 +32,12 @@ pub(super) struct Tick {
 pub(super) fn form(org: &Org) -> RulesForm {
     let recipients: Vec<&str> = org.excluded_recipients.iter().map(RecipientPattern::as_str).collect();
     let links: Vec<&str> = org.leave_links.iter().map(LinkPattern::as_str).collect();
-    let lock =
-        |switch: Switch| Tick { name: switch.as_str(), label: label(switch), help: "", on: org.locked.has(switch) };
+    let lock = |switch: Switch| Tick {
+        name: switch.as_str(),
+        label: label(switch),
+        help: about_lock(switch),
+        on: org.locked.has(switch),
+    };
     let rule = |name: &'static str| Tick {
         name,
         label: name,
@@ -59,6 +63,38 @@ pub(super) fn label(switch: Switch) -> &'static str {
         Switch::Links => "Link tracking",
         Switch::TextLinks => "Links in plain text",
         Switch::Shadow => "Shadow mode",
+        Switch::VisibleUrls => "Links whose text is a web address",
+        Switch::Place => "Places",
+        Switch::RawEvidence => "Raw evidence",
+        Switch::ExcludedRecipients => "Recipients never tracked",
+        Switch::ExcludedHosts => "Hosts never tracked",
+        Switch::LeaveLinks => "Links never tracked",
+    }
+}
+
+/// What a user may do about it for their own mail, where the switch's name does not say so.
+fn about_lock(switch: Switch) -> &'static str {
+    match switch {
+        Switch::Opens | Switch::Links | Switch::TextLinks | Switch::Shadow => "",
+        Switch::VisibleUrls => "leave them, where they are tracked here",
+        Switch::Place => "keep the country alone",
+        Switch::RawEvidence => "keep none, where they are kept here",
+        Switch::ExcludedRecipients | Switch::ExcludedHosts | Switch::LeaveLinks => {
+            "a list of their own, besides this one"
+        }
+    }
+}
+
+/// A value of one of them, in words.
+pub(super) fn said_of(switch: Switch, value: &str) -> &str {
+    match (switch, value) {
+        (Switch::VisibleUrls, "track") => "tracked",
+        (Switch::VisibleUrls, "leave") => "left alone",
+        (Switch::Place, "city") => "country and city",
+        (Switch::Place, "country") => "the country alone",
+        (Switch::RawEvidence, "on") => "kept",
+        (Switch::RawEvidence, "off") => "not kept",
+        (_, other) => other,
     }
 }
 

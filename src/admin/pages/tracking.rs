@@ -8,13 +8,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::org_tracking::label;
+use super::org_tracking::{label, said_of};
 use super::orgs::{Choice, modes, on_off};
 use super::{Done, Frame, Notice, error::PageError, html, html_with, words};
-use crate::admin::actions::own_tracking::{OwnPatch, OwnTracking};
+use crate::admin::actions::own_tracking::{OwnPatch, OwnRulesPatch, OwnTracking};
 use crate::admin::visitor::{Fields, Posted, Visitor};
 use crate::admin::{Refusal, Site};
-use crate::settings::{Level, Mode, Switch};
+use crate::policy::why::Narrowed;
+use crate::settings::{LINK_PATTERNS_MAX, Level, LinkPattern, Mode, OWN_LIST_MAX, RecipientPattern, Switch};
 
 #[derive(Template)]
 #[template(path = "tracking.html")]
@@ -27,6 +28,7 @@ struct TrackingPage {
     /// Whose shadow mode it is.
     shadow: Option<&'static str>,
     switches: Vec<Row>,
+    lists: Vec<List>,
 }
 
 /// One group of radio buttons, or why there is nothing to choose.
@@ -35,9 +37,24 @@ struct Row {
     legend: &'static str,
     help: &'static str,
     locked: bool,
+    /// Why the organisation leaves nothing to take away.
+    settled: Option<&'static str>,
     /// What was chosen before it was locked, in words.
     ignored: Option<String>,
     choices: Vec<Choice>,
+}
+
+/// A list of the user's own, one entry a line.
+struct List {
+    field: &'static str,
+    legend: &'static str,
+    help: &'static str,
+    locked: bool,
+    /// The visitor may not read it.
+    hidden: bool,
+    entries: usize,
+    entries_max: usize,
+    text: String,
 }
 
 /// Whom the page is about; nobody: the visitor.
@@ -71,7 +88,10 @@ pub(super) async fn save(
         }
         Err(wrong @ (Refusal::Invalid { .. } | Refusal::Locked { .. })) => {
             let view = site.actions.own_tracking(&visitor.viewer, &login)?;
-            let page = filled(&site, &visitor, view, Notice::bad(wrong));
+            let mut page = filled(&site, &visitor, view, Notice::bad(wrong));
+            for list in &mut page.lists {
+                fields.keep(list.field, &mut list.text);
+            }
             Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
         }
         Err(refusal) => Err(visitor.refused(refusal)),
@@ -93,11 +113,25 @@ fn patch(fields: &Fields) -> Result<OwnPatch, PageError> {
         Some("off") => Ok(Some(Some(false))),
         Some(_) => Err(damaged()),
     };
+    let less = |name: &str, word: &str| match fields.optional(name) {
+        None => Ok(None),
+        Some("follow") => Ok(Some(false)),
+        Some(text) if text == word => Ok(Some(true)),
+        Some(_) => Err(damaged()),
+    };
     Ok(OwnPatch {
         opens: mode("opens")?,
         links: mode("links")?,
         text_links: on_off("text_links")?,
         shadow: on_off("shadow")?.map(|shadow| shadow == Some(true)),
+        rules: OwnRulesPatch {
+            leave_visible_urls: less("visible_urls", "leave")?,
+            country_only: less("place", "country")?,
+            no_raw_evidence: less("raw_evidence", "off")?,
+            excluded_recipients: fields.lines("excluded_recipients"),
+            excluded_hosts: fields.list("excluded_hosts"),
+            leave_links: fields.lines("leave_links"),
+        },
     })
 }
 
@@ -113,37 +147,141 @@ fn filled(site: &Site, visitor: &Visitor, view: OwnTracking, notice: Option<Noti
             (label(Switch::TextLinks), if text_links { "On" } else { "Off" }),
         ],
         shadow: view.shadow.map(|by| if by == Level::Org { "The organisation" } else { "The sender" }),
-        switches: Switch::ALL.map(|switch| row(&view, switch)).into(),
+        switches: rows(&view),
+        lists: lists(&view),
         login: view.login,
     }
 }
 
-fn row(view: &OwnTracking, switch: Switch) -> Row {
-    const WHOSE: &str = "As the organisation";
-    const FOLLOW: &str = "Also when it changes.";
-    let (choices, chosen) = match switch {
-        Switch::Opens => (modes(view.choice.opens, view.most.opens, WHOSE, FOLLOW), view.choice.opens.map(words::mode)),
-        Switch::Links => (modes(view.choice.links, view.most.links, WHOSE, FOLLOW), view.choice.links.map(words::mode)),
-        Switch::TextLinks => {
-            let chosen = view.choice.text_links.map(|on| if on { "On" } else { "Off" });
-            (on_off(view.choice.text_links, view.most.text_links, WHOSE), chosen)
-        }
-        Switch::Shadow => (shadow(view), view.own_shadow.then_some("On")),
-    };
+const WHOSE: &str = "As the organisation";
+const FOLLOW: &str = "Also when it changes.";
+
+/// Everything with one value: the modes, shadow mode, and what can only be narrowed.
+fn rows(view: &OwnTracking) -> Vec<Row> {
+    let (choice, most) = (view.choice, view.most);
+    let text_links = choice.text_links.map(|on| if on { "On" } else { "Off" });
+    let mut rows = vec![
+        row(
+            view,
+            Switch::Opens,
+            "An invisible picture in the mail tells when it is opened.",
+            choice.opens.map(words::mode),
+            modes(choice.opens, most.opens, WHOSE, FOLLOW),
+        ),
+        row(
+            view,
+            Switch::Links,
+            "Links lead through this server, which notes the click and passes the reader on.",
+            choice.links.map(words::mode),
+            modes(choice.links, most.links, WHOSE, FOLLOW),
+        ),
+        row(
+            view,
+            Switch::TextLinks,
+            "Also the addresses typed into the plain-text half of a mail.",
+            text_links,
+            on_off(choice.text_links, most.text_links, WHOSE),
+        ),
+    ];
+    rows.extend(view.narrowed.iter().map(|one| narrowed(view, one)));
+    rows.push(row(
+        view,
+        Switch::Shadow,
+        "Mail leaves as it came, and each message says what would have been tracked.",
+        view.own_shadow.then_some("On"),
+        shadow(view),
+    ));
+    rows
+}
+
+fn row(view: &OwnTracking, switch: Switch, help: &'static str, chosen: Option<&str>, choices: Vec<Choice>) -> Row {
     let locked = view.locked.has(switch);
     Row {
         field: switch.as_str(),
         legend: label(switch),
-        help: match switch {
-            Switch::Opens => "An invisible picture in the mail tells when it is opened.",
-            Switch::Links => "Links lead through this server, which notes the click and passes the reader on.",
-            Switch::TextLinks => "Also the addresses typed into the plain-text half of a mail.",
-            Switch::Shadow => "Mail leaves as it came, and each message says what would have been tracked.",
-        },
+        help,
         locked,
+        settled: None,
         ignored: chosen.filter(|_| locked).map(str::to_lowercase),
         choices,
     }
+}
+
+/// As the organisation, or the one thing that is less; nothing to choose where the organisation does that already.
+fn narrowed(view: &OwnTracking, one: &Narrowed) -> Row {
+    let (help, less, name, settled) = match one.switch {
+        Switch::VisibleUrls => (
+            "A link whose text is itself a web address shows its reader where it leads, and then leads through this server.",
+            "leave",
+            "Leave such links alone",
+            "The organisation leaves such links alone already.",
+        ),
+        Switch::Place => (
+            "Where readers roughly are, as far as their networks tell.",
+            "country",
+            "Keep the country alone",
+            "The organisation keeps the country alone already.",
+        ),
+        _ => (
+            "The network address and the whole name of the program, with each open and click.",
+            "off",
+            "Keep none",
+            "The organisation keeps none already.",
+        ),
+    };
+    let from_when = match one.switch {
+        Switch::VisibleUrls => "From the next mail on.",
+        _ => "From the next open or click on, also of mail sent before.",
+    };
+    let choice = |value, label, chosen, help| Choice { value, label, help, chosen, above: false };
+    let whose = format!("{WHOSE} ({})", said_of(one.switch, one.org));
+    let chosen = one.sender.map(|value| said_of(one.switch, value));
+    let choices = vec![
+        choice("follow", whose, chosen.is_none(), FOLLOW),
+        choice(less, name.to_owned(), chosen.is_some(), from_when),
+    ];
+    let settled = (one.org == less).then_some(settled);
+    Row { settled, ..row(view, one.switch, help, chosen, choices) }
+}
+
+fn lists(view: &OwnTracking) -> Vec<List> {
+    let own = &view.own;
+    let recipients: Vec<&str> = own.excluded_recipients.iter().map(RecipientPattern::as_str).collect();
+    let hosts: Vec<&str> = own.excluded_hosts.iter().map(String::as_str).collect();
+    let links: Vec<&str> = own.leave_links.iter().map(LinkPattern::as_str).collect();
+    let list = |switch: Switch, help, entries: Vec<&str>, entries_max, hidden| List {
+        field: switch.as_str(),
+        legend: label(switch),
+        help,
+        locked: view.locked.has(switch),
+        hidden,
+        entries: entries.len(),
+        entries_max,
+        text: if hidden { String::new() } else { entries.join("\n") },
+    };
+    vec![
+        list(
+            Switch::ExcludedRecipients,
+            "Addresses, or domains with everything below them: their copy leaves untracked.",
+            recipients,
+            OWN_LIST_MAX,
+            !view.sees_recipients,
+        ),
+        list(
+            Switch::ExcludedHosts,
+            "Links to these hosts and everything below them are left alone.",
+            hosts,
+            OWN_LIST_MAX,
+            false,
+        ),
+        list(
+            Switch::LeaveLinks,
+            "A host and the beginning of a path, as portal.example.com/account; * as the host is any host, in the path any run of characters.",
+            links,
+            LINK_PATTERNS_MAX,
+            false,
+        ),
+    ]
 }
 
 fn shadow(view: &OwnTracking) -> Vec<Choice> {

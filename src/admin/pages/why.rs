@@ -8,12 +8,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::org_tracking::label;
+use super::org_tracking::{label, said_of};
 use super::{Frame, Notice, error::PageError, html_with, words};
-use crate::admin::actions::why::{WhyQuery, WhyView};
+use crate::admin::actions::why::{Never, WhyQuery, WhyView};
 use crate::admin::visitor::Visitor;
 use crate::admin::{Refusal, Site, why_words};
-use crate::policy::why::{Reason, Row};
+use crate::policy::why::{Narrowed, Reason, Row};
 use crate::settings::Level;
 
 #[derive(Template)]
@@ -43,6 +43,10 @@ struct Answer {
     shadow: Option<String>,
     switches: Vec<Switch>,
     levels: Vec<LevelRow>,
+    /// What else is in force, and whose word it is.
+    narrowed: Vec<Switch>,
+    /// Links never tracked, as `host (the sender)`.
+    never: Vec<String>,
 }
 
 /// One switch's outcome.
@@ -106,6 +110,12 @@ impl Answer {
             in_force: words::capital(&reason.in_force.to_string()),
             why: why_words::of(view, reason),
         };
+        let narrowed = |one: &Narrowed| Switch {
+            label: label(one.switch),
+            in_force: words::capital(said_of(one.switch, one.in_force)),
+            why: why_words::of_narrowed(view, one),
+        };
+        let never = |one: &Never| format!("{} ({})", one.entry, one.by);
         let [opens, links, text_links] = &view.reasons;
         let columns = opens.rows.iter().zip(&links.rows).zip(&text_links.rows);
         let level = |((opens_row, links_row), text_row): ((&Row, &Row), &Row)| LevelRow {
@@ -118,6 +128,8 @@ impl Answer {
             shadow: why_words::shadow(view).map(words::capital),
             switches: view.reasons.iter().map(switch).collect(),
             levels: columns.map(level).collect(),
+            narrowed: view.narrowed.iter().map(narrowed).collect(),
+            never: view.never.iter().map(never).collect(),
         }
     }
 }

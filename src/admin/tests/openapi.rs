@@ -200,6 +200,7 @@ async fn a_change_decided_on_an_old_state_is_not_made() {
         ("/api/v1/orgs/acme/access", json!({"admins_see_messages": true}), json!({"admins_see_messages": false})),
         ("/api/v1/users/ann", json!({"role": "org-admin"}), json!({"role": "sender"})),
         ("/api/v1/users/ann/tracking", json!({"opens": "off"}), json!({"opens": "follow"})),
+        ("/api/v1/users/ann/tracking", json!({"excluded_recipients": ["a.example"]}), json!({"place": "country"})),
         ("/api/v1/users/ann/notices", json!({"mail": true, "level": "every"}), json!({"mail": true, "level": "none"})),
         ("/api/v1/orgs/acme/notices", json!({"mail": true, "level": "first"}), json!({"mail": false, "level": "none"})),
         ("/api/v1/webhooks/00000000000000ac", json!({"paused": true}), json!({"paused": false})),

@@ -169,6 +169,14 @@ const TABLE: &[Row] = &[
     ("/tracking?login=root", None, ["login", "404", "404", "404", "404", "404"]),
     ("/tracking", Some(&[("login", "ann"), ("opens", "off")]), ["login", "done", "done", "done", "404", "404"]),
     ("/tracking", Some(&[("login", "ann"), ("links", "individual")]), ["login", "422", "422", "422", "404", "404"]),
+    ("/tracking", Some(&[("login", "ann"), ("place", "country")]), ["login", "done", "done", "done", "404", "404"]),
+    ("/tracking", Some(&[("login", "ann"), ("excluded_hosts", "a b")]), ["login", "422", "422", "422", "404", "404"]),
+    // whom she excludes is somebody she writes to: who may not read that may not change it
+    (
+        "/tracking",
+        Some(&[("login", "ann"), ("excluded_recipients", "x")]),
+        ["login", "done", "403", "done", "404", "404"],
+    ),
     ("/tracking", Some(&[("shadow", "on")]), ["login", "404", "done", "done", "done", "done"]),
     // invitations: as with users, nobody hands out more than they have, nor to their own
     ("/users/invite", Some(NEW_ACME), ["login", "200", "200", "403", "404", "403"]),

@@ -48,6 +48,8 @@ const PLACES: &[(&str, bool)] = &[
     ("/setup/test-mail/00000000000000a1", false),
     ("/health", false),
     ("/tracking", false),
+    ("/tracking?login=ann", true),
+    ("/api/v1/users/ann/tracking", true),
     ("/api/v1/health", false),
     ("/api/v1/queue", false),
     ("/api/v1/queue/00000000000000a1", false),
@@ -59,6 +61,10 @@ const PLACES: &[(&str, bool)] = &[
 #[tokio::test]
 async fn an_admin_sees_counts_or_everything_of_their_own_organisation() {
     let world = world().await;
+    // whom she excludes is somebody she writes to
+    let mut ann = world.settings.snapshot().users["ann"].clone();
+    ann.own.excluded_recipients = vec!["cy@reader.example".parse().unwrap()];
+    world.settings.change(vec![Change::PutUser(ann)]).await.unwrap();
     let mut wrong = Vec::new();
     for sees in [false, true] {
         let access = Access { admins_see_messages: sees, ..Access::default() };

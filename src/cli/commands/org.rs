@@ -111,7 +111,8 @@ struct Rules {
     /// Links never tracked, as portal.example.com/account; may be repeated, replaces the list, '' empties it
     #[arg(long = "leave-link", value_name = "HOST/PATH", group = "change")]
     leave_links: Option<Vec<String>>,
-    /// A switch its users may not change for themselves: opens, links, text_links, shadow; may be repeated, '' unlocks all
+    /// What its users may not change for themselves: opens, links, text_links, shadow, visible_urls, place, raw_evidence,
+    /// excluded_recipients, excluded_hosts, leave_links; may be repeated, replaces the list, '' unlocks all
     #[arg(long = "lock", value_name = "SWITCH", group = "change")]
     locked: Option<Vec<String>>,
     /// Mail leaves as it came, and the record says what would have been tracked

@@ -24,7 +24,7 @@ pub(in crate::cli) enum Command {
     /// What a person is told by mail of opens and clicks; each can choose in the dashboard too
     Notices(Notices),
     /// What a login has chosen for its own mail, below its organisation; changed with options
-    Tracking(Tracking),
+    Tracking(Box<Tracking>),
     /// Make a link to an account: whoever has it chooses the password, once, within 72 hours
     Invite(Invite),
     /// The links that are open
@@ -128,6 +128,24 @@ pub(in crate::cli) struct Tracking {
     /// Mail leaves as it came, and the record says what would have been tracked
     #[arg(long, value_name = "BOOL")]
     shadow: Option<bool>,
+    /// Links whose text is itself a web address: leave them alone
+    #[arg(long, value_parser = ["leave", "follow"])]
+    visible_urls: Option<String>,
+    /// How exactly the places of its readers are kept
+    #[arg(long, value_parser = ["country", "follow"])]
+    place: Option<String>,
+    /// Keep no address and User-Agent with the events of its readers
+    #[arg(long, value_parser = ["off", "follow"])]
+    raw_evidence: Option<String>,
+    /// A recipient never tracked besides the organisation's; may be repeated, replaces the list, '' empties it
+    #[arg(long = "exclude-recipient", value_name = "RECIPIENT")]
+    excluded_recipients: Option<Vec<String>>,
+    /// A host never tracked besides the organisation's; may be repeated, replaces the list, '' empties it
+    #[arg(long = "exclude", value_name = "HOST")]
+    excluded_hosts: Option<Vec<String>>,
+    /// Links never tracked besides the organisation's, as portal.example.com/account; may be repeated, '' empties the list
+    #[arg(long = "leave-link", value_name = "HOST/PATH")]
+    leave_links: Option<Vec<String>>,
     #[command(flatten)]
     form: Form,
 }
@@ -199,32 +217,73 @@ impl Set {
 
 impl Tracking {
     async fn run(self, client: &Client) -> anyhow::Result<()> {
-        let Tracking { login, opens, links, text_links, shadow, form } = self;
-        let path = format!("{}/tracking", path(&login));
-        let patch = UserTrackingPatch { opens, links, text_links, shadow };
-        let asks = patch.opens.is_some() || patch.links.is_some() || patch.text_links.is_some();
-        let tracking: UserTracking = match asks || patch.shadow.is_some() {
-            true => client.send(Method::PATCH, &path, &patch).await?,
-            false => client.get(&path).await?,
+        let (path, form) = (format!("{}/tracking", path(&self.login)), self.form);
+        let patch = UserTrackingPatch {
+            opens: self.opens,
+            links: self.links,
+            text_links: self.text_links,
+            shadow: self.shadow,
+            visible_urls: self.visible_urls,
+            place: self.place,
+            raw_evidence: self.raw_evidence,
+            excluded_recipients: self.excluded_recipients,
+            excluded_hosts: self.excluded_hosts,
+            leave_links: self.leave_links,
+        };
+        let tracking: UserTracking = match patch == UserTrackingPatch::default() {
+            true => client.get(&path).await?,
+            false => client.send(Method::PATCH, &path, &patch).await?,
         };
         if form.json {
             return print_json(&tracking);
         }
-        let mut table = Table::new(&["switch", "in force", "chosen", "at most", ""]);
-        let locked = |name: &str| if tracking.locked.iter().any(|locked| locked == name) { "locked" } else { "" };
-        let rows = [words(&tracking.in_force, ""), words(&tracking.choice, "follow"), words(&tracking.most, "")];
-        let [in_force, chosen, most] = rows;
-        for (((name, force), choice), most) in
-            ["opens", "links", "text_links"].iter().zip(in_force).zip(chosen).zip(most)
-        {
-            table.row([(*name).to_owned(), force, choice, most, locked(name).to_owned()]);
-        }
-        let on = |on: bool| if on { "on" } else { "off" }.to_owned();
-        let shadow = [on(tracking.shadow), on(tracking.own_shadow), String::new(), locked("shadow").to_owned()];
-        let [in_force, own, none, locked] = shadow;
-        table.row(["shadow".to_owned(), in_force, own, none, locked]);
-        Ok(print(&format!("{} of {}\n\n{table}", clean(&tracking.login), clean(&tracking.org)))?)
+        let (login, org) = (clean(&tracking.login), clean(&tracking.org));
+        Ok(print(&format!("{login} of {org}\n\n{}\n{}", switches(&tracking), lists(&tracking)))?)
     }
+}
+
+/// A row for whatever has one value.
+fn switches(tracking: &UserTracking) -> Table {
+    let mut table = Table::new(&["switch", "in force", "chosen", "at most", ""]);
+    let locked = |name: &str| if is_locked(tracking, name) { "locked" } else { "" };
+    let rows = [words(&tracking.in_force, ""), words(&tracking.choice, "follow"), words(&tracking.most, "")];
+    let [in_force, chosen, most] = rows;
+    for (((name, force), choice), most) in ["opens", "links", "text_links"].iter().zip(in_force).zip(chosen).zip(most) {
+        table.row([(*name).to_owned(), force, choice, most, locked(name).to_owned()]);
+    }
+    let on = |on: bool| if on { "on" } else { "off" }.to_owned();
+    let shadow = [on(tracking.shadow), on(tracking.own_shadow), String::new(), locked("shadow").to_owned()];
+    let [in_force, own, none, is_locked] = shadow;
+    table.row(["shadow".to_owned(), in_force, own, none, is_locked]);
+    let narrowed = [
+        ("visible_urls", &tracking.visible_urls),
+        ("place", &tracking.place),
+        ("raw_evidence", &tracking.raw_evidence),
+    ];
+    for (name, one) in narrowed {
+        let choice = one.choice.clone().unwrap_or_else(|| "follow".to_owned());
+        table.row([name.to_owned(), one.in_force.clone(), choice, one.most.clone(), locked(name).to_owned()]);
+    }
+    table
+}
+
+/// The login's own lists, a line each.
+fn lists(tracking: &UserTracking) -> String {
+    let recipients = tracking.excluded_recipients.as_ref().map(|list| list.join(", "));
+    let rows = [
+        ("excluded_recipients", recipients.unwrap_or_else(|| "(not yours to read)".to_owned())),
+        ("excluded_hosts", tracking.excluded_hosts.join(", ")),
+        ("leave_links", tracking.leave_links.join(", ")),
+    ];
+    let row = |(name, list): (&str, String)| {
+        let locked = if is_locked(tracking, name) { " (locked)" } else { "" };
+        format!("{name}{locked}: {}\n", clean(&list))
+    };
+    rows.into_iter().map(row).collect()
+}
+
+fn is_locked(tracking: &UserTracking, name: &str) -> bool {
+    tracking.locked.iter().any(|locked| locked == name)
 }
 
 impl Passwd {

@@ -50,7 +50,14 @@ pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Re
         .iter()
         .map(|switch| clean(&format!("{}: {}: {}", switch.switch, switch.in_force, switch.why)) + "\n")
         .collect();
-    Ok(print(&format!("mail of {}\n{shadow}\n{reasons}\n{table}", clean(&whose)))?)
+    Ok(print(&format!("mail of {}\n{shadow}\n{reasons}\n{table}\n{}", clean(&whose), besides(&why)))?)
+}
+
+/// What the organisation sets and the sender may narrow, and the links that neither tracks.
+fn besides(why: &Why) -> String {
+    let narrowed = why.narrowed.iter().map(|one| format!("{}: {}: {}", one.switch, one.in_force, one.why));
+    let never = why.never_tracked.iter().map(|one| format!("{}: {} ({})", one.list, one.entry, one.decided_by));
+    narrowed.chain(never).map(|line| clean(&line) + "\n").collect()
 }
 
 /// What a level says, and whether it is heard.

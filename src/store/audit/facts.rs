@@ -6,7 +6,7 @@ use crate::settings::access::{Access, Credential, Gift, Invitation, Purpose, Sec
 use crate::settings::notices::{NoticeCeiling, NoticeChoice, Webhook};
 use crate::settings::privacy::{Consent, Footer, OrgPrivacy};
 use crate::settings::{
-    Choice, Keeping, LinkPattern, Mode, Org, OrgName, Quotes, RecipientPattern, Role, User, VisibleUrls,
+    Choice, Keeping, LinkPattern, Mode, Org, OrgName, OwnRules, Quotes, RecipientPattern, Role, User,
 };
 use crate::store::{Change, Override, Snapshot};
 
@@ -218,7 +218,7 @@ fn of_org(org: &Org) -> Vec<Fact> {
         fact("managed in config.toml", managed.names().join(", ")),
         maybe("tracking_url", tracking_url.as_ref()),
         fact("former_urls", former_urls.join(", ")),
-        fact("visible_urls", if *visible_urls == VisibleUrls::Track { "track" } else { "leave" }),
+        fact("visible_urls", visible_urls.as_str()),
         fact("quotes", if *quotes == Quotes::Unwrap { "unwrap" } else { "leave" }),
         fact("excluded_hosts", excluded_hosts.join(", ")),
         fact("rules_off", rules_off.join(", ")),
@@ -271,7 +271,7 @@ fn of_choice(choice: Choice) -> Vec<Fact> {
 }
 
 fn of_user(user: &User) -> Vec<Fact> {
-    let User { login: _, org, role, password_hash, addresses, choice, shadow, one_time } = user;
+    let User { login: _, org, role, password_hash, addresses, choice, shadow, own, one_time } = user;
     let mut facts = vec![
         maybe("org", org.as_ref()),
         fact("role", role.as_str()),
@@ -280,8 +280,27 @@ fn of_user(user: &User) -> Vec<Fact> {
     ];
     facts.extend(of_choice(*choice));
     facts.push(fact("shadow", on(*shadow)));
+    facts.extend(of_own(own));
     facts.push(fact("one-time password", on(*one_time)));
     facts
+}
+
+/// Whom a sender excludes tells whom they write to, which an admin who reads this log may not know: that the list changed
+/// is told, and nobody in it.
+fn of_own(own: &OwnRules) -> [Fact; 6] {
+    let OwnRules { leave_visible_urls, country_only, no_raw_evidence, .. } = own;
+    let OwnRules { excluded_recipients, excluded_hosts, leave_links, .. } = own;
+    let recipients: Vec<&str> = excluded_recipients.iter().map(RecipientPattern::as_str).collect();
+    let links: Vec<&str> = leave_links.iter().map(LinkPattern::as_str).collect();
+    let narrowed = |is_so: bool, to: &'static str| if is_so { to } else { "follow" };
+    [
+        fact("visible_urls", narrowed(*leave_visible_urls, "leave")),
+        fact("place", narrowed(*country_only, "country")),
+        fact("raw_evidence", narrowed(*no_raw_evidence, "off")),
+        secret("excluded_recipients", recipients.join(", ")),
+        fact("excluded_hosts", excluded_hosts.join(", ")),
+        fact("leave_links", links.join(", ")),
+    ]
 }
 
 fn of_override(replaced_by: &Override) -> Vec<Fact> {
@@ -396,7 +415,7 @@ mod tests {
     use super::*;
     use crate::settings::notices::{Level, Topic};
     use crate::settings::privacy::FOOTER_DEFAULT;
-    use crate::settings::{Locked, PlaceDetail, Role};
+    use crate::settings::{Locked, PlaceDetail, Role, VisibleUrls};
     use crate::store::audit::Note;
     use crate::store::format::notices::tests::webhook;
     use crate::store::format::tests::{org, user};
@@ -470,6 +489,12 @@ mod tests {
             ("links", Box::new(|user| user.choice.links = None)),
             ("text_links", Box::new(|user| user.choice.text_links = Some(false))),
             ("shadow", Box::new(|user| user.shadow ^= true)),
+            ("visible_urls", Box::new(|user| user.own.leave_visible_urls ^= true)),
+            ("place", Box::new(|user| user.own.country_only ^= true)),
+            ("raw_evidence", Box::new(|user| user.own.no_raw_evidence ^= true)),
+            ("excluded_recipients", Box::new(|user| user.own.excluded_recipients.clear())),
+            ("excluded_hosts", Box::new(|user| user.own.excluded_hosts.clear())),
+            ("leave_links", Box::new(|user| user.own.leave_links.clear())),
             ("one-time password", Box::new(|user| user.one_time ^= true)),
         ];
         assert_eq!(rows.len(), of_user(&before).len(), "a value without a row");
@@ -478,7 +503,8 @@ mod tests {
             turn(&mut after);
             let told = told(&snapshot, &Change::PutUser(after)).unwrap();
             assert_eq!(names(&told), [name]);
-            assert!(!format!("{told:?}").contains("argon2") && !format!("{told:?}").contains("another"), "{told:?}");
+            let text = format!("{told:?}");
+            assert!(!["argon2", "another", "cy@reader"].iter().any(|secret| text.contains(secret)), "{text}");
         }
         let gone = told(&snapshot, &Change::RemoveUser("ann".into())).unwrap();
         assert_eq!((gone.action, gone.org), (Action::Removed, before.org));

@@ -33,6 +33,7 @@ impl Copies {
 fn facts() -> CopyFacts {
     CopyFacts {
         org: "acme".parse().unwrap(),
+        login: None,
         network_hash: Some(network_hash(keyring().instance_key(), ID.message, "127.0.0.1".parse().unwrap())),
         links: 1,
         recipients: 1,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::actions::orgs::OrgView;
-use crate::settings::{Choice, Quotes, Tracking, VisibleUrls};
+use crate::settings::{Choice, Quotes, Tracking};
 
 /// An organisation.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -78,7 +78,7 @@ impl From<OrgView> for Org {
             ceiling: Switches::from(ceiling),
             choice: org.choice.into(),
             managed: managed.map(str::to_owned).collect(),
-            visible_urls: visible_urls(org.visible_urls).to_owned(),
+            visible_urls: org.visible_urls.as_str().to_owned(),
             quotes: quotes(org.quotes).to_owned(),
             domains: org.domains,
             excluded_hosts: org.excluded_hosts,
@@ -111,13 +111,6 @@ impl From<Choice> for Switches {
     fn from(choice: Choice) -> Switches {
         let Choice { opens, links, text_links } = choice;
         Switches { opens: opens.map(|mode| mode.to_string()), links: links.map(|mode| mode.to_string()), text_links }
-    }
-}
-
-fn visible_urls(value: VisibleUrls) -> &'static str {
-    match value {
-        VisibleUrls::Track => "track",
-        VisibleUrls::Leave => "leave",
     }
 }
 
@@ -159,7 +152,8 @@ pub struct OrgPatch {
     /// The whole list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leave_links: Option<Vec<String>>,
-    /// The whole list: `opens`, `links`, `text_links`, `shadow`.
+    /// The whole list: `opens`, `links`, `text_links`, `shadow`, `visible_urls`, `place`, `raw_evidence`,
+    /// `excluded_recipients`, `excluded_hosts`, `leave_links`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked: Option<Vec<String>>,
     /// Mail leaves as it came.

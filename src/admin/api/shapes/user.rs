@@ -6,6 +6,8 @@ use utoipa::ToSchema;
 use super::Switches;
 use crate::admin::actions::own_tracking::OwnTracking;
 use crate::admin::actions::users::UserView;
+use crate::policy::why::Narrowed;
+use crate::settings::OwnRules;
 use crate::settings::notices::{NoticeCeiling, NoticeChoice};
 
 /// A user.
@@ -49,13 +51,56 @@ pub struct UserTracking {
     pub shadow: bool,
     /// They have chosen that for their own mail.
     pub own_shadow: bool,
-    /// What the organisation's users may not change: `opens`, `links`, `text_links`, `shadow`.
+    /// Links whose text is itself a web address: `track` or `leave`.
+    pub visible_urls: UserNarrowed,
+    /// How exactly the places of their readers are kept: `city` or `country`.
+    pub place: UserNarrowed,
+    /// Whether address and agent are kept with each event of their readers: `on` or `off`.
+    pub raw_evidence: UserNarrowed,
+    /// Recipients never tracked, besides the organisation's. Null for an admin who may not see to whom they write.
+    pub excluded_recipients: Option<Vec<String>>,
+    /// Hosts never tracked, besides the organisation's.
+    pub excluded_hosts: Vec<String>,
+    /// Links never tracked, besides the organisation's: `HOST/PATH`.
+    pub leave_links: Vec<String>,
+    /// What the organisation's users may not change: `opens`, `links`, `text_links`, `shadow`, `visible_urls`, `place`,
+    /// `raw_evidence`, `excluded_recipients`, `excluded_hosts`, `leave_links`.
     pub locked: Vec<String>,
+}
+
+/// A value that the organisation sets and its senders may narrow for their own mail.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct UserNarrowed {
+    /// What is in force.
+    pub in_force: String,
+    /// What they have chosen; null follows the organisation. What is `locked` does not count.
+    pub choice: Option<String>,
+    /// The most there can be: what the organisation has.
+    pub most: String,
+}
+
+impl From<Narrowed> for UserNarrowed {
+    fn from(one: Narrowed) -> UserNarrowed {
+        UserNarrowed {
+            in_force: one.in_force.to_owned(),
+            choice: one.sender.map(str::to_owned),
+            most: one.org.to_owned(),
+        }
+    }
 }
 
 impl From<OwnTracking> for UserTracking {
     fn from(view: OwnTracking) -> UserTracking {
+        let [visible_urls, place, raw_evidence] = view.narrowed.map(UserNarrowed::from);
+        let OwnRules { excluded_recipients, excluded_hosts, leave_links, .. } = view.own;
+        let recipients = || excluded_recipients.iter().map(|one| one.as_str().to_owned()).collect();
         UserTracking {
+            visible_urls,
+            place,
+            raw_evidence,
+            excluded_recipients: view.sees_recipients.then(recipients),
+            excluded_hosts,
+            leave_links: leave_links.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
             login: view.login,
             org: view.org.as_str().to_owned(),
             in_force: view.in_force.into(),
@@ -69,7 +114,7 @@ impl From<OwnTracking> for UserTracking {
 }
 
 /// `PATCH /api/v1/users/{login}/tracking`: what is not there stays as it is.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserTrackingPatch {
     /// `off`, `aggregate`, `individual`, or `follow` the organisation.
@@ -84,6 +129,24 @@ pub struct UserTrackingPatch {
     /// Mail leaves as it came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<bool>,
+    /// `leave`, or `follow` the organisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visible_urls: Option<String>,
+    /// `country`, or `follow` the organisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// `off`, or `follow` the organisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_evidence: Option<String>,
+    /// The whole list; 200 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excluded_recipients: Option<Vec<String>>,
+    /// The whole list; 200 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excluded_hosts: Option<Vec<String>>,
+    /// The whole list; 100 at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leave_links: Option<Vec<String>>,
 }
 
 /// `POST /api/v1/users`

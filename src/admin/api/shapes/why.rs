@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::admin::actions::why::WhyView;
+use crate::admin::actions::why::{Never, WhyView};
 use crate::admin::why_words;
-use crate::policy::why::{Reason, Row};
+use crate::policy::why::{Narrowed, Reason, Row};
 
 /// `GET /api/v1/why`
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -22,6 +22,42 @@ pub struct Why {
     pub recipient: String,
     /// The entry of `excluded_recipients` that means them.
     pub excluded_by: Option<String>,
+    /// Whose entry that is: `org` or `user`.
+    pub excluded_level: Option<String>,
+    /// `visible_urls`, `place` and `raw_evidence`: what the organisation sets and the sender may narrow.
+    pub narrowed: Vec<WhyNarrowed>,
+    /// Links never tracked, whoever they are sent to.
+    pub never_tracked: Vec<WhyNever>,
+}
+
+/// One value that the organisation sets and the sender may narrow.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct WhyNarrowed {
+    /// `visible_urls`, `place` or `raw_evidence`.
+    pub switch: String,
+    /// `track` or `leave`; `city` or `country`; `on` or `off`.
+    pub in_force: String,
+    /// `org`, or `user` where the sender takes something away.
+    pub decided_by: String,
+    /// In words.
+    pub why: String,
+    /// What the organisation says.
+    pub org: String,
+    /// What the sender says; null follows the organisation.
+    pub user: Option<String>,
+    /// The organisation has locked it: what the sender says does not count.
+    pub locked: bool,
+}
+
+/// One entry of a list of links never tracked.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct WhyNever {
+    /// `excluded_hosts` or `leave_links`.
+    pub list: String,
+    /// As it is kept.
+    pub entry: String,
+    /// `org` or `user`.
+    pub decided_by: String,
 }
 
 /// One switch.
@@ -67,13 +103,30 @@ impl From<WhyView> for Why {
             why: why_words::of(&view, reason),
             levels: reason.rows.iter().map(level).collect(),
         };
+        let narrowed = |one: &Narrowed| WhyNarrowed {
+            switch: one.switch.as_str().to_owned(),
+            in_force: one.in_force.to_owned(),
+            decided_by: one.decided_by.as_str().to_owned(),
+            why: why_words::of_narrowed(&view, one),
+            org: one.org.to_owned(),
+            user: one.sender.map(str::to_owned),
+            locked: one.locked,
+        };
+        let never = |one: &Never| WhyNever {
+            list: one.list.as_str().to_owned(),
+            entry: one.entry.clone(),
+            decided_by: one.by.as_str().to_owned(),
+        };
         Why {
+            narrowed: view.narrowed.iter().map(narrowed).collect(),
+            never_tracked: view.never.iter().map(never).collect(),
             switches: view.reasons.iter().map(switch).collect(),
             shadow: view.shadow.map(|level| level.as_str().to_owned()),
             recipient: view.plan.because.as_str().to_owned(),
             org: view.org.as_str().to_owned(),
             login: view.login.clone(),
-            excluded_by: view.excluded_by.clone(),
+            excluded_by: view.excluded_by.as_ref().map(|(entry, _)| entry.clone()),
+            excluded_level: view.excluded_by.as_ref().map(|(_, by)| by.as_str().to_owned()),
         }
     }
 }
