@@ -450,6 +450,8 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(options.head_max)
         .max_buf_size(options.head_bytes_max)
+        // Answers are small: one piece costs less than a list of pieces.
+        .writev(false)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
