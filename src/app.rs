@@ -74,6 +74,8 @@ struct Open {
     logins: Arc<Logins>,
     inbox: Option<Inbox>,
     queue: Queue,
+    /// What the last run may have left undone.
+    interrupted: queue::interrupted::Start,
     couriers: Arc<Couriers>,
     upstreams: Arc<upstream::Upstreams>,
     relay: Arc<Relay>,
@@ -142,6 +144,7 @@ impl App {
         if let Some(acme) = &acme {
             acme::begin(&mut serving, &config, acme, &shared, sites_stop.clone()).await?;
         }
+        serving.spawn(settle_interrupted(Arc::clone(&parts.history), parts.interrupted.clone()));
         let history = Arc::clone(&parts.history);
         let settings = Arc::clone(&parts.settings);
         serving.spawn(store::retention::run(history, settings, retention_options(&config), sites_stop.clone()));
@@ -252,7 +255,7 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
         settings: Arc::clone(&settings),
         limits: rewrite_limits(&config.limits),
     });
-    let queue = open_queue(config, spool, &couriers, &composer, &history).await?;
+    let (queue, interrupted) = open_queue(config, spool, &couriers, &composer, &history).await?;
     let parts = relay::Parts {
         settings: Arc::clone(&settings),
         history: Arc::clone(&history),
@@ -293,6 +296,7 @@ async fn open(config: &Config) -> anyhow::Result<Open> {
         logins,
         inbox,
         queue,
+        interrupted,
         couriers,
         upstreams,
         relay,
@@ -356,7 +360,7 @@ async fn open_queue(
     couriers: &Arc<Couriers>,
     composer: &Arc<Composer>,
     history: &Arc<dyn HistoryStore>,
-) -> anyhow::Result<Queue> {
+) -> anyhow::Result<(Queue, queue::interrupted::Start)> {
     let options = upstream::queue_options(config);
     let unknown_wait_ms = i64::try_from(options.rules.schedule.unknown_wait_min.as_millis()).unwrap_or(i64::MAX);
     let found = {
@@ -371,6 +375,8 @@ async fn open_queue(
             "the spool holds {waiting} mails to go on with; {corrupt} were moved to corrupt/"
         );
     }
+    let spooled = found.due.iter().map(|(id, _)| *id).chain(found.set_aside).collect();
+    let start = queue::interrupted::Start { at_ms: now_ms(), spooled };
     let parts = queue::Parts {
         spool,
         couriers: Arc::clone(couriers),
@@ -378,7 +384,21 @@ async fn open_queue(
         history: Arc::clone(history),
         clock: now_ms,
     };
-    Ok(Queue::new(parts, options, found.due))
+    Ok((Queue::new(parts, options, found.due), start))
+}
+
+/// Mail that a crash left on its way, as history has it, is told to be unknown.
+async fn settle_interrupted(history: Arc<dyn HistoryStore>, start: queue::interrupted::Start) {
+    match queue::interrupted::settle(history.as_ref(), &start).await {
+        Ok(0) => {}
+        Ok(mails) => tracing::warn!(
+            mails,
+            "waxseal was stopped while upstream had {mails} mails in hand: of these nobody knows whether it took them"
+        ),
+        Err(error) => {
+            tracing::error!(%error, "the history does not say what was interrupted when waxseal was stopped; the next start asks again")
+        }
+    }
 }
 
 fn serve_tracking(

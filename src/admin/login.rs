@@ -74,16 +74,31 @@ pub(super) async fn log_in(State(site): State<Arc<Site>>, request: Request) -> R
     }
 }
 
+/// A form of ours that carries a login on, from somebody who is half in.
+struct Step {
+    headers: HeaderMap,
+    from: Option<IpAddr>,
+    fields: Fields,
+    ticket: Option<SessionId>,
+}
+
+impl Step {
+    async fn read(site: &Site, request: Request) -> Result<Step, PageError> {
+        let headers = request.headers().clone();
+        if !visitor::is_from_our_pages(&headers) {
+            return Err(PageError::ForeignForm);
+        }
+        let from = visitor::client(site, request.extensions(), &headers);
+        let fields = Fields::read(request).await?;
+        let ticket = SessionId::from_cookie(fields.text("ticket"));
+        Ok(Step { headers, from, fields, ticket })
+    }
+}
+
 /// `POST /login/code`: the second step of a login with a second factor.
 pub(super) async fn code(State(site): State<Arc<Site>>, request: Request) -> Result<Response, PageError> {
-    let headers = request.headers().clone();
-    if !visitor::is_from_our_pages(&headers) {
-        return Err(PageError::ForeignForm);
-    }
-    let from = visitor::client(&site, request.extensions(), &headers);
-    let fields = Fields::read(request).await?;
+    let Step { headers, from, fields, ticket } = Step::read(&site, request).await?;
     let next = safe_next(fields.optional("next"));
-    let ticket = SessionId::from_cookie(fields.text("ticket"));
     let known = ticket.and_then(|ticket| {
         let login = site.halfway().try_ticket(&ticket, Instant::now())?;
         let user = site.actions.settings.snapshot().users.get(&login).cloned()?;
@@ -124,15 +139,10 @@ fn enter(site: &Site, headers: &HeaderMap, user: &User, next: &str) -> Result<Re
 
 /// `POST /login/password`: the last step of a login with a one-time password.
 pub(super) async fn choose(State(site): State<Arc<Site>>, request: Request) -> Result<Response, PageError> {
-    let headers = request.headers().clone();
-    if !visitor::is_from_our_pages(&headers) {
-        return Err(PageError::ForeignForm);
-    }
-    let from = visitor::client(&site, request.extensions(), &headers);
-    let fields = Fields::read(request).await?;
+    let Step { headers, from, fields, ticket } = Step::read(&site, request).await?;
     let next = safe_next(fields.optional("next"));
     let over = || Ok(Redirect::to("/login?done=over").into_response());
-    let Some(ticket) = SessionId::from_cookie(fields.text("ticket")) else { return over() };
+    let Some(ticket) = ticket else { return over() };
     let Some(login) = site.choosing().try_ticket(&ticket, Instant::now()) else { return over() };
     let Some(user) = site.actions.settings.snapshot().users.get(&login).cloned() else { return over() };
     if !site.choosing().is_of(&ticket, &user) {

@@ -5,6 +5,7 @@
 
 pub mod due;
 pub mod heads;
+pub mod interrupted;
 mod pump;
 mod report;
 mod settle;

@@ -24,12 +24,12 @@ use crate::token::TokenId;
 
 /// Events that may wait: two seconds of the busiest site, some 40 MB at most.
 pub const QUEUE_MAX: usize = 65_536;
-/// The most events in one group: the more, the fewer pages are written twice; 8,192 take some 40 ms.
-const GROUP_MAX: usize = 8192;
+/// The most events in one group: the more, the fewer pages are written twice; these take some 80 ms.
+const GROUP_MAX: usize = 16_384;
 /// More at once than this is a busy site: worth waiting for a larger group.
 const BUSY: usize = 64;
 /// How long a busy site's group waits for more: it halves what an event costs, and leaves the disk to the mail.
-const LINGER: Duration = Duration::from_millis(100);
+const LINGER: Duration = Duration::from_millis(250);
 /// How long after the start an event may repeat one that was recorded before it: the longest window of the rules.
 const LOOK_BACK_MS: i64 = 60_000;
 /// The first wait after a failure; it doubles up to the last.

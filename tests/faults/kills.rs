@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{HURRIED, drained, runtime};
-use crate::support::client::{Load, Submission};
-use crate::support::ledger::Ledger;
+use super::{HURRIED, drained, eventually, runtime};
+use crate::support::client::{Client, Load, Submission};
+use crate::support::ledger::{Ledger, read_spool};
 use crate::support::process::Installation;
 use crate::support::upstream::{Act, At, Script, ScriptedUpstream};
 
@@ -62,6 +62,36 @@ fn kill_over_and_over(rounds: usize, spool: &str) -> Ledger {
     assert!(ledger.answers(250) > rounds && ledger.answers(0) > 0, "{}", ledger.summary());
     assert!(ledger.reports() > 0 && ledger.links() > rounds, "{}", ledger.summary());
     ledger
+}
+
+/// Killed while upstream holds a dot whose mail is in no spool: its client was told nothing, and history does not say for ever
+/// that it is on its way.
+#[test]
+fn what_a_kill_interrupts_is_unknown_afterwards() {
+    let runtime = runtime();
+    let slow = Script::new().on_nth(At::Dot, 1, [Act::Wait(Duration::from_secs(60)), Act::Default]);
+    let upstream = runtime.block_on(ScriptedUpstream::start(slow));
+    let installation = Installation::new(upstream.addr(), "[spool]\nbudget_secs = 25\n");
+    let process = installation.start();
+    let smtp = installation.smtp;
+    let client = std::thread::spawn(move || {
+        Client::connect(smtp).map(|mut client| client.submit(&Submission::new("m1", &["b"])))
+    });
+    let state = || {
+        let list: serde_json::Value = serde_json::from_str(&installation.cli(&["message", "list", "--json"])).unwrap();
+        let id = list["messages"][0]["id"].as_str()?.to_owned();
+        let shown: serde_json::Value =
+            serde_json::from_str(&installation.cli(&["message", "show", &id, "--json"])).unwrap();
+        shown["recipients"][0]["delivery"].as_str().map(str::to_owned)
+    };
+    eventually(Duration::from_secs(20), "the mail is on its way", || state().as_deref() == Some("pending"));
+    process.kill();
+    let told = client.join().unwrap();
+    assert!(told.as_ref().is_ok_and(|told| told.code() != 250), "{told:?}");
+    assert!(read_spool(&installation.spool()).0.is_empty());
+    let process = installation.start();
+    eventually(Duration::from_secs(20), "nobody knows", || state().as_deref() == Some("unknown"));
+    assert!(process.terminate().success());
 }
 
 /// Slow enough at the dot that many are unanswered at a kill; defers who is new and called `later`, refuses `refused`.
