@@ -144,7 +144,7 @@ impl App {
         if let Some(acme) = &acme {
             acme::begin(&mut serving, &config, acme, &shared, sites_stop.clone()).await?;
         }
-        serving.spawn(settle_interrupted(Arc::clone(&parts.history), parts.interrupted.clone()));
+        serving.spawn(settle_interrupted(parts.queue.clone(), parts.interrupted.clone()));
         let history = Arc::clone(&parts.history);
         let settings = Arc::clone(&parts.settings);
         serving.spawn(store::retention::run(history, settings, retention_options(&config), sites_stop.clone()));
@@ -375,8 +375,12 @@ async fn open_queue(
             "the spool holds {waiting} mails to go on with; {corrupt} were moved to corrupt/"
         );
     }
-    let spooled = found.due.iter().map(|(id, _)| *id).chain(found.set_aside).collect();
-    let start = queue::interrupted::Start { at_ms: now_ms(), spooled };
+    let start = queue::interrupted::Start {
+        at_ms: now_ms(),
+        spooled: found.due.iter().map(|(id, _)| *id).collect(),
+        ended: found.ended,
+        corrupt: spool.corrupt_ids()?,
+    };
     let parts = queue::Parts {
         spool,
         couriers: Arc::clone(couriers),
@@ -387,16 +391,16 @@ async fn open_queue(
     Ok((Queue::new(parts, options, found.due), start))
 }
 
-/// Mail that a crash left on its way, as history has it, is told to be unknown.
-async fn settle_interrupted(history: Arc<dyn HistoryStore>, start: queue::interrupted::Start) {
-    match queue::interrupted::settle(history.as_ref(), &start).await {
+/// History hears what it missed when the last run ended.
+async fn settle_interrupted(queue: Queue, start: queue::interrupted::Start) {
+    match queue.settle_interrupted(&start).await {
         Ok(0) => {}
         Ok(mails) => tracing::warn!(
             mails,
-            "waxseal was stopped while upstream had {mails} mails in hand: of these nobody knows whether it took them"
+            "waxseal was stopped before the outcome of {mails} mails was on record: the history calls them perhaps delivered, the mail log may say more"
         ),
         Err(error) => {
-            tracing::error!(%error, "the history does not say what was interrupted when waxseal was stopped; the next start asks again")
+            tracing::error!(%error, "the history does not hear what it missed when waxseal was stopped; the next start goes on with it");
         }
     }
 }

@@ -171,6 +171,15 @@ pub(super) fn find(site: &Site, extensions: &Extensions, headers: &HeaderMap) ->
     site.sessions().still_belongs_to(&session, &user).then_some(Visitor { viewer, user, session })
 }
 
+/// Who is behind a request that came to nothing: it does not keep a session alive.
+pub(super) fn passing(site: &Site, headers: &HeaderMap) -> Option<Visitor> {
+    let session = session_id(headers)?;
+    let login = site.sessions().login_of(&session, Instant::now())?;
+    let user = site.actions.settings.snapshot().users.get(&login).cloned()?;
+    let viewer = site.actions.viewer_of(&user, Author::of(Via::Dashboard));
+    site.sessions().still_belongs_to(&session, &user).then_some(Visitor { viewer, user, session })
+}
+
 /// Where a second factor is set up.
 const FACTOR_PATH: &str = "/account/second-factor";
 

@@ -133,10 +133,14 @@ pub struct ForPeople {
     pub from: String,
     /// The Message-ID as it stands, trimmed, at most 500 bytes.
     pub message_id: String,
-    /// Address and display name, at most 200 bytes, of everybody in To, Cc and Bcc who is called something.
+    /// Address and display name, at most 200 bytes, of everybody in To, Cc and Bcc who is called something; at most 1,000, of
+    /// the fields within the first 64 KiB of these.
     pub names: Vec<(String, String)>,
 }
 
+/// Octets of To, Cc and Bcc together in which names are looked for, and the most names: it is done while a client waits.
+const NAMES_BYTES_MAX: usize = 64 * 1024;
+const NAMES_MAX: usize = 1000;
 /// Longest header we decode for people, in octets.
 const FOR_PEOPLE_HEADER_BYTES_MAX: usize = 256 * 1024;
 const SUBJECT_BYTES_MAX: usize = 500;
@@ -145,11 +149,17 @@ const NAME_BYTES_MAX: usize = 200;
 
 /// Reads Subject, From, Message-ID and the names of the recipients for people. A header over 256 KiB is read in its first 256 KiB only.
 pub fn for_people(raw: &[u8]) -> ForPeople {
-    let mut chosen = Vec::new();
+    let (mut chosen, mut of_recipients) = (Vec::new(), 0);
     for field in fields(raw, 0).take_while(|field| field.whole.end <= FOR_PEOPLE_HEADER_BYTES_MAX) {
-        if ["Subject", "From", "Message-ID", "To", "Cc", "Bcc"].iter().any(|name| field.is(raw, name)) {
-            chosen.extend_from_slice(slice(raw, &field.whole));
+        if ["To", "Cc", "Bcc"].iter().any(|name| field.is(raw, name)) {
+            of_recipients += field.whole.len();
+            if of_recipients > NAMES_BYTES_MAX {
+                continue;
+            }
+        } else if !["Subject", "From", "Message-ID"].iter().any(|name| field.is(raw, name)) {
+            continue;
         }
+        chosen.extend_from_slice(slice(raw, &field.whole));
     }
     chosen.extend_from_slice(b"\r\n");
     let Some(message) = MessageParser::default().parse_headers(&chosen) else { return ForPeople::default() };
@@ -162,7 +172,12 @@ pub fn for_people(raw: &[u8]) -> ForPeople {
         subject: one_line(message.subject().unwrap_or_default(), SUBJECT_BYTES_MAX),
         from: one_line(first_address(message.from()), ADDRESS_BYTES_MAX),
         message_id: one_line(&message_id, SUBJECT_BYTES_MAX),
-        names: [message.to(), message.cc(), message.bcc()].into_iter().flatten().flat_map(names).collect(),
+        names: [message.to(), message.cc(), message.bcc()]
+            .into_iter()
+            .flatten()
+            .flat_map(names)
+            .take(NAMES_MAX)
+            .collect(),
     }
 }
 

@@ -16,10 +16,12 @@ use crate::event::{EventKind, Verdict, Via};
 use crate::message::{Envelope, Recipient};
 use crate::smtp::extension::{MailParams, RcptParams};
 use crate::smtp::{ForwardPath, Mailbox, ReversePath};
-use crate::store::record::TimelineEntry;
+use crate::store::record::{Addressee, TimelineEntry};
 
 /// Characters of a subject, an address or a destination that are named.
 const WORDS_CHARS_MAX: usize = 200;
+/// Characters of a name.
+const NAME_CHARS_MAX: usize = 80;
 
 /// One event, as a notice names it. Kept as JSON until it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +75,7 @@ impl Line {
         Line {
             at_ms: event.at_ms,
             clicked: event.kind == EventKind::Click,
-            who: entry.recipient.as_ref().map(|who| cleaned(&who.to_string())),
+            who: entry.recipient.as_ref().map(who),
             subject: cleaned(&entry.subject),
             destination: entry.destination.as_deref().map(cleaned),
             details: details(entry),
@@ -211,11 +213,20 @@ fn details(entry: &TimelineEntry) -> Vec<String> {
     [place, client].into_iter().flatten().map(|detail| cleaned(&detail)).collect()
 }
 
+/// Name and address. The address is whole (an erasure finds the line by it), the name need not be.
+fn who(of: &Addressee) -> String {
+    let name: String = cleaned(&of.name).chars().take(NAME_CHARS_MAX).collect();
+    Addressee { address: on_one_line(&of.address).collect(), name }.to_string()
+}
+
+fn on_one_line(text: &str) -> impl Iterator<Item = char> {
+    let turning = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+    text.chars().map(move |c| if c.is_control() || turning(c) { '\u{fffd}' } else { c })
+}
+
 /// On one line, of a bounded length.
 fn cleaned(text: &str) -> String {
-    let turning = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
-    let on_one_line = text.chars().map(|c| if c.is_control() || turning(c) { '\u{fffd}' } else { c });
-    let mut cleaned: String = on_one_line.take(WORDS_CHARS_MAX).collect();
+    let mut cleaned: String = on_one_line(text).take(WORDS_CHARS_MAX).collect();
     if text.chars().nth(WORDS_CHARS_MAX).is_some() {
         cleaned.push('…');
     }
@@ -229,7 +240,6 @@ mod tests {
     use super::super::payload::tests::{AT_MS, event};
     use super::*;
     use crate::store::outbox::News;
-    use crate::store::record::Addressee;
 
     const STOP: &str = "https://t.example.com/n/AbCdEf";
 
@@ -296,6 +306,16 @@ mod tests {
         {
             assert!(text.contains(words), "{words} is not in {text}");
         }
+    }
+
+    /// An erasure finds the line by the address, however long the name is.
+    #[test]
+    fn the_address_is_whole() {
+        let mut long = entry(EventKind::Open, Verdict::Person);
+        let address = format!("{}@reader.example", "b".repeat(250));
+        long.recipient = Some(Addressee { address: address.clone(), name: "Ö".repeat(300) });
+        let line = Line::of(&long, "<x>").print();
+        assert!(line.contains(&format!("Ö <{address}>")) && line.matches('Ö').count() == 80, "{line}");
     }
 
     /// What others wrote stays on its line, and a header stays one.

@@ -300,10 +300,21 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Disk`].
     pub fn corrupt_count(&self) -> Result<usize, SpoolError> {
+        Ok(self.corrupt_stems()?.len())
+    }
+
+    /// Which they are.
+    ///
+    /// # Errors
+    /// [`SpoolError::Disk`].
+    pub fn corrupt_ids(&self) -> Result<HashSet<MessageId>, SpoolError> {
+        Ok(self.corrupt_stems()?.iter().filter_map(|stem| stem.parse().ok()).collect())
+    }
+
+    fn corrupt_stems(&self) -> Result<HashSet<String>, SpoolError> {
         let folder = self.folder.join("corrupt");
         let names = self.files.names(&folder).map_err(|source| self.disk(&folder, source))?;
-        let stem = |name: &String| name.split('.').next().unwrap_or_default().to_owned();
-        Ok(names.iter().map(stem).collect::<HashSet<_>>().len())
+        Ok(names.iter().map(|name| name.split('.').next().unwrap_or_default().to_owned()).collect())
     }
 
     /// Octets free and in all on the spool's file system.

@@ -13,8 +13,8 @@ pub struct Recovered {
     pub due: Vec<(MessageId, i64)>,
     /// Records moved to `corrupt/` now: an operator must look.
     pub set_aside: Vec<MessageId>,
-    /// Records whose every recipient was settled and which were therefore ended.
-    pub ended: usize,
+    /// Records whose every recipient is settled: they end when history has heard of it.
+    pub ended: Vec<MessageId>,
 }
 
 /// Reads the whole spool, once, before anything else may add to it.
@@ -52,10 +52,7 @@ fn settle_one(
     }
     match state.next_due_ms() {
         Some(due_ms) => found.due.push((id, due_ms)),
-        None => {
-            spool.remove(id)?;
-            found.ended += 1;
-        }
+        None => found.ended.push(id),
     }
     Ok(())
 }

@@ -40,9 +40,20 @@ pub(super) fn note(connection: &Connection, record: &MessageRecord) -> rusqlite:
 pub(super) fn forget(connection: &Connection, message: MessageId, index: Option<u16>) -> rusqlite::Result<()> {
     let of_mail = "(SELECT m.org, coalesce(m.login, ''), r.address FROM recipient r JOIN message m ON m.id = r.message
                     WHERE r.message = ?1 AND (?2 IS NULL OR r.idx = ?2))";
+    // As often as they were noted: an envelope may name somebody twice.
+    let times = "(SELECT count(*) FROM recipient r WHERE r.message = ?1 AND (?2 IS NULL OR r.idx = ?2)
+                    AND r.address = correspondent.address COLLATE NOCASE)";
+    // A name goes with the last mail that had it.
+    let elsewhere = "EXISTS (SELECT 1 FROM recipient r CROSS JOIN message m ON m.id = r.message
+                     WHERE r.address = correspondent.address COLLATE NOCASE AND r.name = correspondent.name AND m.id <> ?1
+                       AND m.org = correspondent.org AND coalesce(m.login, '') = correspondent.login)";
     for sql in [
-        format!("UPDATE correspondent SET mails = mails - 1 WHERE (org, login, address) IN {of_mail}"),
+        format!("UPDATE correspondent SET mails = mails - {times} WHERE (org, login, address) IN {of_mail}"),
         format!("DELETE FROM correspondent WHERE (org, login, address) IN {of_mail} AND mails <= 0"),
+        format!(
+            "UPDATE correspondent SET name = ''
+             WHERE (org, login, address) IN {of_mail} AND name <> '' AND NOT {elsewhere}"
+        ),
     ] {
         connection.prepare_cached(&sql)?.execute(params![Column(message), index])?;
     }

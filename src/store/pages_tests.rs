@@ -162,6 +162,34 @@ async fn people_and_what_they_did() {
 }
 
 /// A verdict that changes takes its link and its place with it.
+/// Named twice in one envelope, and in two cases: gone with the last mail all the same; and a name goes with the last mail
+/// that had it.
+#[tokio::test]
+async fn people_go_with_their_mail() {
+    use crate::store::record::Expiry;
+    each(async |store| {
+        let named = |index, address: &str, name: &str| RecipientRecord {
+            name: name.to_owned(),
+            ..recipient(index, address, DeliveryState::Accepted)
+        };
+        let twice = vec![named(1, "eve@reader.example", "Eve (on leave)"), named(2, "EVE@reader.example", "")];
+        store.insert(mail(1, 10, "Old", "ann", twice)).await.unwrap();
+        store.insert(mail(2, 20, "New", "ann", vec![named(1, "eve@reader.example", "")])).await.unwrap();
+        let own = CorrespondentFilter { login: Some("ann".to_owned()), limit: 9, ..CorrespondentFilter::default() };
+        let people = async || -> Vec<(u64, String)> {
+            let people = store.correspondents(own.clone()).await.unwrap();
+            people.into_iter().map(|one| (one.mails, one.name)).collect()
+        };
+        assert_eq!(people().await, [(3, "Eve (on leave)".to_owned())]);
+        let until = |messages_before_ms| Expiry::of(messages_before_ms, 0);
+        store.expire(until(15)).await.unwrap();
+        assert_eq!(people().await, [(1, String::new())]);
+        store.expire(until(25)).await.unwrap();
+        assert_eq!(people().await, []);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn links_and_places_are_counted_for_people() {
     each(async |store| {

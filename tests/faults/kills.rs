@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::{HURRIED, drained, eventually, runtime};
+use super::{HURRIED, PATIENT, drained, eventually, runtime, send};
 use crate::support::client::{Client, Load, Submission};
 use crate::support::ledger::{Ledger, read_spool};
 use crate::support::process::Installation;
 use crate::support::upstream::{Act, At, Script, ScriptedUpstream};
+use waxseal::spool::{DiskFiles, Spool, Stage};
 
 /// Enough to hit every step of every path more than once.
 const ROUNDS: usize = 200;
@@ -77,13 +78,7 @@ fn what_a_kill_interrupts_is_unknown_afterwards() {
     let client = std::thread::spawn(move || {
         Client::connect(smtp).map(|mut client| client.submit(&Submission::new("m1", &["b"])))
     });
-    let state = || {
-        let list: serde_json::Value = serde_json::from_str(&installation.cli(&["message", "list", "--json"])).unwrap();
-        let id = list["messages"][0]["id"].as_str()?.to_owned();
-        let shown: serde_json::Value =
-            serde_json::from_str(&installation.cli(&["message", "show", &id, "--json"])).unwrap();
-        shown["recipients"][0]["delivery"].as_str().map(str::to_owned)
-    };
+    let state = || state_of_newest(&installation);
     eventually(Duration::from_secs(20), "the mail is on its way", || state().as_deref() == Some("pending"));
     process.kill();
     let told = client.join().unwrap();
@@ -92,6 +87,44 @@ fn what_a_kill_interrupts_is_unknown_afterwards() {
     let process = installation.start();
     eventually(Duration::from_secs(20), "nobody knows", || state().as_deref() == Some("unknown"));
     assert!(process.terminate().success());
+}
+
+/// Killed between the spool's word and history's: what the spool knows is told after the start, and only then does the record
+/// end.
+#[test]
+fn what_the_spool_knew_at_a_kill_is_told_afterwards() {
+    let runtime = runtime();
+    let deferring = Script::new().answer(At::Rcpt, "<later.", "450 4.2.0 not now");
+    let upstream = runtime.block_on(ScriptedUpstream::start(deferring));
+    let installation = Installation::new(upstream.addr(), PATIENT);
+    let process = installation.start();
+    let told = send(&installation, &Submission::new("m1", &["later"]));
+    assert_eq!(told.code(), 250, "{told:?}");
+    eventually(Duration::from_secs(20), "it waits", || state_of_newest(&installation).as_deref() == Some("deferred"));
+    process.kill();
+    let (kept, _) = read_spool(&installation.spool());
+    let [kept] = &kept[..] else { panic!("{} records", kept.len()) };
+    let mut state = kept.state.clone();
+    for recipient in &mut state.recipients {
+        (recipient.stage, recipient.last_reply) = (Stage::Delivered, "2.0.0 taken after all".to_owned());
+    }
+    let spool = Spool::open(&installation.spool(), std::sync::Arc::new(DiskFiles)).unwrap();
+    spool.set_state(kept.record.id, &state).unwrap();
+    drop(spool);
+    let process = installation.start();
+    eventually(Duration::from_secs(20), "history knows", || {
+        state_of_newest(&installation).as_deref() == Some("accepted")
+    });
+    drained(&installation, Duration::from_secs(20));
+    assert!(upstream.accepted().is_empty(), "it was not sent again");
+    assert!(process.terminate().success());
+}
+
+/// How delivery of the newest mail stands, as history has it.
+fn state_of_newest(installation: &Installation) -> Option<String> {
+    let asked = |args: &[&str]| -> serde_json::Value { serde_json::from_str(&installation.cli(args)).unwrap() };
+    let id = asked(&["message", "list", "--json"])["messages"][0]["id"].as_str()?.to_owned();
+    asked(&["message", "show", &id, "--json"])["recipients"][0]["delivery"].as_str().map(str::to_owned)
 }
 
 /// Slow enough at the dot that many are unanswered at a kill; defers who is new and called `later`, refuses `refused`.

@@ -1,11 +1,13 @@
 //! Why a mail from somebody to somebody is tracked or not: the very plan the relay would make, with each level's part.
 
+use std::borrow::Cow;
+
 use super::{Actions, Refusal};
-use crate::admin::viewer::Viewer;
+use crate::admin::viewer::{Sight, Viewer};
 use crate::policy::plan::{HeaderChoice, RecipientPlan, SPLIT_RECIPIENTS_MAX, Wish};
 use crate::policy::{self, why};
 use crate::settings::privacy::{ConsentRule, Says};
-use crate::settings::{Level, Levels, Org, OrgName, Rules, Switch, User};
+use crate::settings::{Level, Levels, Org, OrgName, OwnRules, Rules, Switch, User};
 use crate::store::Snapshot;
 
 /// Longest header that is asked about, in bytes.
@@ -45,6 +47,9 @@ pub struct WhyView {
     pub never: Vec<Never>,
     /// Whether recipients have to agree.
     pub rule: ConsentRule,
+    /// The sender has recipients of their own who are never tracked, and the viewer may not know whom: this answer does not
+    /// look at them.
+    pub hides_excluded: bool,
 }
 
 /// One entry of a list of links never tracked.
@@ -79,7 +84,10 @@ impl Actions {
         let header = HeaderChoice::read(query.header.replace("\r\n", "\n").as_bytes());
         let levels = Levels::of(**self.ceiling.load(), org, user, header.choice);
         let to = query.to.trim();
-        let rules = Rules::of(org, user.map(|user| &user.own));
+        // Whom a sender excludes tells to whom they write.
+        let hides = viewer.sight(&org.name, user.map(|user| user.login.as_str())) != Sight::Whole;
+        let told = user.map(|user| told(&user.own, hides));
+        let rules = Rules::of(org, told.as_deref());
         let planned = policy::plan(&levels, &[Wish::of(rules, to, says, rule)], SPLIT_RECIPIENTS_MAX);
         let plan = planned.recipients.into_iter().next().ok_or_else(|| Refusal::invalid("to", "name a recipient"))?;
         Ok(WhyView {
@@ -92,6 +100,7 @@ impl Actions {
             narrowed: why::narrowed(rules),
             never: never(rules),
             rule,
+            hides_excluded: hides && user.is_some_and(|user| !user.own.excluded_recipients.is_empty()),
         })
     }
 
@@ -103,6 +112,14 @@ impl Actions {
         })?;
         let says = snapshot.people.standing(&org.name, person).says();
         Ok((says, privacy.consent.load().narrowed_by(&org.privacy)))
+    }
+}
+
+/// What a sender asks for, as far as the viewer may know it.
+fn told(own: &OwnRules, hides: bool) -> Cow<'_, OwnRules> {
+    match hides {
+        true => Cow::Owned(OwnRules { excluded_recipients: Vec::new(), ..own.clone() }),
+        false => Cow::Borrowed(own),
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Request, State};
-use axum::http::{Extensions, StatusCode};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -106,12 +107,13 @@ pub(super) async fn framed(State(site): State<Arc<Site>>, request: Request, next
     let headers = request.headers().clone();
     let mut answer = next.run(request).await;
     let Some(Said { heading, detail }) = answer.extensions_mut().remove::<Said>() else { return answer };
-    match visitor::find(&site, &Extensions::new(), &headers) {
-        Some(visitor) => {
-            html_with(answer.status(), &ErrorPage { frame: Frame::of(&site, &visitor, heading, ""), heading, detail })
-        }
-        None => answer,
-    }
+    let Some(visitor) = visitor::passing(&site, &headers) else { return answer };
+    let frame = Frame::of(&site, &visitor, heading, "");
+    let page = html_with(answer.status(), &ErrorPage { frame, heading, detail });
+    // Status and fields stay, as the `Allow` of a 405.
+    let (mut head, _) = answer.into_parts();
+    head.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(head, page.into_body())
 }
 
 /// The HTTP status of a refusal, for pages and API alike.

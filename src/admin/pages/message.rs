@@ -236,9 +236,10 @@ fn card(view: &MessageView, recipient: &RecipientRecord) -> RecipientCard {
     }
 }
 
-/// Name, else address. Two of one name are told apart by their cards.
-fn called(recipient: &RecipientRecord) -> String {
-    words::one_line(if recipient.name.is_empty() { &recipient.address } else { &recipient.name })
+/// Name, else address: also where two recipients have one name.
+fn called(record: &MessageRecord, name: &str, address: &str) -> String {
+    let shared = || record.recipients.iter().filter(|one| one.name == name).nth(1).is_some();
+    words::one_line(if name.is_empty() || shared() { address } else { name })
 }
 
 fn why(record: &MessageRecord, recipient: &RecipientRecord) -> String {
@@ -289,7 +290,7 @@ fn timeline(view: &MessageView) -> Vec<Line> {
     let few = record.recipients.len() <= DELIVERIES_IN_TIMELINE_MAX;
     let settled = |r: &&RecipientRecord| few && r.delivery.state != DeliveryState::Pending;
     let mut lines = vec![sent];
-    lines.extend(record.recipients.iter().filter(settled).map(delivery_line));
+    lines.extend(record.recipients.iter().filter(settled).map(|recipient| delivery_line(record, recipient)));
     lines.extend(view.timeline.iter().map(|entry| event_line(view, entry)));
     lines.sort_by_key(|line| line.at_ms);
     lines
@@ -313,7 +314,7 @@ fn no_places(view: &MessageView) -> bool {
     some.is_some_and(|first| std::iter::once(first).chain(of_readers).all(|e| e.country.is_none() && e.city.is_none()))
 }
 
-fn delivery_line(recipient: &RecipientRecord) -> Line {
+fn delivery_line(record: &MessageRecord, recipient: &RecipientRecord) -> Line {
     let delivery = &recipient.delivery;
     let before = match delivery.state {
         DeliveryState::Pending => "On its way to",
@@ -329,7 +330,7 @@ fn delivery_line(recipient: &RecipientRecord) -> Line {
         at: words::moment(delivery.at_ms),
         kind: delivery.state.as_str(),
         before,
-        who: called(recipient),
+        who: called(record, &recipient.name, &recipient.address),
         what: "",
         link: String::new(),
         times: None,
@@ -341,7 +342,7 @@ fn delivery_line(recipient: &RecipientRecord) -> Line {
 fn event_line(view: &MessageView, entry: &TimelineEntry) -> Line {
     let event = &entry.event;
     let who = match &entry.recipient {
-        Some(who) => words::one_line(who.called()),
+        Some(who) => called(&view.record, &who.name, &who.address),
         // Several recipients got one copy, so its events are one of theirs, nobody knows whose.
         None if view.shared.contains(&event.id.recipient) => "One of the recipients".to_owned(),
         None => "Somebody".to_owned(),
@@ -373,7 +374,7 @@ fn followers(view: &MessageView, link: u16) -> Vec<(String, String)> {
         let recipient = view.record.recipients.iter().find(|r| r.index == count.copy_index)?;
         let alone = recipient.links == Mode::Individual && !view.shared.contains(&count.copy_index);
         let times = words::times(usize::try_from(count.clicks).unwrap_or_default());
-        alone.then(|| (called(recipient), times))
+        alone.then(|| (called(&view.record, &recipient.name, &recipient.address), times))
     });
     named.collect()
 }

@@ -47,6 +47,8 @@ struct Answer {
     narrowed: Vec<Switch>,
     /// Links never tracked, as `host (the sender)`.
     never: Vec<String>,
+    /// The sender has recipients of their own who are never tracked, and who asks may not know whom.
+    hides_excluded: bool,
 }
 
 /// One switch's outcome.
@@ -130,6 +132,7 @@ impl Answer {
             levels: columns.map(level).collect(),
             narrowed: view.narrowed.iter().map(narrowed).collect(),
             never: view.never.iter().map(never).collect(),
+            hides_excluded: view.hides_excluded,
         }
     }
 }

@@ -355,9 +355,13 @@ async fn who_narrowed_is_told() {
     ]);
     assert_eq!(after["never_tracked"], never);
     let page = world.logged_in("boss").get(&format!("/why?{ask}")).await.text;
-    for part in ["the sender has chosen it.", "shop.example (the sender)", "the sender excludes this recipient"] {
+    for part in ["the sender has chosen it.", "shop.example (the sender)", "Whom is theirs to know"] {
         assert!(page.contains(part), "{part}: {page}");
     }
+    // whom a sender excludes tells to whom they write: an admin of counts learns it neither by name nor by asking
+    assert!(!page.contains("the sender excludes") && page.contains("Individual"), "{page}");
+    let own = world.logged_in("ann").get(&format!("/why?{ask}")).await.text;
+    assert!(own.contains("the sender excludes this recipient (reader.example)"), "{own}");
     // under a lock it is the organisation again, and what does not count is told
     call(&world, "PATCH", "/api/v1/orgs/acme", json!({"locked": ["place", "excluded_recipients", "excluded_hosts"]}))
         .await;

@@ -269,6 +269,7 @@ async fn an_error_page_has_the_tabs_of_who_is_logged_in() {
         assert!(page.text.contains("<nav aria-label=\"Pages\">") && page.text.contains("Log out"), "{}", page.text);
         assert!(page.header("content-security-policy").contains("default-src 'none'"));
     }
+    assert_eq!(ann.post("/activity", &[]).await.header("allow"), "GET,HEAD", "what else it says stays");
     let page = world.stranger().get("/no-such-page").await;
     assert_eq!(page.status, StatusCode::NOT_FOUND);
     assert!(page.text.contains("Nothing here") && !page.text.contains("<nav"), "{}", page.text);

@@ -57,7 +57,9 @@ pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Re
 fn besides(why: &Why) -> String {
     let narrowed = why.narrowed.iter().map(|one| format!("{}: {}: {}", one.switch, one.in_force, one.why));
     let never = why.never_tracked.iter().map(|one| format!("{}: {} ({})", one.list, one.entry, one.decided_by));
-    narrowed.chain(never).map(|line| clean(&line) + "\n").collect()
+    let hidden = "the sender also has recipients of their own who are never tracked; whom is theirs to know";
+    let hidden = why.hides_excluded.then(|| hidden.to_owned());
+    narrowed.chain(never).chain(hidden).map(|line| clean(&line) + "\n").collect()
 }
 
 /// What a level says, and whether it is heard.

@@ -28,6 +28,9 @@ pub struct Why {
     pub narrowed: Vec<WhyNarrowed>,
     /// Links never tracked, whoever they are sent to.
     pub never_tracked: Vec<WhyNever>,
+    /// The sender has a list of recipients never tracked, which the caller may not know: the answer does not look at it.
+    #[serde(default)]
+    pub hides_excluded: bool,
 }
 
 /// One value that the organisation sets and the sender may narrow.
@@ -120,6 +123,7 @@ impl From<WhyView> for Why {
         Why {
             narrowed: view.narrowed.iter().map(narrowed).collect(),
             never_tracked: view.never.iter().map(never).collect(),
+            hides_excluded: view.hides_excluded,
             switches: view.reasons.iter().map(switch).collect(),
             shadow: view.shadow.map(|level| level.as_str().to_owned()),
             recipient: view.plan.because.as_str().to_owned(),
