@@ -37,13 +37,21 @@ const MAILS = [
   ["Tom Aalto <tom@example.com>", "Autumn catalogue", ["marta@studio-marta.example", "info@cafe-lumi.example", "office@bauwerk.example", "team@harbour-school.example"]],
   ["Lena Ortiz <lena@example.com>", "Drawings, third revision", ["marta@studio-marta.example"]],
 ];
+// Some have a name in To, some have none, as in anybody's mail.
+const NAMES = {
+  "h.lindqvist@nordglas.example": "Henrik Lindqvist",
+  "marta@studio-marta.example": "Marta Bianchi",
+  "j.brandt@bauwerk.example": "Jana Brandt",
+  "info@cafe-lumi.example": "Café Lumi",
+};
 const html = (subject) => `<!DOCTYPE html><html><body style="font-family:sans-serif"><p>Hello,</p><p>about <b>${subject}</b>: please see
 <a href="https://www.example.com/drawings/2026/rev-3">the drawings</a> and <a href="https://www.example.com/prices">the prices</a>.</p><p>Kind regards</p></body></html>`;
 
 // Some days of mail: most of it read, some followed, a scanner among the readers, one who never looks.
 const fill = async (site, page) => {
   for (const [from, subject, to] of MAILS) {
-    await send(site, { from, to, subject, html: html(subject), text: `Hello,\n\nabout ${subject}\n` });
+    const named = to.map((address) => ({ name: NAMES[address] || "", address }));
+    await send(site, { from, to: named, subject, html: html(subject), text: `Hello,\n\nabout ${subject}\n` });
   }
   if (!site.inbox) return;
   let turn = 0;
