@@ -93,7 +93,7 @@ impl fmt::Display for PartLeft {
             PartLeft::Guarded(guard) => write!(f, "{guard}"),
             PartLeft::Encoding => f.write_str("its Content-Transfer-Encoding is unknown"),
             PartLeft::BrokenEncoding => f.write_str("its base64 is broken"),
-            PartLeft::Charset(label) => write!(f, "its charset ({label}) cannot be read safely"),
+            PartLeft::Charset(label) => write!(f, "its charset ({}) cannot be read safely", named(label)),
             PartLeft::CharsetBytes => f.write_str("its bytes are not what its charset says"),
             PartLeft::Html => f.write_str("its HTML cannot be read without doubt"),
             PartLeft::HtmlMemory => f.write_str("a tag of its HTML is over the memory limit"),
@@ -277,8 +277,8 @@ impl Outcome {
 
 fn part_line(part: &PartOutcome) -> String {
     let mut line = match &part.left {
-        Some(why) => format!("part {} ({}): left: {why}", part.part, part.kind),
-        None => format!("part {} ({}): read", part.part, part.kind),
+        Some(why) => format!("part {} ({}): left: {why}", part.part, named(&part.kind)),
+        None => format!("part {} ({}): read", part.part, named(&part.kind)),
     };
     if part.old_pixels > 0 {
         line.push_str(&format!(", {} old pixels of ours", part.old_pixels));
@@ -320,10 +320,44 @@ fn footer_lines(footer: &FooterOutcome) -> Vec<String> {
 
 /// Longest address in a line, in bytes.
 const SHOWN_BYTES_MAX: usize = 200;
+/// Octets of a media type or charset in a line.
+const NAMED_BYTES_MAX: usize = 80;
 
 /// An address for people: one line, controls replaced, cut.
 pub(super) fn shown(url: &str) -> String {
-    let clean: String =
-        url.chars().take(SHOWN_BYTES_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    clean.get(..clean.floor_char_boundary(SHOWN_BYTES_MAX)).unwrap_or_default().to_owned()
+    cut(url, SHOWN_BYTES_MAX)
+}
+
+/// What a mail names something, for people.
+fn named(name: &str) -> String {
+    cut(name, NAMED_BYTES_MAX)
+}
+
+fn cut(text: &str, bytes_max: usize) -> String {
+    let clean: String = text.chars().take(bytes_max).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    clean.get(..clean.floor_char_boundary(bytes_max)).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a mail calls its parts and charsets may be long or no text at all; a line of the report is a line.
+    #[test]
+    fn names_from_outside_are_cut_and_on_one_line() {
+        let long = "Ö\r\nx".repeat(200);
+        let part = PartOutcome {
+            part: 3,
+            kind: format!("text/{long}"),
+            left: Some(PartLeft::Charset(long)),
+            old_pixels: 0,
+            conditional_comments: false,
+        };
+        let line = part_line(&part);
+        assert!(line.len() <= 400 && !line.contains(char::is_control), "{line:?}");
+        assert!(
+            line.starts_with("part 3 (text/Ö\u{fffd}\u{fffd}x") && line.ends_with("cannot be read safely"),
+            "{line:?}"
+        );
+    }
 }
