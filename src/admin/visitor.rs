@@ -162,21 +162,23 @@ pub(super) fn no_cookie(headers: &HeaderMap) -> String {
 pub(super) fn find(site: &Site, extensions: &Extensions, headers: &HeaderMap) -> Option<Visitor> {
     let session = session_id(headers)?;
     let login = site.sessions().login(&session, Instant::now())?;
-    let Some(user) = site.actions.settings.snapshot().users.get(&login).cloned() else {
-        site.sessions().end(&session);
-        return None;
-    };
     let author = Author { from: client(site, extensions, headers), ..Author::of(Via::Dashboard) };
-    let viewer = site.actions.viewer_of(&user, author);
-    site.sessions().still_belongs_to(&session, &user).then_some(Visitor { viewer, user, session })
+    of_session(site, session, &login, author)
 }
 
 /// Who is behind a request that came to nothing: it does not keep a session alive.
-pub(super) fn passing(site: &Site, headers: &HeaderMap) -> Option<Visitor> {
-    let session = session_id(headers)?;
+pub(super) fn passing(site: &Site, session: SessionId) -> Option<Visitor> {
     let login = site.sessions().login_of(&session, Instant::now())?;
-    let user = site.actions.settings.snapshot().users.get(&login).cloned()?;
-    let viewer = site.actions.viewer_of(&user, Author::of(Via::Dashboard));
+    of_session(site, session, &login, Author::of(Via::Dashboard))
+}
+
+/// The person of a session that lives, unless they are gone or have another password now.
+fn of_session(site: &Site, session: SessionId, login: &str, author: Author) -> Option<Visitor> {
+    let Some(user) = site.actions.settings.snapshot().users.get(login).cloned() else {
+        site.sessions().end(&session);
+        return None;
+    };
+    let viewer = site.actions.viewer_of(&user, author);
     site.sessions().still_belongs_to(&session, &user).then_some(Visitor { viewer, user, session })
 }
 
@@ -197,7 +199,7 @@ pub(super) fn client(site: &Site, extensions: &Extensions, headers: &HeaderMap) 
     extensions.get::<Peer>().map(|peer| (site.client_address)(peer.0, headers))
 }
 
-fn session_id(headers: &HeaderMap) -> Option<SessionId> {
+pub(super) fn session_id(headers: &HeaderMap) -> Option<SessionId> {
     let wanted = if over_https(headers) { COOKIE_HTTPS } else { COOKIE_HTTP };
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));

@@ -215,7 +215,7 @@ fn details(entry: &TimelineEntry) -> Vec<String> {
 
 /// Name and address. The address is whole (an erasure finds the line by it), the name need not be.
 fn who(of: &Addressee) -> String {
-    let name: String = cleaned(&of.name).chars().take(NAME_CHARS_MAX).collect();
+    let name = on_one_line(&of.name).take(NAME_CHARS_MAX).collect();
     Addressee { address: on_one_line(&of.address).collect(), name }.to_string()
 }
 

@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 
 use super::{Inner, Queue, settle};
-use crate::spool::{Record, State};
+use crate::spool::State;
 use crate::store::record::{Delivery, DeliveryState, MessageFilter, MessageRecord, Wanted};
 use crate::store::{HistoryStore, StoreError};
 use crate::token::MessageId;
@@ -67,24 +67,21 @@ impl Inner {
         };
         let Some(indexes) = self.parts.renderer.history_indexes(&record) else { return Ok(()) };
         let Some(history) = self.parts.history.message(id).await? else { return Ok(()) };
-        self.parts.history.settle(id, settled(&record, &state, &indexes, &history, at_ms)).await
+        self.parts.history.settle(id, settled(&state, &indexes, &history, at_ms)).await
     }
 }
 
 /// The recipients that the spool knows to be settled and history does not.
-fn settled(
-    record: &Record,
-    state: &State,
-    indexes: &[u16],
-    history: &MessageRecord,
-    at_ms: i64,
-) -> Vec<(u16, Delivery)> {
+fn settled(state: &State, indexes: &[u16], history: &MessageRecord, at_ms: i64) -> Vec<(u16, Delivery)> {
     let is_open = |index: u16| {
         let open = [DeliveryState::Pending, DeliveryState::Deferred];
         history.recipients.iter().any(|one| one.index == index && open.contains(&one.delivery.state))
     };
-    let known = state.recipients.iter().zip(indexes).take(record.envelope.recipients.len());
-    let settled = known.filter(|(recipient, index)| recipient.stage.is_settled() && is_open(**index));
+    let settled = state
+        .recipients
+        .iter()
+        .zip(indexes)
+        .filter(|(recipient, index)| recipient.stage.is_settled() && is_open(**index));
     settled.map(|(recipient, index)| (*index, settle::delivery(recipient, at_ms))).collect()
 }
 

@@ -104,10 +104,10 @@ struct Said {
 
 /// Gives an error page the tabs of whoever is logged in: they are still in, and want to go on.
 pub(super) async fn framed(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
-    let headers = request.headers().clone();
+    let session = visitor::session_id(request.headers());
     let mut answer = next.run(request).await;
     let Some(Said { heading, detail }) = answer.extensions_mut().remove::<Said>() else { return answer };
-    let Some(visitor) = visitor::passing(&site, &headers) else { return answer };
+    let Some(visitor) = session.and_then(|session| visitor::passing(&site, session)) else { return answer };
     let frame = Frame::of(&site, &visitor, heading, "");
     let page = html_with(answer.status(), &ErrorPage { frame, heading, detail });
     // Status and fields stay, as the `Allow` of a 405.
