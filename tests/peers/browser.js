@@ -2,11 +2,7 @@
 const fs = require('node:fs');
 const http = require('node:http');
 const path = require('node:path');
-const { chromium } = require('playwright-core');
-
-const program = process.env.CHROMIUM || '/usr/bin/chromium';
-// Every other test may want the processors too.
-const PATIENCE_MS = 180_000;
+const { launch, PATIENCE_MS } = require('./chromium.js');
 
 exports.open = async (folder, trackingPort) => {
   const types = JSON.parse(fs.readFileSync(path.join(folder, 'types.json')));
@@ -22,16 +18,7 @@ exports.open = async (folder, trackingPort) => {
     `MAP track.example 127.0.0.1:${trackingPort}`,
     'MAP * ~NOTFOUND',
   ];
-  const browser = await chromium.launch({
-    executablePath: program,
-    timeout: PATIENCE_MS,
-    args: [
-      '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync', '--hide-scrollbars',
-      '--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,HttpsFirstModeV2',
-      `--host-resolver-rules=${hosts.join(', ')}`,
-    ],
-  });
+  const browser = await launch(hosts);
   const names = [...new Set(Object.keys(types).map((stem) => stem.replace(/\.(before|after)$/, '')))];
   const newContext = async (options) => {
     const made = await browser.newContext(options);

@@ -3,24 +3,13 @@
 "use strict";
 const http = require("node:http");
 const nodemailer = require("nodemailer");
-const { chromium } = require("playwright-core");
+const { launch, PATIENCE_MS } = require("./chromium.js");
 
-// Every other test may want the processors too.
-const PATIENCE_MS = 120_000;
 exports.PATIENCE_MS = PATIENCE_MS;
 const AGENT = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Thunderbird/128.3.1";
 
 exports.browser = async (site) => {
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-    timeout: PATIENCE_MS,
-    args: [
-      "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--font-render-hinting=none",
-      "--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,HttpsFirstModeV2",
-      `--host-resolver-rules=MAP track.example ${site.tracking}`,
-    ],
-  });
+  const browser = await launch([`MAP track.example ${site.tracking}`]);
   const context = async (options) => {
     // Colours that are still changing are nobody's to judge.
     const still = { baseURL: `http://${site.admin}`, locale: "en-GB", timezoneId: "UTC", reducedMotion: "reduce" };

@@ -8,6 +8,7 @@ const crypto = require("node:crypto");
 const fs = require("node:fs");
 const path = require("node:path");
 const { browser, logIn, send, ask, copyFor, check, run, PATIENCE_MS } = require("./dashboard.js");
+const { photograph } = require("./chromium.js");
 
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const LOOKS = [
@@ -101,7 +102,7 @@ const look = async (page, name, site, told, looks = LOOKS) => {
   for (const { name: how, colorScheme, width, height } of looks) {
     await page.emulateMedia({ colorScheme });
     await fits(how, width, height);
-    if (site.pictures) await page.screenshot({ path: path.join(site.pictures, `${name}.${how}.png`), fullPage: true });
+    if (site.pictures) await photograph(page, { path: path.join(site.pictures, `${name}.${how}.png`), fullPage: true });
     await page.evaluate(axe);
     const found = await page.evaluate(() => window.axe.run(document, { iframes: false, resultTypes: ["violations"] }));
     for (const { id, impact, help, nodes } of found.violations) {

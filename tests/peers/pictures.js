@@ -3,6 +3,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { open, run } = require('./browser.js');
+const { photograph } = require('./chromium.js');
 
 const [folder, port] = process.argv.slice(2);
 const LOOKS = [
@@ -30,13 +31,13 @@ const measure = () => {
 // Device pixels that Chromium draws as one picture for sure. A page that is taller is put together of tiles, and on a busy machine
 // not always of all of them: of such a one the begin (where the pixel of a long mail is), the middle and the end are looked at.
 const WHOLE_MAX = 8000;
-const photograph = async (page, { deviceScaleFactor = 1, viewport }) => {
+const picture = async (page, { deviceScaleFactor = 1, viewport }) => {
   const height = await page.evaluate(() => document.documentElement.scrollHeight);
-  if (height * deviceScaleFactor <= WHOLE_MAX) return page.screenshot({ fullPage: true });
+  if (height * deviceScaleFactor <= WHOLE_MAX) return photograph(page, { fullPage: true });
   const parts = [];
   for (const y of [0, Math.floor(height / 2), height - viewport.height]) {
     await page.evaluate((to) => window.scrollTo(0, to), y);
-    parts.push(await page.screenshot());
+    parts.push(await photograph(page));
   }
   return Buffer.concat(parts);
 };
@@ -53,7 +54,7 @@ run(async () => {
       if (blocked) await page.route('http://track.example/**', (route) => route.abort());
       const see = async (stem) => {
         await page.goto(`http://mail.test/${stem}`, { waitUntil: 'load' });
-        return { seen: await page.evaluate(measure), picture: await photograph(page, look) };
+        return { seen: await page.evaluate(measure), picture: await picture(page, look) };
       };
       for (const name of names) {
         if (!untracked.has(name)) untracked.set(name, await see(`${name}.before`));
@@ -71,7 +72,7 @@ run(async () => {
         }
         // A busy machine may photograph a page before it is whole. What a pixel does stays.
         let differs = !before.picture.equals(after.picture);
-        for (let again = 0; differs && again < 2; again += 1) {
+        for (let again = 0; differs && again < 4; again += 1) {
           const [one, other] = [await see(`${name}.before`), await see(`${name}.after`)];
           differs = !one.picture.equals(other.picture);
         }

@@ -7,7 +7,7 @@
 "use strict";
 const http = require("http");
 const { pathToFileURL } = require("url");
-const { chromium } = require("playwright-core");
+const { launch, PATIENCE_MS } = require("./chromium.js");
 
 const [site, reader, mail, prefetching] = process.argv.slice(2);
 const [siteHost, sitePort] = site.split(":");
@@ -33,27 +33,21 @@ const proxy = http.createServer((request, response) => {
 
 async function until(condition) {
   for (let waited = 0; !condition(); waited += 50) {
-    if (waited > 30000) throw new Error(`nothing after 30 seconds; asked so far: ${asked.join(", ")}`);
+    if (waited > PATIENCE_MS) throw new Error(`nothing after ${PATIENCE_MS / 1000} seconds; asked so far: ${asked.join(", ")}`);
     await new Promise((go) => setTimeout(go, 50));
   }
 }
 
 proxy.listen(0, "127.0.0.1", async () => {
   const { port } = proxy.address();
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-    // The site's name counts as secure, as it is behind TLS outside of this test: browsers say what they fetch ahead only there.
-    args: [
-      "--no-sandbox",
-      "--no-proxy-server",
-      `--host-resolver-rules=MAP * 127.0.0.1:${port}`,
-      "--unsafely-treat-insecure-origin-as-secure=http://track.example",
-    ],
-  });
+  // The site's name counts as secure, as it is behind TLS outside of this test: browsers say what they fetch ahead only there.
+  const more = ["--no-proxy-server", "--unsafely-treat-insecure-origin-as-secure=http://track.example"];
+  const browser = await launch([`MAP * 127.0.0.1:${port}`], more);
   try {
     const version = browser.version().split(".")[0];
     const userAgent = `Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/${version}.0.0.0 Safari/537.36`;
     const context = await browser.newContext({ userAgent });
+    context.setDefaultTimeout(PATIENCE_MS);
     const page = await context.newPage();
     await page.goto(pathToFileURL(mail).href);
     await page.waitForFunction(() => [...document.images].every((image) => image.complete && image.naturalWidth === 1));

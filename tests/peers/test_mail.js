@@ -5,18 +5,16 @@
 //
 // It prints a line of JSON when the mail is delivered (its page's path), and another when the link was followed.
 "use strict";
-const { chromium } = require("playwright-core");
+const { launch, PATIENCE_MS } = require("./chromium.js");
 
 const [site, login, password, to] = process.argv.slice(2);
 const shows = (page, words) => page.waitForFunction(
-  (text) => document.getElementById("steps").textContent.includes(text), words, { timeout: 60000 });
+  (text) => document.getElementById("steps").textContent.includes(text), words);
 
 (async () => {
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-    args: ["--no-sandbox"],
-  });
+  const browser = await launch();
   const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
   const errors = [];
   page.on("console", (message) => { if (message.type() === "error") errors.push(message.text()); });
   await page.goto(`${site}/login`);
@@ -29,7 +27,7 @@ const shows = (page, words) => page.waitForFunction(
   await page.waitForURL("**/setup/test-mail/*");
   await page.evaluate(() => { window.neverReloaded = true; });
   await shows(page, "Delivered to upstream");
-  await page.waitForFunction(() => document.getElementById("live").textContent === "Live", null, { timeout: 60000 });
+  await page.waitForFunction(() => document.getElementById("live").textContent === "Live");
   console.log(JSON.stringify({ path: new URL(page.url()).pathname }));
   await shows(page, "Link followed");
   const told = await page.evaluate(() => ({
