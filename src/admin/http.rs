@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
 use super::Options;
@@ -92,6 +93,7 @@ pub(super) async fn serve<A: Accept>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let router = bounded(router, options);
+    let waits = Waits { head_max: options.head_max, write_max: options.write_max };
     let permits = Arc::new(Semaphore::new(options.connections_max));
     let (closing, _) = watch::channel(false);
     let mut shutdown = std::pin::pin!(shutdown);
@@ -109,7 +111,7 @@ pub(super) async fn serve<A: Accept>(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = connection(stream, peer, router.clone(), options.head_max, closing.subscribe());
+                let connection = connection(stream, peer, router.clone(), waits, closing.subscribe());
                 tokio::spawn(async move {
                     connection.await;
                     drop(permit);
@@ -150,11 +152,18 @@ fn bounded(router: Router, options: &Options) -> Router {
     router.layer(axum::middleware::from_fn(in_time)).layer(DefaultBodyLimit::max(options.body_bytes_max))
 }
 
+/// How long a connection waits for its client.
+#[derive(Debug, Clone, Copy)]
+struct Waits {
+    head_max: Duration,
+    write_max: Duration,
+}
+
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Option<Peer>,
     router: Router,
-    head_max: Duration,
+    waits: Waits,
     mut closing: watch::Receiver<bool>,
 ) {
     let hang_up = HangUp::default();
@@ -169,8 +178,12 @@ async fn connection(
         async move { router.oneshot(request).await }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(head_max).max_headers(100).max_buf_size(HEAD_BYTES_MAX);
-    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    builder.timer(TokioTimer::new()).header_read_timeout(waits.head_max).max_headers(100).max_buf_size(HEAD_BYTES_MAX);
+    // Who asks and does not read would keep the place for good, and with 256 of them nobody else has one.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(waits.write_max));
+    let stream = TokioIo::new(Box::pin(stream));
+    let mut serving = std::pin::pin!(builder.serve_connection(stream, service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         () = hung_up.0.notified() => return,
@@ -184,9 +197,17 @@ async fn connection(
             limit_met("admin_head_secs");
         } else if error.is_parse_too_large() {
             limit_met("admin_head_bytes");
+        } else if is_unread(&error) {
+            limit_met("admin_write_secs");
         }
         tracing::debug!(%error, "an admin connection ended early: {error}");
     }
+}
+
+/// Whether the client took nothing for [`Waits::write_max`].
+fn is_unread(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)
 }
 
 #[cfg(test)]

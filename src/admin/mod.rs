@@ -58,6 +58,8 @@ pub struct Options {
     pub connections_max: usize,
     /// From connection, or from the answer before, to a whole request head. Default 10 s.
     pub head_max: Duration,
+    /// Time in which a client takes nothing of its answer.
+    pub write_max: Duration,
     /// From head to answer. Default 30 s: a test mail waits for upstream, and that may take 20.
     pub request_max: Duration,
     /// Octets of a request body. Default 64 KiB; forms are small.
@@ -81,6 +83,7 @@ impl Default for Options {
         Options {
             connections_max: 256,
             head_max: Duration::from_secs(10),
+            write_max: Duration::from_secs(30),
             request_max: Duration::from_secs(30),
             body_bytes_max: 64 * 1024,
             grace_max: Duration::from_secs(5),

@@ -72,7 +72,7 @@ pub(super) fn serve_admin(
         upstream_passwords: Some(Arc::clone(&open.upstreams) as Arc<dyn UpstreamPasswords>),
     }));
     let options = options(config);
-    let (proxies, by) = (config.web.trusted_proxies.clone(), super::forwarded_by(config));
+    let (proxies, by) = (config.web.trusted_proxies.clone(), super::options::forwarded_by(config));
     let address: admin::ClientAddress = Arc::new(move |peer, headers| web::client_address(peer, &proxies, headers, by));
     let site = admin::Site::new(Arc::clone(&actions), options.clone(), address);
     let (site_stop, socket_stop) = (stopped(stop.clone()), stopped(stop));
@@ -102,6 +102,7 @@ fn options(config: &Config) -> admin::Options {
         connections_max: limits.admin_connections_max,
         head_max: limits.admin_head_max,
         request_max: limits.admin_request_max,
+        write_max: limits.admin_write_max,
         body_bytes_max: limits.admin_body_bytes_max,
         ..admin::Options::default()
     };

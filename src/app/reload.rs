@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::{App, listener_options, open_keys, orgs, relay_options, upstream, with_org_sites};
+use super::open::{open_keys, with_org_sites};
+use super::{App, options, orgs, upstream};
 use crate::config::Config;
 
 pub(super) async fn reload(app: &mut App, new: Config) -> anyhow::Result<Vec<String>> {
@@ -25,7 +26,7 @@ pub(super) async fn reload(app: &mut App, new: Config) -> anyhow::Result<Vec<Str
     app.open.logins.ask_admins_for_factor(new.web.admin_second_factor);
     app.open.consent.store(Arc::new(new.privacy.rule()));
     crate::geo::watch::refresh(&app.open.geo).await;
-    app.shared.change_options(listener_options(&new));
+    app.shared.change_options(options::listener(&new));
     let files = if new.acme == app.config.acme { &new.tls } else { &app.config.tls };
     if let Some(tls) = &app.shared.tls {
         tls.reload(&files.certificate, &files.private_key)
@@ -44,7 +45,7 @@ pub(super) async fn reload(app: &mut App, new: Config) -> anyhow::Result<Vec<Str
         app.config.tls = new.tls;
     }
     app.config.limits = new.limits;
-    app.open.relay.change_options(relay_options(&app.config));
+    app.open.relay.change_options(options::relay(&app.config));
     app.open.config.store(Arc::new(app.config.clone()));
     Ok(lines)
 }

@@ -58,7 +58,7 @@ pub(super) fn server(config: &Config, inbox: Option<&Inbox>, seal: &Arc<dyn Seal
             let inbox = inbox.clone();
             let dial = LocalDial::new("inbox", move || inbox.dial());
             let upstream = Upstream::new(dial, Security::None, None, client_options(config));
-            let structure = super::rewrite_limits(&config.limits).tree;
+            let structure = super::options::rewrite(&config.limits).tree;
             let courier =
                 Courier::new(upstream, "inbox".to_owned(), None).following(structure).remembering(Arc::default());
             Ok(Way { courier: Arc::new(courier), connect: None, safekeeping: None })
@@ -142,7 +142,7 @@ fn way(
     password: Option<String>,
     seal: &Arc<dyn Seal>,
 ) -> anyhow::Result<Way> {
-    let structure = super::rewrite_limits(&config.limits).tree;
+    let structure = super::options::rewrite(&config.limits).tree;
     let upstream = smtp_upstream(&whose.section, smtp, password, client_options(config))?;
     let memory: Arc<Memory> = Arc::default();
     let courier = Courier::new(upstream, smtp.host.clone(), smtp.messages_per_minute).following(structure);
@@ -202,6 +202,26 @@ pub(super) struct Upstreams {
 }
 
 impl Upstreams {
+    /// The ways of this config.
+    pub(super) fn open(
+        config: &Config,
+        settings: &Arc<dyn SettingsStore>,
+        keyring: &Arc<ArcSwap<Keyring>>,
+        inbox: Option<&Inbox>,
+    ) -> anyhow::Result<Upstreams> {
+        let seal: Arc<dyn Seal> = Arc::new(KeyringSeal(Arc::clone(keyring)));
+        let snapshot = settings.snapshot();
+        let own = own_ways(config, &OwnWays::default(), &seal, &snapshot.upstream_passwords)?;
+        let couriers = Arc::new(Couriers::new(ways(server(config, inbox, &seal)?, &own, &snapshot, config)));
+        Ok(Upstreams {
+            config: Arc::new(ArcSwap::from_pointee(config.clone())),
+            settings: Arc::clone(settings),
+            seal,
+            couriers,
+            own: tokio::sync::Mutex::new(own),
+        })
+    }
+
     /// The ways of organisations as this config and the settings ask for.
     async fn made(&self, config: Arc<Config>, before: OwnWays) -> anyhow::Result<OwnWays> {
         let (seal, sealed) = (Arc::clone(&self.seal), self.settings.snapshot().upstream_passwords.clone());
@@ -288,7 +308,7 @@ fn connect(config: &Config, section: &str, smtp: &SmtpUpstream, memory: &Arc<Mem
     // For as long as a client may think about its next mail.
     options.idle = config.limits.idle_max;
     let base = Arc::new(WayUpstream::new(section, smtp, options)?);
-    let (host, structure) = (smtp.host.clone(), super::rewrite_limits(&config.limits).tree);
+    let (host, structure) = (smtp.host.clone(), super::options::rewrite(&config.limits).tree);
     let messages_per_minute = smtp.messages_per_minute;
     let memory = Arc::clone(memory);
     Ok(Arc::new(move |login| {

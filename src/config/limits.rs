@@ -223,6 +223,8 @@ limits! {
     admin_head_max: Duration = "admin_head_secs_max", 10, 1..=120, Restart;
     /// Answering one request there; a test mail waits for upstream, which may take `budget_secs` of `[spool]`.
     admin_request_max: Duration = "admin_request_secs_max", 30, 5..=600, Restart;
+    /// How long a client there may take nothing of its answer.
+    admin_write_max: Duration = "admin_write_secs_max", 30, 5..=600, Restart;
     /// Octets of one request's body there; a list of consents is the largest.
     admin_body_bytes_max: usize = "admin_body_bytes_max", 65_536, 16_384..=16_777_216, Restart;
     /// Events waiting for the disk; beyond it they are lost, and counted. 65,536 are some 20 MiB.

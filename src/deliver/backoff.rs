@@ -26,6 +26,8 @@ pub enum Last {
     Deferred,
     /// The connection was lost after the dot.
     Unknown,
+    /// There was none: nothing has been learnt, and upstream may be back within the minute.
+    Untried,
 }
 
 /// The waits of one installation.
@@ -49,7 +51,8 @@ impl Default for Schedule {
 /// over. `jitter` is evenly drawn from all of `u16`.
 pub fn wait(attempts: u32, age: Duration, last: Last, jitter: u16, schedule: &Schedule) -> Option<Duration> {
     let left = schedule.life.checked_sub(age).filter(|left| !left.is_zero())?;
-    let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+    let before = if last == Last::Untried { 0 } else { attempts.saturating_sub(1) };
+    let index = usize::try_from(before).unwrap_or(usize::MAX);
     let mut wait = schedule.waits.get(index).or(schedule.waits.last()).copied().unwrap_or(minutes(1));
     if last == Last::Unknown {
         wait = wait.max(schedule.unknown_wait_min);
@@ -75,6 +78,7 @@ mod tests {
             (4, minutes(21), Last::Deferred, 0, Some(1800)),
             (5, minutes(51), Last::Deferred, 0, Some(3600)),
             (99, day, Last::Deferred, 0, Some(3600)),
+            (99, day, Last::Untried, 0, Some(60)),
             // jitter adds a fifth at most
             (1, Duration::ZERO, Last::Deferred, u16::MAX, Some(72)),
             // unknown waits ten minutes at least

@@ -38,6 +38,11 @@ impl Breaker {
         true
     }
 
+    /// Lets the next attempt be the probe now.
+    pub fn hurry(&mut self, now_ms: i64) {
+        self.open_until_ms = self.open_until_ms.min(now_ms);
+    }
+
     /// Upstream answered our MAIL, whatever it said.
     pub fn answered(&mut self) {
         *self = Breaker::default();
@@ -69,6 +74,8 @@ mod tests {
         assert!(!breaker.admit(5_001), "a second one waits for the probe");
         breaker.failed(5_100);
         assert!(breaker.is_open(15_099) && !breaker.is_open(15_100), "twice as long");
+        breaker.hurry(5_200);
+        assert!(breaker.admit(5_200) && !breaker.admit(5_200), "one, at an operator's word");
         breaker.answered();
         assert!(breaker.admit(15_100) && breaker.admit(15_100));
     }

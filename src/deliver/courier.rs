@@ -112,6 +112,11 @@ impl Courier {
         lock(&self.breaker).is_open(self.now_ms())
     }
 
+    /// The next attempt is made, even if upstream has been unreachable: somebody knows that it is back.
+    pub fn hurry(&self) {
+        lock(&self.breaker).hurry(self.now_ms());
+    }
+
     /// The facts [`predict::straight_to_spool`] asks for.
     pub fn forecast(&self, copies: usize, size_bytes: u64) -> predict::Facts {
         let now_ms = self.now_ms();
@@ -135,8 +140,7 @@ impl Courier {
     pub async fn deliver(&self, outbound: Outbound, deadlines: Deadlines) -> Result<Vec<Fate>, CannotCarry> {
         let recipients = outbound.envelope.recipients.len();
         if !lock(&self.breaker).admit(self.now_ms()) {
-            let why = Why::Lost("not tried: upstream has been unreachable".to_owned());
-            return Ok(vec![Fate::Deferred { stage: Stage::Connect, why }; recipients]);
+            return Ok(vec![Fate::Deferred { stage: Stage::Connect, why: Why::Down }; recipients]);
         }
         let within = deadlines.dot_sent_by.saturating_duration_since(Instant::now());
         let within_ms = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
@@ -228,7 +232,7 @@ pub fn refusal(cannot: CannotCarry) -> Fate {
 /// Whether this fate speaks of the server rather than of the mail: it never answered a MAIL.
 fn says_it_is_down(fate: &Fate) -> bool {
     match fate {
-        Fate::Deferred { why: Why::Busy | Why::Withdrawn | Why::Unsendable, .. } => false,
+        Fate::Deferred { why: Why::Busy | Why::Down | Why::Withdrawn | Why::Unsendable, .. } => false,
         Fate::Deferred { stage, .. } => *stage < Stage::Mail,
         _ => false,
     }

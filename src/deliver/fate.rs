@@ -108,6 +108,8 @@ pub enum Why {
     NotSecret,
     /// All connections were busy until the deadline.
     Busy,
+    /// Upstream has been unreachable and is left alone for a moment. Nothing was tried.
+    Down,
     /// The caller withdrew the mail before its dot: nothing was delivered.
     Withdrawn,
     /// The envelope holds octets that cannot stand in a command.
@@ -157,6 +159,11 @@ impl Fate {
         matches!(self, Fate::Accepted { .. })
     }
 
+    /// Whether upstream was not asked at all: nothing is known of this mail that was not known before.
+    pub fn is_untried(&self) -> bool {
+        matches!(self, Fate::Deferred { why: Why::Busy | Why::Down, .. })
+    }
+
     /// Whether the cause is ours to mend (the configuration, the login, the connection), so that an operator should
     /// hear of it.
     pub fn is_our_trouble(&self) -> bool {
@@ -177,7 +184,7 @@ fn is_fault(why: &Why) -> bool {
         Why::Reply(reply) => is_about_us(reply.code),
         Why::OutOfPlace(_) | Why::Malformed(_) | Why::OutOfTurn | Why::Unsendable => true,
         Why::Tls(_) | Why::Injected | Why::NotOffered(_) | Why::NotSecret | Why::NoToken(_) | Why::Held(_) => true,
-        Why::Lost(_) | Why::TimedOut | Why::Busy | Why::Withdrawn => false,
+        Why::Lost(_) | Why::TimedOut | Why::Busy | Why::Down | Why::Withdrawn => false,
     }
 }
 
@@ -224,6 +231,7 @@ impl fmt::Display for Why {
             Why::NoToken(why) => write!(f, "no access token: {why}"),
             Why::NotSecret => f.write_str("the login would have gone over an unprotected connection"),
             Why::Busy => f.write_str("all connections busy"),
+            Why::Down => f.write_str("not tried: upstream has been unreachable"),
             Why::Withdrawn => f.write_str("withdrawn before the final dot"),
             Why::Held(why) => write!(f, "held: {why}"),
             Why::Unsendable => f.write_str("an address that cannot stand in a command"),

@@ -205,7 +205,7 @@ pub fn deliveries(standing: &Standing) -> Check {
             Area::Upstream,
             STANDING,
             trouble.map_or_else(|| "upstream is taken to be down".to_owned(), since),
-            "mail is kept and upstream tried at least once a minute; `waxseal queue list` shows what waits",
+            "mail is kept, and upstream tried when a mail's turn comes; `waxseal queue list` shows what waits, `waxseal queue retry ID` tries at once",
         ),
         // A delivery since then shows that it has passed.
         (false, Some(trouble)) if standing.is_troubled() => Check::warn(

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
-use super::header::fields;
+use super::header::{fields, next_line};
 
 /// Facts for one `Received:` field (RFC 5321 §4.4).
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +42,17 @@ pub fn received(facts: &Received<'_>) -> Vec<u8> {
         phrase(facts.date),
     )
     .into_bytes()
+}
+
+/// Where the field goes: at the start, but after an mbox `From ` line.
+pub fn received_at(raw: &[u8]) -> usize {
+    let is_mbox_line = raw.starts_with(b"From ") && memchr::memchr(b'\n', raw).is_some();
+    if is_mbox_line { next_line(raw, 0) } else { 0 }
+}
+
+/// Whether what stands there begins with a blank: it belongs to no field, and would be a part of ours, words and all.
+pub fn begins_folded(raw: &[u8]) -> bool {
+    matches!(raw.get(received_at(raw)), Some(b' ' | b'\t'))
 }
 
 /// A domain, an address literal or an id: everything else becomes `?`.
@@ -118,6 +129,23 @@ mod tests {
             );
         }
         assert!(written(&Received { helo: "", ..FACTS }).contains("from unknown "));
+    }
+
+    #[test]
+    fn a_first_line_that_would_be_a_part_of_ours_is_known() {
+        let rows: &[(&[u8], bool)] = &[
+            (b" Bcc: x\r\nTo: y\r\n\r\n", true),
+            (b"\tx", true),
+            (b" \r\nx", true),
+            (b"From a b\r\n folded\r\n", true),
+            (b"From a b", false),
+            (b"To: y\r\n z\r\n", false),
+            (b"\r\n x", false),
+            (b"", false),
+        ];
+        for (raw, folded) in rows {
+            assert_eq!(begins_folded(raw), *folded, "{:?}", String::from_utf8_lossy(raw));
+        }
     }
 
     #[test]

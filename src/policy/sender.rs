@@ -6,6 +6,7 @@
 
 mod list;
 mod shown;
+mod words;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -42,9 +42,14 @@ pub struct Attempted<'a> {
 /// What an attempt makes of a recipient.
 pub fn settle(recipient: &mut RecipientState, attempted: &Attempted<'_>, rules: &Rules) {
     let Attempted { fate, host, accepted_at_ms, now_ms, jitter } = *attempted;
-    recipient.attempts = recipient.attempts.saturating_add(1);
-    recipient.last_reply = fate.to_string();
-    recipient.last_host = host.to_owned();
+    if !fate.is_untried() {
+        recipient.attempts = recipient.attempts.saturating_add(1);
+    }
+    // What upstream said last tells more than that it was not asked again.
+    if !fate.is_untried() || recipient.last_reply.is_empty() {
+        recipient.last_reply = fate.to_string();
+        recipient.last_host = host.to_owned();
+    }
     let again = |stage, last| match backoff::wait(
         recipient.attempts,
         age(accepted_at_ms, now_ms),
@@ -58,6 +63,10 @@ pub fn settle(recipient: &mut RecipientState, attempted: &Attempted<'_>, rules: 
     (recipient.stage, recipient.next_try_ms) = match fate {
         Fate::Accepted { .. } => (Stage::Delivered, now_ms),
         Fate::Refused { .. } => (Stage::BounceOwed, now_ms),
+        Fate::Deferred { .. } if fate.is_untried() && recipient.stage == Stage::Unknown => {
+            again(Stage::Unknown, Last::Untried)
+        }
+        Fate::Deferred { .. } if fate.is_untried() => again(Stage::Waiting, Last::Untried),
         Fate::Deferred { .. } => again(Stage::Waiting, Last::Deferred),
         Fate::Unknown { .. } => again(Stage::Unknown, Last::Unknown),
     };
@@ -68,6 +77,11 @@ pub fn delay_notice_due(state: &State, accepted_at_ms: i64, now_ms: i64, rules: 
     !state.delay_told
         && age(accepted_at_ms, now_ms) >= rules.delay_notice
         && state.recipients.iter().any(|r| matches!(r.stage, Stage::Waiting | Stage::Unknown))
+}
+
+/// Whether it has been tried for as long as a copy is.
+pub fn is_over(accepted_at_ms: i64, now_ms: i64, rules: &Rules) -> bool {
+    age(accepted_at_ms, now_ms) >= rules.schedule.life
 }
 
 fn age(accepted_at_ms: i64, now_ms: i64) -> Duration {
@@ -121,6 +135,40 @@ mod tests {
             assert_eq!((recipient.stage, recipient.next_try_ms - now_ms), (stage, wait_ms), "{fate:?} at {now_ms}");
             assert_eq!((recipient.attempts, recipient.last_host.as_str()), (1, "mx"));
         }
+    }
+
+    /// Mail that nobody tried to send is not a day late when upstream is back.
+    #[test]
+    fn what_was_not_tried_is_no_attempt() {
+        let refused = Fate::Deferred { stage: At::Connect, why: Why::Lost("refused".into()) };
+        let untried = Fate::Deferred { stage: At::Connect, why: Why::Down };
+        let mut recipient = State::waiting(1, 0).recipients.remove(0);
+        let mut attempt = |fate: &Fate, now_ms| {
+            let attempted = Attempted { fate, host: "mx", accepted_at_ms: 0, now_ms, jitter: 0 };
+            settle(&mut recipient, &attempted, &rules());
+            (recipient.attempts, recipient.next_try_ms - now_ms, recipient.last_reply.clone())
+        };
+        assert_eq!(attempt(&untried, 0), (0, MINUTE_MS, untried.to_string()));
+        assert_eq!(attempt(&refused, 1), (1, MINUTE_MS, refused.to_string()));
+        assert_eq!(attempt(&refused, 2), (2, 5 * MINUTE_MS, refused.to_string()));
+        for at in 3..20 {
+            assert_eq!(attempt(&untried, at), (2, MINUTE_MS, refused.to_string()));
+        }
+        let busy = Fate::Deferred { stage: At::Connect, why: Why::Busy };
+        assert_eq!(attempt(&busy, 20).0, 2);
+        recipient.stage = Stage::Unknown;
+        settle(
+            &mut recipient,
+            &Attempted { fate: &untried, host: "mx", accepted_at_ms: 0, now_ms: 0, jitter: 0 },
+            &rules(),
+        );
+        assert_eq!(recipient.stage, Stage::Unknown, "it may still have arrived before");
+        settle(
+            &mut recipient,
+            &Attempted { fate: &untried, host: "mx", accepted_at_ms: 0, now_ms: 5 * DAY_MS, jitter: 0 },
+            &rules(),
+        );
+        assert_eq!(recipient.stage, Stage::BounceOwed, "and it does not wait for ever");
     }
 
     #[test]

@@ -282,7 +282,7 @@ impl Queue {
         self.inner.on_disk(Spool::corrupt_count).await
     }
 
-    /// Makes a record due now; `false` when there is none of this id.
+    /// Makes a record due now, and its upstream tried even if it has been unreachable; `false` when there is none of this id.
     ///
     /// # Errors
     /// [`SpoolError`]: it is tried at its old time.
@@ -293,6 +293,10 @@ impl Queue {
                 recipient.next_try_ms = now_ms;
             }
         };
+        let Some((Head { record, .. }, _)) = self.head(id).await? else { return Ok(false) };
+        if let Some(way) = self.inner.way(&record.org, &record.via) {
+            way.courier.hurry();
+        }
         settle::update(&self.inner, id, Box::new(hurry)).await.map(|found| found.is_some())
     }
 

@@ -7,12 +7,12 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::{Carrier, Copies, Inner, TOO_LARGE_TRACKED, due, settle, tell_untracked};
-use crate::deliver::courier;
 use crate::deliver::encode::TwoForms;
 use crate::deliver::outbound::{BodySource, Deadlines};
 use crate::deliver::{BoxFuture, CannotCarry, Fate, Stage as At, Why};
+use crate::deliver::{breaker, courier};
 use crate::message::{Body, Envelope};
-use crate::spool::{Record, SpoolError, Stage, State};
+use crate::spool::{Head, Record, SpoolError, Stage, State};
 use crate::telemetry::maillog;
 use crate::token::MessageId;
 
@@ -21,6 +21,8 @@ const NAP_MAX: Duration = Duration::from_secs(30);
 /// How long a record rests after the disk would not give it, or when there was nothing to do for it: an attempt that
 /// outlived its client is still awaited, a report could not be written.
 const DISK_REST_MS: i64 = 60_000;
+/// How long a record rests while its upstream is left alone: as long as that lasts at most.
+const DOWN_REST_MS: i64 = breaker::OPEN_MAX_MS;
 /// How long the history may take to note that a copy is on its way: as long as a new mail waits for its record.
 const HISTORY_MAX: Duration = Duration::from_secs(2);
 
@@ -79,8 +81,31 @@ async fn hold(inner: Arc<Inner>, id: MessageId, due_ms: i64, permit: OwnedSemaph
     drop(permit);
 }
 
+/// Until when a record may rest unread, for its upstream is not tried just now; `None`: there is something to do for it.
+/// With a long queue and a dead upstream this is all that is done, once a minute for each: one small read, no write.
+async fn rests(inner: &Arc<Inner>, id: MessageId) -> Option<i64> {
+    if inner.parts.couriers.down() == 0 {
+        return None;
+    }
+    let (Head { record, .. }, state) = inner.on_disk(move |spool| spool.head(id)).await.ok()?;
+    let way = inner.way(&record.org, &record.via)?;
+    let now_ms = (inner.parts.clock)();
+    let rules = &inner.options.rules;
+    let is_idle = way.courier.is_down()
+        && !due::due(&state, now_ms).is_empty()
+        && !due::delay_notice_due(&state, record.accepted_at_ms, now_ms, rules)
+        && !due::is_over(record.accepted_at_ms, now_ms, rules);
+    is_idle.then(|| now_ms.saturating_add(DOWN_REST_MS))
+}
+
 /// One attempt for every recipient of one record that is due.
 async fn work(inner: Arc<Inner>, id: MessageId) {
+    if let Some(until_ms) = rests(&inner, id).await {
+        if let Some(slot) = inner.slots().get_mut(&id) {
+            slot.due_ms = until_ms;
+        }
+        return;
+    }
     let (record, state) = match inner.on_disk(move |spool| spool.load(id)).await {
         Ok(loaded) => loaded,
         Err(error) => return cannot_load(&inner, id, error).await,

@@ -76,6 +76,9 @@ fn read(snapshot: &Snapshot, name: &OrgName, addresses: &[String], raw: &[u8]) -
     let is_others = |domain: &str| belongs_to_another(snapshot, name, domain);
     let judged = sender::header(sender::Allowed { domains, addresses }, &is_others, raw);
     judged.map_err(|why| Reply::header_not_yours(&why.to_string()))?;
+    if trace::begins_folded(raw) {
+        return Err(Reply::begins_folded());
+    }
     let (mut has_id, mut has_date) = (false, false);
     for field in header::fields(raw, 0) {
         has_id |= field.is(raw, "Message-ID");

@@ -255,14 +255,19 @@ pub(super) fn asked(parts: &Parts, limits: &Limits, login: &str) -> Option<Asked
 /// The user that is there, or the one that may be made.
 fn who(snapshot: &Snapshot, login: &str, create: &[OrgName]) -> Option<Who> {
     let lower = login.to_lowercase();
+    let by_domain = snapshot.org_of_login(&lower).map(|org| org.name.clone());
     if let Some(user) = snapshot.users.get(login).or_else(|| snapshot.users.get(&lower)) {
-        return Some(Who { org: user.org.clone()?, user: user.clone(), is_new: false });
+        let org = user.org.clone()?;
+        // Whoever made the user: a provider's password goes to the upstream of the domain's own organisation, or to none.
+        if by_domain.is_some_and(|owner| owner != org) {
+            tracing::warn!(%org, "a login of {org} is in a domain of another organisation: no upstream is asked about it; remove that user");
+            return None;
+        }
+        return Some(Who { org, user: user.clone(), is_new: false });
     }
-    let (_, domain) = lower.rsplit_once('@')?;
-    let domain = idna::domain_to_ascii(domain).ok()?;
-    let org = snapshot.orgs.values().find(|org| org.domains.contains(&domain))?.name.clone();
+    let org = by_domain?;
     let of_org = snapshot.users.values().filter(|user| user.org.as_ref() == Some(&org)).count();
-    if !create.contains(&org) || lower.len() > 254 || of_org >= USERS_PER_ORG_MAX {
+    if !create.contains(&org) || lower.len() > 254 || lower.ends_with('.') || of_org >= USERS_PER_ORG_MAX {
         return None;
     }
     // No password of our own: that hash is nobody's. The dashboard's is set by an administrator.
@@ -331,6 +336,7 @@ impl Tables {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Org;
 
     #[test]
     fn upstream_is_asked_so_often_and_no_more() {
@@ -376,6 +382,33 @@ mod tests {
         drop(hanging);
         assert!(turns(&acme).try_acquire_owned().is_ok());
         assert!(turns(&acme).available_permits() == 1 && lock(&passthrough.tables).turns.0.len() <= 2);
+    }
+
+    /// An admin of one organisation who makes a user with a login of another does not hear that person's password.
+    #[test]
+    fn a_login_is_asked_about_where_its_domain_belongs() {
+        let [one, two]: [OrgName; 2] = ["one", "two"].map(|name| name.parse().unwrap());
+        let mut snapshot = Snapshot::default();
+        for (org, domain) in [(&one, "org1.test"), (&two, "org2.test")] {
+            let org = Org { domains: vec![domain.to_owned()], ..Org::named(org.clone()) };
+            snapshot.orgs.insert(org.name.clone(), org);
+        }
+        for (login, org) in [("ceo@org2.test", &one), ("guest@elsewhere.test", &one), ("ann@org1.test", &one)] {
+            let user = User::new(login.to_owned(), Some(org.clone()), Role::Sender, String::new());
+            snapshot.users.insert(login.to_owned(), user);
+        }
+        let create = [one.clone(), two.clone()];
+        for (login, org) in [
+            ("ceo@org2.test", None),
+            ("CEO@Org2.Test", None),
+            ("cfo@org2.test.", None),
+            ("cfo@org2.test", Some(&two)),
+            ("ann@org1.test", Some(&one)),
+            ("guest@elsewhere.test", Some(&one)),
+            ("nobody@elsewhere.test", None),
+        ] {
+            assert_eq!(who(&snapshot, login, &create).map(|who| who.org).as_ref(), org, "{login}");
+        }
     }
 
     fn person(login: &str) -> Who {

@@ -13,7 +13,7 @@ use super::outcome::{FooterOutcome, Outcome, PixelOutcome, Untouched};
 use super::parts::{Collector, EditedPart};
 use super::quotes;
 use super::segment::{Laid, Segments, WrongTokenLength, render};
-use crate::message::header::{fields, next_line, slice};
+use crate::message::header::{fields, slice};
 use crate::message::splice::{Step, walk};
 use crate::message::tree::{self, Tree};
 use crate::message::{Body, guarded, trace};
@@ -47,12 +47,10 @@ pub struct Layout<'a> {
 /// [`Prepared::outcome`]. Linear in the message.
 pub fn prepare(raw: &Bytes, options: &Options<'_>) -> Prepared {
     let removed = if options.remove_fields { trace::removed_fields(raw) } else { Vec::new() };
-    let is_mbox_line = raw.starts_with(b"From ") && memchr::memchr(b'\n', raw).is_some();
-    let received_at = if is_mbox_line { next_line(raw, 0) } else { 0 };
     let mut prepared = Prepared {
         raw: raw.clone(),
         received: options.received.to_vec(),
-        received_at,
+        received_at: trace::received_at(raw),
         removed,
         parts: Vec::new(),
         slots: Vec::new(),

@@ -380,6 +380,15 @@ impl Reply {
         Reply::new(550, Enhanced(5, 7, 1), why)
     }
 
+    /// The first line of the mail belongs to no header field.
+    pub fn begins_folded() -> Reply {
+        Reply::new(
+            554,
+            Enhanced(5, 6, 0),
+            "The first line of this mail begins with a blank and belongs to no header field",
+        )
+    }
+
     /// The mail has been through too many servers (RFC 5321 §6.3).
     pub fn mail_loop() -> Reply {
         Reply::new(554, Enhanced(5, 4, 6), "Too many hops: this mail goes in circles")

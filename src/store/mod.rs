@@ -94,6 +94,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The organisation whose domain a login ends in, in any spelling. `None` for a login without `@`, and for a domain that is
+    /// nobody's here.
+    pub fn org_of_login(&self, login: &str) -> Option<&Org> {
+        let domain = login.rsplit_once('@')?.1;
+        let domain = idna::domain_to_ascii(domain.strip_suffix('.').unwrap_or(domain)).ok()?;
+        self.orgs.values().find(|org| org.domains.contains(&domain))
+    }
+
     /// What a person of an organisation is told by mail.
     pub fn notices_of(&self, org: &OrgName, login: &str) -> NoticeChoice {
         let choice = self.notices.get(login).copied().unwrap_or_default();

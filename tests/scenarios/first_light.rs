@@ -25,7 +25,8 @@ fn three_recipients_one_mail_and_the_second_is_curious() {
         let (pixels, clicks) = of(copy);
         assert_eq!((pixels.len(), clicks.len()), (1, 1), "{who}");
         let text = String::from_utf8_lossy(copy);
-        assert!(!text.contains("Bcc") && !text.contains("X-Waxseal"), "{text}");
+        // A token may spell `Bcc`, too.
+        assert!(!text.contains("\nBcc:") && !text.contains("\nX-Waxseal"), "{text}");
         assert!(text.starts_with("Received: from "), "{text}");
     }
     let distinct: std::collections::HashSet<String> = copies.iter().flat_map(|(_, copy)| of(copy).1).collect();

@@ -121,9 +121,25 @@ impl Actions {
                 "only a server admin may let a user send from outside the organisation's domains",
             ));
         }
+        self.not_anothers(new)?;
         match new.role {
             Role::Sender => Ok(()),
             Role::OrgAdmin | Role::ServerAdmin => viewer.in_person(),
+        }
+    }
+
+    /// A login in another organisation's domain is its people's: theirs may log in with it at their own provider, and would
+    /// find it taken, or their password asked about at a stranger's (DESIGN, promise 8). Whoever asks, as for addresses; but for
+    /// those who belong to no organisation.
+    fn not_anothers(&self, new: &NewUser) -> Result<(), Refusal> {
+        let snapshot = self.settings.snapshot();
+        let owner = snapshot.org_of_login(&new.login).map(|org| &org.name);
+        match (&new.org, owner) {
+            (Some(org), Some(owner)) if org != owner => {
+                let domain = new.login.rsplit('@').next().unwrap_or_default();
+                Err(Refusal::Conflict(format!("{domain} belongs to another organisation")))
+            }
+            _ => Ok(()),
         }
     }
 

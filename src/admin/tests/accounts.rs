@@ -209,3 +209,26 @@ async fn what_owes_a_second_factor_waits_for_it() {
     world.actions.logins.ask_admins_for_factor(false);
     assert_eq!(asks(&roots).await.status, StatusCode::OK);
 }
+
+/// Whoever logs in at their own provider would find the login taken, or its password asked about at a stranger's.
+#[tokio::test]
+async fn a_login_in_anothers_domain_is_given_to_nobody() {
+    let world = world().await;
+    let of =
+        |login: &str, org: &str| json!({"login": login, "org": org, "role": "sender", "password": "a good long one"});
+    for (who, path) in [("boss", "/api/v1/users"), ("root", "/api/v1/users"), ("boss", "/api/v1/invitations")] {
+        for login in ["ceo@other.example", "CEO@Other.Example", "ceo@other.example."] {
+            let mut asked = of(login, "acme");
+            if path.ends_with("invitations") {
+                asked.as_object_mut().unwrap().remove("password");
+            }
+            let (answer, _) = call(&world.logged_in(who), "POST", path, asked).await;
+            assert_eq!(answer.status, StatusCode::CONFLICT, "{who} {path} {login}: {}", answer.text);
+            assert!(answer.text.contains("belongs to another organisation"), "{}", answer.text);
+        }
+    }
+    for login in ["new@acme.example", "guest@elsewhere.example"] {
+        let (answer, _) = call(&world.logged_in("boss"), "POST", "/api/v1/users", of(login, "acme")).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{login}: {}", answer.text);
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::routing::post;
+use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -16,11 +16,15 @@ use crate::telemetry::metrics::limits_met_in;
 
 const SHORT: Duration = Duration::from_millis(50);
 
-/// Serves one path that takes a body and answers late.
+/// More than the kernel holds for a client that does not read.
+const UNREAD: &str = "/unread";
+const UNREAD_BYTES: usize = 32 * 1024 * 1024;
+
+/// Serves one path that takes a body and answers late, and one whose answer is large.
 async fn heard(options: Options, octets: Vec<u8>) {
-    let full = options.connections_max == 0;
+    let reads = options.connections_max > 0 && !octets.starts_with(format!("GET {UNREAD} ").as_bytes());
     let late = |_: Bytes| async { tokio::time::sleep(SHORT * 4).await };
-    let router = Router::new().route("/", post(late));
+    let router = Router::new().route("/", post(late)).route(UNREAD, get(async || vec![b'z'; UNREAD_BYTES]));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -29,13 +33,14 @@ async fn heard(options: Options, octets: Vec<u8>) {
     });
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(&octets).await.unwrap();
-    if full {
-        tokio::time::sleep(SHORT).await; // nobody answers: it waits for a place
-    } else {
+    if reads {
         drop(stream.read_to_end(&mut Vec::new()).await);
+    } else {
+        tokio::time::sleep(SHORT).await; // it waits for a place, or for us to read
     }
-    drop((stop, stream));
+    drop(stop);
     serving.await.unwrap();
+    drop(stream);
 }
 
 #[test]
@@ -45,11 +50,13 @@ fn of_the_server() {
         [head.into_bytes(), vec![b'x'; body]].concat()
     };
     let usual = Options::default;
-    let rows: [(&str, Options, Vec<u8>); 5] = [
+    let unread = format!("GET {UNREAD} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
+    let rows: [(&str, Options, Vec<u8>); 6] = [
         ("admin_connections", Options { connections_max: 0, grace_max: SHORT, ..usual() }, Vec::new()),
         ("admin_head_secs", Options { head_max: SHORT, ..usual() }, b"POST / HTTP/1.1\r\n".to_vec()),
         ("admin_head_bytes", usual(), [b"POST / HTTP/1.1\r\nX: ".to_vec(), vec![b'y'; 70_000]].concat()),
         ("admin_request_secs", Options { request_max: SHORT, ..usual() }, whole(3)),
+        ("admin_write_secs", Options { write_max: SHORT, ..usual() }, unread),
         ("admin_body_bytes", Options { body_bytes_max: 10, ..usual() }, whole(11)),
     ];
     for (limit, options, octets) in rows {

@@ -172,7 +172,7 @@ fn alerts(queue: &Queue) -> String {
         ),
         (
             queue.upstream_down == Some(true),
-            "upstream cannot be reached: it is tried at least once a minute\n".to_owned(),
+            "upstream cannot be reached: it is tried when a mail's turn comes; `waxseal queue retry ID` tries at once\n".to_owned(),
         ),
         (
             queue.short_of_room == Some(true),
