@@ -225,7 +225,7 @@ async fn events_are_counted_with_their_message() {
 }
 
 /// Rows: a copy of one's own; a mode that names nobody; a shared copy; an index nobody has; a message that is lost.
-/// Where the mode is not individual, only the day is kept.
+/// Where the mode is not individual, only the day is kept, and nobody's copy.
 #[tokio::test]
 async fn the_timeline_names_only_who_it_must_be() {
     against_both(|store| async move {
@@ -249,6 +249,7 @@ async fn the_timeline_names_only_who_it_must_be() {
             let new = store.timeline(TimelineFilter { after_sequence: before, ..all }).await.unwrap();
             let [entry] = &new[..] else { panic!("one event was recorded, read {new:?}") };
             let day = Event {
+                id: TokenId { recipient: 0, ..happened.id },
                 at_ms: 1_699_920_000_000,
                 country: None,
                 city: None,

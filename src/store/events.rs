@@ -1,10 +1,11 @@
 //! Write: events, what later ones change of them, and all counters, in one commit.
 //!
 //! **Invariant:** what is kept of an event follows the mode its copy was sent under. Only `individual` keeps time of
-//! day, place, device and network; `aggregate` keeps the day. A message that is not known (its record was erased or
+//! day, place, device and network; `aggregate` keeps the day, and counts for nobody's copy in particular. A message that is not known (its record was erased or
 //! lost, its links work on) is kept as an aggregate. A counter always equals what its events say at the commit.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -31,11 +32,11 @@ const DAY_MS: i64 = 86_400_000;
 pub(super) const WITHOUT_PERSON: &str = "at_ms = at_ms - at_ms % 86400000, country = NULL, city = NULL, via = NULL,
     agent_family = NULL, os_family = NULL, device_family = NULL, network_hash = NULL, address = NULL, agent = NULL";
 
-/// What is kept of an event in aggregate mode: the day, what was opened or followed, and the verdict.
-pub(super) fn without_person(event: &Event) -> Event {
+/// What is kept of an event in aggregate mode: the day, what was opened or followed, and the verdict; of the copy `of`.
+pub(super) fn without_person(event: &Event, of: u16) -> Event {
     Event {
         at_ms: event.at_ms - event.at_ms.rem_euclid(DAY_MS),
-        id: event.id,
+        id: TokenId { recipient: of, ..event.id },
         kind: event.kind,
         verdict: event.verdict,
         rule: event.rule.clone(),
@@ -50,6 +51,12 @@ pub(super) fn without_person(event: &Event) -> Event {
         network_hash: None,
         evidence: None,
     }
+}
+
+/// An index that no recipient and no shared copy of a message has: what is kept under it is of none of them. The same for
+/// as long as the message is known, for recipients are erased, never removed.
+pub(super) fn nobody(taken: &HashSet<u16>) -> u16 {
+    (0..=u16::MAX).find(|index| !taken.contains(index)).unwrap_or_default()
 }
 
 /// Days since 1970-01-01, UTC.
@@ -70,13 +77,13 @@ pub(super) fn record(connection: &Connection, recording: &Recording) -> rusqlite
 
 /// Inserts them and counts them. Sequences are never used twice and nobody else writes: they follow one another.
 fn insert_all(connection: &Connection, events: &[Event], added: &mut Added) -> rusqlite::Result<Vec<i64>> {
-    let mut modes = ModesOfCopies::default();
+    let mut messages = Messages::default();
     let mut kept = Vec::with_capacity(events.len());
     for event in events {
-        let mode = modes.of(connection, event.id)?.of(event.kind);
-        let event = match mode {
+        let sent = messages.of(connection, event.id.message)?;
+        let event = match sent.mode(event.id.recipient, event.kind) {
             Mode::Individual => Cow::Borrowed(event),
-            Mode::Off | Mode::Aggregate => Cow::Owned(without_person(event)),
+            Mode::Off | Mode::Aggregate => Cow::Owned(without_person(event, sent.place(event.id.recipient))),
         };
         kept.push(event);
     }
@@ -90,45 +97,65 @@ fn insert_all(connection: &Connection, events: &[Event], added: &mut Added) -> r
     Ok((next - kept.len() as i64..next).collect())
 }
 
-/// What is in force for one copy.
+/// What the copies of one message were sent under.
+#[derive(Debug, Default)]
+struct Sent {
+    copies: HashMap<u16, Copy>,
+    nobody: u16,
+}
+
 #[derive(Debug, Clone, Copy)]
-struct Modes {
+struct Copy {
     opens: Mode,
     links: Mode,
+    /// One recipient's own, and so no place for what is kept of nobody.
+    is_own: bool,
 }
 
-impl Modes {
-    /// Of a copy whose message is not known.
-    const UNKNOWN: Modes = Modes { opens: Mode::Aggregate, links: Mode::Aggregate };
+impl Sent {
+    /// Of a copy that is not known: at most a figure.
+    fn mode(&self, copy: u16, kind: EventKind) -> Mode {
+        self.copies.get(&copy).map_or(Mode::Aggregate, |copy| match kind {
+            EventKind::Open => copy.opens,
+            EventKind::Click => copy.links,
+        })
+    }
 
-    fn of(self, kind: EventKind) -> Mode {
-        match kind {
-            EventKind::Open => self.opens,
-            EventKind::Click => self.links,
-        }
+    /// The copy that an aggregate counts for: the shared one, or nobody's. One mail is one copy, so that a pixel under `aggregate`
+    /// beside links under `individual` has the reader's own token.
+    fn place(&self, copy: u16) -> u16 {
+        self.copies.get(&copy).filter(|sent| !sent.is_own).map_or(self.nobody, |_| copy)
     }
 }
 
-/// The modes the copies of a group were sent under. A message's are read at once: its copies come together.
+/// The messages of a group of events, each read once: its copies come together.
 #[derive(Debug, Default)]
-struct ModesOfCopies {
-    read: HashSet<MessageId>,
-    modes: HashMap<(MessageId, u16), Modes>,
+struct Messages {
+    read: HashMap<MessageId, Sent>,
 }
 
-impl ModesOfCopies {
-    fn of(&mut self, connection: &Connection, id: TokenId) -> rusqlite::Result<Modes> {
-        if self.read.insert(id.message) {
-            let mut select =
-                connection.prepare_cached("SELECT copy_index, opens, links FROM recipient WHERE message = ?1")?;
-            let mut rows = select.query(params![Column(id.message)])?;
-            while let Some(row) = rows.next()? {
-                let modes = Modes { opens: row.get::<_, Column<Mode>>(1)?.0, links: row.get::<_, Column<Mode>>(2)?.0 };
-                self.modes.entry((id.message, row.get(0)?)).or_insert(modes);
-            }
-        }
-        Ok(self.modes.get(&(id.message, id.recipient)).copied().unwrap_or(Modes::UNKNOWN))
+impl Messages {
+    fn of(&mut self, connection: &Connection, id: MessageId) -> rusqlite::Result<&Sent> {
+        Ok(match self.read.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(sent(connection, id)?),
+        })
     }
+}
+
+fn sent(connection: &Connection, id: MessageId) -> rusqlite::Result<Sent> {
+    let mut select =
+        connection.prepare_cached("SELECT copy_index, idx, opens, links FROM recipient WHERE message = ?1")?;
+    let mut rows = select.query(params![Column(id)])?;
+    let (mut sent, mut taken) = (Sent::default(), HashSet::new());
+    while let Some(row) = rows.next()? {
+        let (copy_index, index): (u16, u16) = (row.get(0)?, row.get(1)?);
+        let (opens, links) = (row.get::<_, Column<Mode>>(2)?.0, row.get::<_, Column<Mode>>(3)?.0);
+        sent.copies.entry(copy_index).or_insert(Copy { opens, links, is_own: copy_index == index });
+        taken.extend([copy_index, index]);
+    }
+    sent.nobody = nobody(&taken);
+    Ok(sent)
 }
 
 fn put(row: &mut Row<'_, '_>, event: &Event) -> rusqlite::Result<()> {

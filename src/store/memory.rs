@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use super::audit::{self, AuditQuery, Author, Line};
 use super::counters::DAYS_MAX;
 use super::details::own_place;
-use super::events::{day, without_person};
+use super::events::{self, day, without_person};
 use super::people::LedgerEntry;
 use super::person::{Wanted, nobody};
 use super::record::{
@@ -89,9 +89,12 @@ impl Kept {
     fn put(&mut self, event: &Event) -> i64 {
         let record = self.messages.get(&event.id.message);
         let copy = record.and_then(|r| r.recipients.iter().find(|r| r.copy_index == event.id.recipient));
-        self.events.push(match copy.map(|r| mode_of(r, event.kind)) {
-            Some(Mode::Individual) => event.clone(),
-            Some(Mode::Off | Mode::Aggregate) | None => without_person(event),
+        let indexes = record.iter().flat_map(|r| &r.recipients).flat_map(|r| [r.index, r.copy_index]);
+        let nobody = events::nobody(&indexes.collect());
+        self.events.push(match copy.map(|r| (mode_of(r, event.kind), r.copy_index == r.index)) {
+            Some((Mode::Individual, _)) => event.clone(),
+            Some((Mode::Off | Mode::Aggregate, false)) => without_person(event, event.id.recipient),
+            Some((Mode::Off | Mode::Aggregate, true)) | None => without_person(event, nobody),
         });
         self.events.len().cast_signed() as i64
     }
@@ -121,7 +124,7 @@ impl Kept {
         }
         let of_copy = |event: &&mut Event| event.id.message == message && event.id.recipient == index;
         for event in self.events.iter_mut().filter(of_copy).filter(|_| alone) {
-            *event = without_person(event);
+            *event = without_person(event, event.id.recipient);
         }
     }
 
@@ -260,7 +263,7 @@ impl HistoryStore for MemoryHistory {
             }
             messages.retain(|_, record| record.accepted_at_ms >= expiry.messages_before_ms(&record.org));
             for event in events.iter_mut().filter(|event| !messages.contains_key(&event.id.message)) {
-                *event = without_person(event);
+                *event = without_person(event, event.id.recipient);
             }
             let number = |less: usize, more: usize| u32::try_from(more - less).unwrap_or(u32::MAX);
             let messages = number(messages.len(), messages_before);

@@ -21,7 +21,7 @@ use crate::event::source::{NetworkList, Source};
 use crate::event::{Event, EventKind, Evidence, Rule, RuleSet, Verdict};
 use crate::geo::{Geo, Place};
 use crate::settings::privacy::{Consent, ConsentRule, Says};
-use crate::settings::{Org, PlaceDetail, Rules};
+use crate::settings::{Choice, Mode, Org, PlaceDetail, Rules};
 use crate::store::Snapshot;
 use crate::store::record::{CopyFacts, CopyId, Mended, Recording};
 use crate::token::{InstanceKey, PersonId};
@@ -131,23 +131,29 @@ impl Judge {
     fn may_record(&mut self, visit: &Visit, settings: &Snapshot) -> bool {
         let known = self.copies.get(copy_id(visit));
         let Some(org) = &known.org else { return !settings.people.has_noes() };
-        let Some(reader) = &known.reader else { return true };
+        let rule = **self.consent.load();
+        let rule = settings.orgs.get(org).map_or(rule, |org| rule.narrowed_by(&org.privacy));
+        let of_kind = |choice: Choice| match visit.kind {
+            EventKind::Open => choice.opens,
+            EventKind::Click => choice.links,
+        };
+        // A shared copy is a figure of people of whom some never agreed, where that is asked for by now.
+        let Some(reader) = &known.reader else {
+            return of_kind(rule.choice_for(Says::Nothing)).is_none_or(|most| Mode::Aggregate <= most);
+        };
         if reader.address.is_empty() {
             return false;
         }
-        let rule = **self.consent.load();
-        let rule = settings.orgs.get(org).map_or(rule, |org| rule.narrowed_by(&org.privacy));
         if settings.people.is_empty() && rule.consent == Consent::None {
             return true;
         }
         let person = PersonId::of(&self.instance, org.as_str(), reader.address.as_bytes());
         let says = settings.people.standing(org, person).says();
-        let may = rule.choice_for(says);
-        let (mode, most) = match visit.kind {
-            EventKind::Open => (reader.opens, may.opens),
-            EventKind::Click => (reader.links, may.links),
+        let mode = match visit.kind {
+            EventKind::Open => reader.opens,
+            EventKind::Click => reader.links,
         };
-        says != Says::No && most.is_none_or(|most| mode <= most)
+        says != Says::No && of_kind(rule.choice_for(says)).is_none_or(|most| mode <= most)
     }
 
     /// Whether the organisation takes a browser's refusal for one; the default, when it is not known whose mail it is.
@@ -388,6 +394,8 @@ mod tests {
             // somebody else's copy; one shared by several; one whose reader was erased; one nobody knows any more
             (Some(facts(reader("eve@x.test", Individual))), after(Act::Stop), free, true),
             (Some(facts(None)), after(Act::Stop), free, true),
+            (Some(facts(None)), None, asked(Off), false),
+            (Some(facts(None)), None, asked(Aggregate), true),
             (Some(facts(reader("", Aggregate))), None, free, false),
             (None, None, free, true),
             (None, after(Act::Grant), free, true),

@@ -166,7 +166,7 @@ mod tests {
             ("=?utf-8?q?ceo=40org2=00.test?= <a@org1.test>", &["org2.test"]),
             ("\"ceo@org2\u{2024}test\" <a@org1.test>", &["org2.test"]),
             ("\"ceo@org2\u{200a}.test\" <a@org1.test>", &["org2", "org2.test"]),
-            ("=?utf-8?b?Y2VvQG9yZzIudGVzdA?= <a@org1.test>", &["org2.test"]),
+            ("=?utf-8?b?Y2VvQG9yZzIudGVzdA?= <a@org1.test>", &["org2.tes", "org2.test"]),
             ("=?utf-8?b?Y2Vv!QG9yZzIudGVzdA==?= <a@org1.test>", &["org2.test"]),
             ("=?x-nobody?q?ceo=40org2.test?= <a@org1.test>", &["org2.test"]),
             ("=?utf-8?q?ceo=40 org2.test?= <a@org1.test>", &["org2.test"]),
