@@ -519,6 +519,24 @@ async fn one_address_is_found_and_made_nobodys() {
     .await;
 }
 
+/// Their mail may still wait when somebody is erased. What upstream says of it then names them again.
+#[tokio::test]
+async fn no_words_are_kept_for_who_was_erased() {
+    against_both(|store| async move {
+        store.insert(record(1)).await.unwrap();
+        let said = |state, at_ms| Delivery { state, reply: "550 5.1.1 <r9@example.com>: unknown".to_owned(), at_ms };
+        store.settle(MessageId(1), vec![(9, said(DeliveryState::Deferred, 6))]).await.unwrap();
+        store.erase(vec![(MessageId(1), 9)]).await.unwrap();
+        let outcomes = [9, 7].map(|index| (index, said(DeliveryState::Refused, 7)));
+        store.settle(MessageId(1), outcomes.to_vec()).await.unwrap();
+        let after = store.message(MessageId(1)).await.unwrap().unwrap();
+        let of = |index| after.recipients.iter().find(|r| r.index == index).unwrap().delivery.clone();
+        assert_eq!(of(9), Delivery { reply: String::new(), ..said(DeliveryState::Refused, 7) }, "the state is no word");
+        assert_eq!(of(7), said(DeliveryState::Refused, 7));
+    })
+    .await;
+}
+
 /// The copy's own events, young enough, and only where their networks were kept.
 #[tokio::test]
 async fn what_a_copys_last_minute_was() {

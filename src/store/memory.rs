@@ -212,6 +212,9 @@ impl HistoryStore for MemoryHistory {
                 for recipient in &mut record.recipients {
                     if let Some((_, delivery)) = outcomes.iter().rfind(|(index, _)| *index == recipient.index) {
                         recipient.delivery = delivery.clone();
+                        if recipient.address.is_empty() {
+                            recipient.delivery.reply.clear();
+                        }
                     }
                 }
             }

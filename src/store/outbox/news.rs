@@ -78,7 +78,7 @@ fn refusals(connection: &Connection, batch: &mut Batch) -> rusqlite::Result<()> 
         "SELECT f.sequence, f.at_ms, f.message, m.org, m.login, m.subject, m.message_id_header, r.address, r.reply
          FROM refusal f
          LEFT JOIN message m ON m.id = f.message
-         LEFT JOIN recipient r ON r.message = f.message AND r.idx = f.recipient
+         LEFT JOIN recipient r ON r.message = f.message AND r.idx = f.recipient AND r.address <> ''
          ORDER BY f.sequence LIMIT ?1",
     )?;
     let mut rows = select.query(params![REFUSALS_MAX])?;

@@ -17,7 +17,7 @@ const FUTURE: i64 = i64::MAX;
 struct World {
     history: Arc<SqliteHistory>,
     outbox: Outbox,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// With message 1 of ann's on record.
@@ -25,7 +25,7 @@ async fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let history = Arc::new(SqliteHistory::open(&folder.path().join("h"), &Options::default()).unwrap());
     assert_eq!(history.insert(record(1)).await.unwrap(), Inserted::Durable);
-    World { outbox: Outbox::new(Arc::clone(&history)), history, _folder: folder }
+    World { outbox: Outbox::new(Arc::clone(&history)), history, folder }
 }
 
 fn refused(at_ms: i64) -> Delivery {
@@ -227,6 +227,19 @@ async fn who_is_erased_is_not_told_of() {
     let depth = world.outbox.depth().await.unwrap();
     assert_eq!((depth.waiting, depth.lines), (1, 1));
     assert_eq!(world.outbox.news(FUTURE).await.unwrap().news, [], "the refusal names them");
+}
+
+/// Nor is a refusal that comes after: their mail still waited. One that an older program noted is passed over.
+#[tokio::test]
+async fn who_was_erased_is_no_news_when_refused_later() {
+    let world = world().await;
+    world.history.erase(vec![(MessageId(1), 9)]).await.unwrap();
+    world.history.settle(MessageId(1), vec![(9, refused(50))]).await.unwrap();
+    assert_eq!(world.outbox.last().await.unwrap(), (0, 0), "nothing is noted");
+    let older = rusqlite::Connection::open(world.folder.path().join("h")).unwrap();
+    older.execute("INSERT INTO refusal (message, recipient, at_ms) VALUES (1, 9, 50), (1, 7, 60)", []).unwrap();
+    let batch = world.outbox.news(FUTURE).await.unwrap();
+    assert_eq!((seen(&batch), batch.refusals_to), (vec!["r7@example.com".to_owned()], 2));
 }
 
 /// Whatever its webhook does: paused, resting or slow. As much as there is, not a slice of it.

@@ -28,7 +28,8 @@ pub(in crate::store) fn write(connection: &Connection, write: &Write) -> rusqlit
     }
 }
 
-/// A recipient is refused for good: news, unless it was so before. Called before the state is set.
+/// A recipient is refused for good: news, unless it was so before, or they were erased and are nobody's news. Called before the
+/// state is set.
 pub(in crate::store) fn note_refusal(
     connection: &Connection,
     message: MessageId,
@@ -38,7 +39,8 @@ pub(in crate::store) fn note_refusal(
     connection
         .prepare_cached(
             "INSERT INTO refusal (message, recipient, at_ms)
-             SELECT message, idx, ?3 FROM recipient WHERE message = ?1 AND idx = ?2 AND state <> 'refused'",
+             SELECT message, idx, ?3 FROM recipient WHERE message = ?1 AND idx = ?2
+                 AND state <> 'refused' AND address <> ''",
         )?
         .execute(params![Column(message), recipient, at_ms])
         .map(drop)
