@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::history::{Options, SqliteHistory};
 use super::memory::MemoryHistory;
 use super::record::{
-    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, DeliveryState, Expiry, LinkRecord,
-    Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, Reader, RecipientRecord, Recording, Total,
-    TotalsOf,
+    CopyCount, CopyFacts, CopyId, CorrespondentFilter, Counts, DayCount, DayCountFilter, Delivery, DeliveryState,
+    Expiry, Held, LinkRecord, Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, Reader, RecipientRecord,
+    Recording, Total, TotalsOf,
 };
 use super::{HistoryStore, Inserted, Sealed, TimelineFilter};
 use crate::event::{Event, EventKind, Evidence, Rule, Verdict, Via};
@@ -515,6 +515,31 @@ async fn one_address_is_found_and_made_nobodys() {
         let of_message = TimelineFilter { message: Some(MessageId(1)), limit: 9, ..TimelineFilter::default() };
         let later = store.timeline(of_message).await.unwrap().pop().unwrap();
         assert_eq!((later.event.country, later.recipient), (None, None));
+    })
+    .await;
+}
+
+/// However much others did with the same mail: whoever is asked about has their own events, the newest where there is no room.
+#[tokio::test]
+async fn others_events_hide_nobodys() {
+    against_both(|store| async move {
+        let all = record(1).recipients.into_iter().map(|one| RecipientRecord { opens: Mode::Individual, ..one });
+        store.insert(MessageRecord { recipients: all.collect(), ..record(1) }).await.unwrap();
+        let at = |copy, at_ms| Event { at_ms, ..event(1, copy, EventKind::Open, Verdict::Person) };
+        store.record(vec![at(9, 1)]).await.unwrap();
+        store.record((0..1_010).map(|n| at(7, 10 + n)).collect()).await.unwrap();
+        let held = async |index: u16| store.held(format!("r{index}@example.com"), None, 9).await.unwrap().remove(0);
+        let times = |held: &Held| held.events.iter().map(|event| event.at_ms).collect::<Vec<_>>();
+        assert_eq!((times(&held(9).await), held(9).await.more_events), (vec![1], false));
+        assert_eq!(times(&held(7).await), (10..1_020).collect::<Vec<_>>(), "to the end");
+        let filter = |index| CorrespondentFilter {
+            holding: Some(format!("r{index}@example.com")),
+            limit: 9,
+            ..CorrespondentFilter::default()
+        };
+        let page = async |index| store.correspondence(filter(index)).await.unwrap().remove(0);
+        assert_eq!((times(&page(9).await), page(9).await.more_events), (vec![1], false));
+        assert_eq!((times(&page(7).await), page(7).await.more_events), ((20..1_020).collect(), true), "the newest");
     })
     .await;
 }

@@ -18,8 +18,8 @@ use super::record::{
     MessageSummary, PastEvent, PlaceCount, RankedLink, Reader, RecipientRecord, Recording, TimelineEntry,
 };
 use super::{
-    BoxFuture, Change, HistoryStore, Inserted, Sealed, SettingsStore, Snapshot, StoreError, TimelineFilter, messages,
-    settings, timeline,
+    BoxFuture, Change, HELD_EVENTS_MAX, HistoryStore, Inserted, PAGE_EVENTS_MAX, Sealed, SettingsStore, Snapshot,
+    StoreError, TimelineFilter, messages, settings, timeline,
 };
 use crate::event::{Event, EventKind, Rule, Verdict};
 use crate::settings::{Mode, OrgName};
@@ -282,6 +282,11 @@ impl HistoryStore for MemoryHistory {
                 .collect();
             held.sort_by_key(|held| std::cmp::Reverse((held.accepted_at_ms, held.message)));
             held.truncate(limit as usize);
+            let mut room = HELD_EVENTS_MAX;
+            for held in &mut held {
+                newest(held, room);
+                room -= held.events.len();
+            }
             Ok(held)
         })
     }
@@ -479,6 +484,7 @@ impl HistoryStore for MemoryHistory {
                 .collect();
             held.sort_by_key(|held| std::cmp::Reverse((held.accepted_at_ms, held.message)));
             held.truncate(filter.limit as usize);
+            held.iter_mut().for_each(|held| newest(held, PAGE_EVENTS_MAX));
             Ok(held)
         })
     }
@@ -520,6 +526,7 @@ impl HistoryStore for MemoryHistory {
                 .filter(|e| e.sequence > filter.after_sequence)
                 .filter(|e| filter.before_sequence.is_none_or(|before| e.sequence < before))
                 .filter(|e| filter.message.is_none_or(|id| id == e.event.id.message))
+                .filter(|e| filter.copy.is_none_or(|copy| copy == e.event.id.recipient))
                 .filter(|e| filter.org.is_none() || filter.org == e.org)
                 .filter(|e| filter.login.is_none() || filter.login == e.login)
                 .filter(|e| !filter.with_network || e.event.network_hash.is_some())
@@ -543,7 +550,14 @@ fn held(kept: &Kept, record: &MessageRecord, recipient: &RecipientRecord) -> Hel
         subject: record.subject.clone(),
         recipient: recipient.clone(),
         events: kept.events_of(record, recipient),
+        more_events: false,
     }
+}
+
+/// Leaves as many events as there is room for.
+fn newest(held: &mut Held, room: usize) {
+    held.more_events = held.events.len() > room;
+    drop(held.events.drain(..held.events.len().saturating_sub(room)));
 }
 
 /// The order of the list; ids compare as SQLite's signed integers do.

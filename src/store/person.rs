@@ -9,7 +9,7 @@ use super::column::Column;
 use super::events::WITHOUT_PERSON;
 use super::message::recipient;
 use super::record::{Held, RecipientRecord};
-use super::{TimelineFilter, correspondents, timeline};
+use super::{HELD_EVENTS_MAX, TimelineFilter, correspondents, timeline};
 use crate::event::Event;
 use crate::settings::OrgName;
 use crate::token::MessageId;
@@ -60,8 +60,10 @@ pub(super) fn held(
     }
     held.sort_by_key(|held| std::cmp::Reverse((held.accepted_at_ms, held.message)));
     held.truncate(limit);
+    let mut room = HELD_EVENTS_MAX;
     for held in &mut held {
-        held.events = events(connection, held.message, held.recipient.index)?;
+        read_events(connection, held, room)?;
+        room -= held.events.len();
     }
     Ok(held)
 }
@@ -81,22 +83,37 @@ fn one(connection: &Connection, message: MessageId, index: u16) -> rusqlite::Res
             subject: row.get(12)?,
             recipient: recipient(row)?,
             events: Vec::new(),
+            more_events: false,
         })
     };
     select.query_map(params![Column(message), index], read)?.next().transpose()
 }
 
-/// The events of a mail that can be nobody else's.
-pub(super) fn events(connection: &Connection, message: MessageId, index: u16) -> rusqlite::Result<Vec<Event>> {
-    let filter = TimelineFilter {
-        message: Some(message),
+/// Reads the newest events of a mail that can be nobody else's: all of them, a page at a time, or as many as there is room for.
+pub(super) fn read_events(connection: &Connection, held: &mut Held, room: usize) -> rusqlite::Result<()> {
+    let mut filter = TimelineFilter {
+        message: Some(held.message),
+        copy: Some(held.recipient.index),
         limit: timeline::LIMIT_MAX,
         newest: true,
         ..TimelineFilter::default()
     };
-    let entries = timeline::timeline(connection, &filter)?;
-    let theirs = entries.into_iter().filter(|entry| entry.recipient.is_some() && entry.event.id.recipient == index);
-    Ok(theirs.map(|entry| entry.event).collect())
+    let mut newest_first: Vec<Event> = Vec::new();
+    loop {
+        let page = timeline::timeline(connection, &filter)?;
+        filter.before_sequence = page.first().map(|entry| entry.sequence);
+        let is_last = page.len() < timeline::LIMIT_MAX as usize;
+        let theirs = page.into_iter().rev().filter(|entry| entry.recipient.is_some());
+        newest_first.extend(theirs.map(|entry| entry.event));
+        held.more_events = newest_first.len() > room;
+        if is_last || held.more_events {
+            break;
+        }
+    }
+    newest_first.truncate(room);
+    newest_first.reverse();
+    held.events = newest_first;
+    Ok(())
 }
 
 /// Makes these recipients nobody. The caller commits.
@@ -141,5 +158,32 @@ pub(super) fn nobody(recipient: &mut RecipientRecord, alone: bool) {
     if alone {
         recipient.opens = recipient.opens.min(crate::settings::Mode::Aggregate);
         recipient.links = recipient.links.min(crate::settings::Mode::Aggregate);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventKind, Verdict};
+    use crate::store::contract_tests::{event, record};
+    use crate::store::record::Recording;
+    use crate::store::{events, insert, schema};
+
+    /// What there is no room for is left out, the oldest first, and that is said.
+    #[test]
+    fn what_is_left_out_is_said() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection).unwrap();
+        insert::insert(&connection, &record(1)).unwrap();
+        let all = (1..=3).map(|at_ms| Event { at_ms, ..event(1, 9, EventKind::Click, Verdict::Person) }).collect();
+        events::record(&connection, &Recording { events: all, mended: Vec::new() }).unwrap();
+        let mut held = one(&connection, MessageId(1), 9).unwrap().unwrap();
+        for (room, expected, more) in
+            [(0, vec![], true), (2, vec![2, 3], true), (3, vec![1, 2, 3], false), (9, vec![1, 2, 3], false)]
+        {
+            read_events(&connection, &mut held, room).unwrap();
+            assert_eq!(held.events.iter().map(|event| event.at_ms).collect::<Vec<_>>(), expected, "{room}");
+            assert_eq!(held.more_events, more, "{room}");
+        }
     }
 }

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_rare.sql"),
     include_str!("migrations/0007_dropped.sql"),
     include_str!("migrations/0008_names.sql"),
+    include_str!("migrations/0010_events_of_a_copy.sql"),
 ];
 
 /// Brings the database to the newest schema, each step whole or not at all.
