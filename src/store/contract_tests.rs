@@ -544,6 +544,23 @@ async fn others_events_hide_nobodys() {
     .await;
 }
 
+/// One answer of upstream's may be for all of a mail's recipients and name them.
+#[tokio::test]
+async fn words_to_others_name_nobody_who_was_erased() {
+    against_both(|store| async move {
+        store.insert(record(1)).await.unwrap();
+        let said = |reply: &str| Delivery { state: DeliveryState::Deferred, reply: reply.to_owned(), at_ms: 6 };
+        let replies =
+            [(7, "451 not for R9@example.com now"), (20, "451 <r20@example.com>"), (21, "451 xr9@example.com")];
+        store.settle(MessageId(1), replies.map(|(index, reply)| (index, said(reply))).to_vec()).await.unwrap();
+        store.erase(vec![(MessageId(1), 9)]).await.unwrap();
+        let after = store.message(MessageId(1)).await.unwrap().unwrap();
+        let left: Vec<_> = after.recipients.iter().map(|r| (r.index, r.delivery.reply.as_str())).collect();
+        assert_eq!(left, [(9, ""), (7, ""), (21, replies[2].1), (20, replies[1].1)]);
+    })
+    .await;
+}
+
 /// Their mail may still wait when somebody is erased. What upstream says of it then names them again.
 #[tokio::test]
 async fn no_words_are_kept_for_who_was_erased() {

@@ -11,7 +11,7 @@ use super::counters::DAYS_MAX;
 use super::details::own_place;
 use super::events::{day, without_person};
 use super::people::LedgerEntry;
-use super::person::{Wanted, nobody};
+use super::person::{Wanted, is_named, nobody};
 use super::record::{
     Addressee, CopyCount, CopyFacts, CopyId, CopySpread, Correspondent, CorrespondentFilter, Counts, DayCount,
     DayCountFilter, Delivery, DeliveryState, Expired, Expiry, Held, LinkCount, Mended, MessageFilter, MessageRecord,
@@ -116,6 +116,11 @@ impl Kept {
     fn erase(&mut self, message: MessageId, index: u16) {
         let Some(record) = self.messages.get_mut(&message) else { return };
         let alone = record.recipients.iter().filter(|r| r.copy_index == index).count() == 1;
+        let address =
+            record.recipients.iter().find(|r| r.index == index).map(|r| r.address.clone()).unwrap_or_default();
+        for recipient in record.recipients.iter_mut().filter(|r| is_named(&address, &r.delivery.reply)) {
+            recipient.delivery.reply.clear();
+        }
         for recipient in record.recipients.iter_mut().filter(|r| r.index == index) {
             nobody(recipient, alone);
         }
