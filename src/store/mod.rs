@@ -290,6 +290,12 @@ pub trait HistoryStore: Send + Sync {
     /// that were theirs alone. Durable when it answers.
     fn erase(&self, recipients: Vec<(MessageId, u16)>) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// What was erased or forgotten leaves the files, too, as far as that can be had in a few seconds; [`HistoryStore::erase`] does
+    /// it by itself. A failure is logged: the next time makes it good.
+    fn clear_traces(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
     /// Grows with every [`HistoryStore::erase`]: what was read of copies before holds no more.
     fn erasures(&self) -> u64 {
         0
