@@ -94,7 +94,7 @@ pub fn topic(news: &News) -> Topic {
 pub fn body(news: &News, words: bool) -> String {
     let told = |text: &str| Some(text.to_owned()).filter(|_| words);
     match news {
-        News::Refused { at_ms, message, org, login, subject, message_id_header, recipient, reply } => {
+        News::Refused { at_ms, message, org, login, subject, message_id_header, index: _, recipient, reply } => {
             let message = MessageData {
                 id: message.to_string(),
                 org: org.as_str().to_owned(),
@@ -219,6 +219,7 @@ pub(super) mod tests {
             login: None,
             subject: "The offer".to_owned(),
             message_id_header: "<offer@acme.example>".to_owned(),
+            index: 7,
             recipient: "bob@reader.example".to_owned(),
             reply: "550 5.1.1 <bob@reader.example>: no such user".to_owned(),
         }

@@ -125,7 +125,7 @@ fn telling(notify: &Notify, snapshot: &Snapshot, batch: Batch, now_ms: i64) -> T
                 message_id,
                 topic: payload::topic(news).as_str().to_owned(),
                 message: Some(message_of(news)),
-                recipient: recipient_of(news).cloned(),
+                recipient: recipient_of(news),
                 body: payload::body(news, webhook.words),
                 at_ms: now_ms,
             });
@@ -171,7 +171,7 @@ fn line(snapshot: &Snapshot, news: &News) -> Option<NewLine> {
         login: login.clone(),
         org: org.clone(),
         message: event.id.message,
-        recipient: recipient_of(news).cloned(),
+        recipient: recipient_of(news),
         at_ms: event.at_ms,
         sender: reverse_path.clone(),
         line: Line::of(entry, message_id_header).print(),
@@ -192,10 +192,10 @@ fn message_of(news: &News) -> crate::token::MessageId {
     }
 }
 
-fn recipient_of(news: &News) -> Option<&String> {
+fn recipient_of(news: &News) -> Option<u16> {
     match news {
-        News::Event { entry, .. } => entry.recipient.as_ref().map(|who| &who.address),
-        News::Refused { recipient, .. } => Some(recipient),
+        News::Event { entry, .. } => entry.recipient.as_ref().map(|_| entry.event.id.recipient),
+        News::Refused { index, .. } => Some(*index),
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::history::{Options, SqliteHistory};
 use super::memory::MemoryHistory;
 use super::record::{
-    CopyCount, CopyFacts, CopyId, Counts, DayCount, DayCountFilter, Delivery, DeliveryState, Expiry, LinkRecord,
-    Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, Reader, RecipientRecord, Recording, Total,
-    TotalsOf,
+    CopyCount, CopyFacts, CopyId, CorrespondentFilter, Counts, DayCount, DayCountFilter, Delivery, DeliveryState,
+    Expiry, Held, LinkRecord, Mended, MessageFilter, MessageRecord, MessageSummary, PastEvent, Reader, RecipientRecord,
+    Recording, Total, TotalsOf,
 };
 use super::{HistoryStore, Inserted, Sealed, TimelineFilter};
 use crate::event::{Event, EventKind, Evidence, Rule, Verdict, Via};
@@ -516,6 +516,66 @@ async fn one_address_is_found_and_made_nobodys() {
         let of_message = TimelineFilter { message: Some(MessageId(1)), limit: 9, ..TimelineFilter::default() };
         let later = store.timeline(of_message).await.unwrap().pop().unwrap();
         assert_eq!((later.event.country, later.recipient), (None, None));
+    })
+    .await;
+}
+
+/// However much others did with the same mail: whoever is asked about has their own events, the newest where there is no room.
+#[tokio::test]
+async fn others_events_hide_nobodys() {
+    against_both(|store| async move {
+        let all = record(1).recipients.into_iter().map(|one| RecipientRecord { opens: Mode::Individual, ..one });
+        store.insert(MessageRecord { recipients: all.collect(), ..record(1) }).await.unwrap();
+        let at = |copy, at_ms| Event { at_ms, ..event(1, copy, EventKind::Open, Verdict::Person) };
+        store.record(vec![at(9, 1)]).await.unwrap();
+        store.record((0..1_010).map(|n| at(7, 10 + n)).collect()).await.unwrap();
+        let held = async |index: u16| store.held(format!("r{index}@example.com"), None, 9).await.unwrap().remove(0);
+        let times = |held: &Held| held.events.iter().map(|event| event.at_ms).collect::<Vec<_>>();
+        assert_eq!((times(&held(9).await), held(9).await.more_events), (vec![1], false));
+        assert_eq!(times(&held(7).await), (10..1_020).collect::<Vec<_>>(), "to the end");
+        let filter = |index| CorrespondentFilter {
+            holding: Some(format!("r{index}@example.com")),
+            limit: 9,
+            ..CorrespondentFilter::default()
+        };
+        let page = async |index| store.correspondence(filter(index)).await.unwrap().remove(0);
+        assert_eq!((times(&page(9).await), page(9).await.more_events), (vec![1], false));
+        assert_eq!((times(&page(7).await), page(7).await.more_events), ((20..1_020).collect(), true), "the newest");
+    })
+    .await;
+}
+
+/// One answer of upstream's may be for all of a mail's recipients and name them.
+#[tokio::test]
+async fn words_to_others_name_nobody_who_was_erased() {
+    against_both(|store| async move {
+        store.insert(record(1)).await.unwrap();
+        let said = |reply: &str| Delivery { state: DeliveryState::Deferred, reply: reply.to_owned(), at_ms: 6 };
+        let replies =
+            [(7, "451 not for R9@example.com now"), (20, "451 <r20@example.com>"), (21, "451 xr9@example.com")];
+        store.settle(MessageId(1), replies.map(|(index, reply)| (index, said(reply))).to_vec()).await.unwrap();
+        store.erase(vec![(MessageId(1), 9)]).await.unwrap();
+        let after = store.message(MessageId(1)).await.unwrap().unwrap();
+        let left: Vec<_> = after.recipients.iter().map(|r| (r.index, r.delivery.reply.as_str())).collect();
+        assert_eq!(left, [(9, ""), (7, ""), (21, replies[2].1), (20, replies[1].1)]);
+    })
+    .await;
+}
+
+/// Their mail may still wait when somebody is erased. What upstream says of it then names them again.
+#[tokio::test]
+async fn no_words_are_kept_for_who_was_erased() {
+    against_both(|store| async move {
+        store.insert(record(1)).await.unwrap();
+        let said = |state, at_ms| Delivery { state, reply: "550 5.1.1 <r9@example.com>: unknown".to_owned(), at_ms };
+        store.settle(MessageId(1), vec![(9, said(DeliveryState::Deferred, 6))]).await.unwrap();
+        store.erase(vec![(MessageId(1), 9)]).await.unwrap();
+        let outcomes = [9, 7].map(|index| (index, said(DeliveryState::Refused, 7)));
+        store.settle(MessageId(1), outcomes.to_vec()).await.unwrap();
+        let after = store.message(MessageId(1)).await.unwrap().unwrap();
+        let of = |index| after.recipients.iter().find(|r| r.index == index).unwrap().delivery.clone();
+        assert_eq!(of(9), Delivery { reply: String::new(), ..said(DeliveryState::Refused, 7) }, "the state is no word");
+        assert_eq!(of(7), said(DeliveryState::Refused, 7));
     })
     .await;
 }

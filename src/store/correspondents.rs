@@ -5,10 +5,11 @@
 
 use rusqlite::{Connection, Row, ToSql, params};
 
+use super::PAGE_EVENTS_MAX;
 use super::column::Column;
 use super::message::recipient;
 use super::messages::anywhere;
-use super::person::events;
+use super::person::read_events;
 use super::record::{Correspondent, CorrespondentFilter, Counts, Held, MessageRecord};
 use crate::settings::OrgName;
 use crate::token::MessageId;
@@ -118,11 +119,12 @@ pub(super) fn correspondence(connection: &Connection, filter: &CorrespondentFilt
                 subject: row.get(12)?,
                 recipient: recipient(row)?,
                 events: Vec::new(),
+                more_events: false,
             })
         })?
         .collect::<rusqlite::Result<_>>()?;
     for held in &mut held {
-        held.events = events(connection, held.message, held.recipient.index)?;
+        read_events(connection, held, PAGE_EVENTS_MAX)?;
     }
     Ok(held)
 }

@@ -1,7 +1,8 @@
 //! The history in SQLite: messages, recipients, links, events and their counters.
 //!
 //! `migrations/` is the format. WAL with `synchronous = FULL`: a commit is one fsync of the log, and what is
-//! acknowledged survives the power. SQLite recovers by itself from a crash and from a full disk.
+//! acknowledged survives the power. SQLite recovers by itself from a crash and from a full disk. `secure_delete`, and the log is
+//! cleared after an erasure, after the retention's work and at the end: what was forgotten is to leave the files.
 //! `writer.rs` writes, `readers.rs` reads; then one file a question.
 
 use std::fs::OpenOptions;
@@ -23,7 +24,7 @@ use super::record::{
     Delivery, Expired, Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink,
     Recording, TimelineEntry, Total, TotalsOf,
 };
-use super::writer::{Answer, Work};
+use super::writer::{Answer, WRITE_WAIT, Work};
 use super::{
     BoxFuture, HistoryStore, Inserted, Sealed, StoreError, TimelineFilter, copies, correspondents, counters, details,
     message, messages, person, schema, timeline, writer,
@@ -37,8 +38,9 @@ pub const QUEUE_MAX: usize = 1024;
 pub const READERS_MAX: usize = 4;
 /// How long a question waits for a free connection.
 pub const READ_WAIT: Duration = Duration::from_secs(5);
-/// How long the writer waits for another process that holds the database, such as an operator's shell.
-const WRITE_WAIT: Duration = Duration::from_secs(5);
+/// How often, and how long apart, the log is tried to be cleared while somebody reads from it: some four seconds.
+const CLEAR_TRIES: u32 = 20;
+const CLEAR_PAUSE: Duration = Duration::from_millis(100);
 /// The writer's page cache, in KiB as the pragma wants it (negative: KiB, not pages).
 const WRITER_CACHE_KIB: i64 = -8192;
 
@@ -135,7 +137,27 @@ impl HistoryStore for SqliteHistory {
         Box::pin(async move {
             let erased = self.write(move |answer| Work::Erase(recipients, answer)).await;
             self.erasures.fetch_add(1, Ordering::Release);
-            erased
+            erased?;
+            self.clear_traces().await;
+            Ok(())
+        })
+    }
+
+    fn clear_traces(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            for _ in 0..CLEAR_TRIES {
+                match self.write(Work::Clear).await {
+                    Ok(true) => return,
+                    Ok(false) => tokio::time::sleep(CLEAR_PAUSE).await,
+                    Err(error) => {
+                        tracing::warn!(%error, "what was forgotten may still stand in the history's log");
+                        return;
+                    }
+                }
+            }
+            tracing::warn!(
+                "what was forgotten may still stand in the history's log, for somebody reads from it all the time"
+            );
         })
     }
 
@@ -211,6 +233,8 @@ impl HistoryStore for SqliteHistory {
 impl Drop for SqliteHistory {
     fn drop(&mut self) {
         self.queue = None;
+        // Who closes last clears the log away, and a reader may not write.
+        self.readers.close();
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
@@ -233,6 +257,8 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         return Err(StoreError::Disk { store: STORE, detail });
     }
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    // What is erased is overwritten, on pages that become free, too; FAST would leave those.
+    connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(())).map_err(failed)?;
     // What a statement of many rows needs to undo itself is small, and worth no file.
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
     schema::migrate(&mut connection)?;
@@ -247,14 +273,14 @@ fn disk_error(error: &std::io::Error) -> StoreError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::{BufRead as _, BufReader};
     use std::process::{Command, Stdio};
 
     use super::*;
     use crate::event::{EventKind, Verdict};
     use crate::store::contract_tests::{event, record};
-    use crate::store::record::RecipientRecord;
+    use crate::store::record::{DeliveryState, RecipientRecord};
 
     /// Names the folder in which [`writes_until_killed`] works.
     const CRASH_FOLDER: &str = "WAXSEAL_TEST_CRASH_FOLDER";
@@ -306,6 +332,62 @@ mod tests {
         assert!(matches!(store.insert(record(3)).await, Err(StoreError::Busy { .. })));
         blocker.execute_batch("ROLLBACK").unwrap();
         assert_eq!((first.await.unwrap(), second.await.unwrap()), (Inserted::Durable, Inserted::Durable));
+    }
+
+    /// How often a text stands in the files of a folder.
+    pub(in crate::store) fn traces(folder: &Path, text: &str) -> usize {
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+        files.map(|bytes| memchr::memmem::find_iter(&bytes, text).count()).sum()
+    }
+
+    /// Octets of the log of a database `h`.
+    pub(in crate::store) fn log_len(folder: &Path) -> u64 {
+        std::fs::metadata(folder.join("h-wal")).map_or(0, |file| file.len())
+    }
+
+    /// With the answer it is gone from the files, though somebody was reading from the log just then. As many mails as go on a
+    /// page: where SQLite splits one, a copy can stay in its unused room (`docs/PRIVACY.md`).
+    #[tokio::test]
+    async fn who_is_erased_leaves_the_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteHistory::open(&folder.path().join("h"), &Options::default()).unwrap();
+        for id in 1..=8 {
+            let mut one = record(id);
+            one.recipients[0].address = "forgotten@q.example".to_owned();
+            one.recipients[0].name = "Fergus Otten".to_owned();
+            store.insert(one).await.unwrap();
+            let reply = "550 <forgotten@q.example>".to_owned();
+            store
+                .settle(MessageId(id), vec![(9, Delivery { state: DeliveryState::Refused, reply, at_ms: 7 })])
+                .await
+                .unwrap();
+        }
+        let texts = ["forgotten@q.example", "Fergus Otten"];
+        assert!(texts.iter().all(|text| traces(folder.path(), text) > 8));
+        let reader = Connection::open(folder.path().join("h")).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM recipient").unwrap();
+        let reading = async {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            reader.execute_batch("ROLLBACK").unwrap();
+        };
+        let ids = (1..=8).map(|id| (MessageId(id), 9)).collect();
+        let (erased, ()) = tokio::join!(store.erase(ids), reading);
+        erased.unwrap();
+        assert_eq!(texts.map(|text| traces(folder.path(), text)), [0, 0]);
+        assert!(traces(folder.path(), "r7@example.com") > 8, "nobody else");
+        assert_eq!(log_len(folder.path()), 0);
+    }
+
+    /// Although connections for questions were open.
+    #[tokio::test]
+    async fn a_clean_end_leaves_no_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteHistory::open(&folder.path().join("h"), &Options::default()).unwrap();
+        store.insert(record(1)).await.unwrap();
+        assert!(store.message(MessageId(1)).await.unwrap().is_some());
+        assert!(log_len(folder.path()) > 0);
+        tokio::task::spawn_blocking(move || drop(store)).await.unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the database alone");
     }
 
     #[test]

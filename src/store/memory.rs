@@ -11,15 +11,15 @@ use super::counters::DAYS_MAX;
 use super::details::own_place;
 use super::events::{self, day, without_person};
 use super::people::LedgerEntry;
-use super::person::{Wanted, nobody};
+use super::person::{Wanted, is_named, nobody};
 use super::record::{
     Addressee, CopyCount, CopyFacts, CopyId, CopySpread, Correspondent, CorrespondentFilter, Counts, DayCount,
     DayCountFilter, Delivery, DeliveryState, Expired, Expiry, Held, LinkCount, Mended, MessageFilter, MessageRecord,
     MessageSummary, PastEvent, PlaceCount, RankedLink, Reader, RecipientRecord, Recording, TimelineEntry,
 };
 use super::{
-    BoxFuture, Change, HistoryStore, Inserted, Sealed, SettingsStore, Snapshot, StoreError, TimelineFilter, messages,
-    settings, timeline,
+    BoxFuture, Change, HELD_EVENTS_MAX, HistoryStore, Inserted, PAGE_EVENTS_MAX, Sealed, SettingsStore, Snapshot,
+    StoreError, TimelineFilter, messages, settings, timeline,
 };
 use crate::event::{Event, EventKind, Rule, Verdict};
 use crate::settings::{Mode, OrgName};
@@ -119,6 +119,11 @@ impl Kept {
     fn erase(&mut self, message: MessageId, index: u16) {
         let Some(record) = self.messages.get_mut(&message) else { return };
         let alone = record.recipients.iter().filter(|r| r.copy_index == index).count() == 1;
+        let address =
+            record.recipients.iter().find(|r| r.index == index).map(|r| r.address.clone()).unwrap_or_default();
+        for recipient in record.recipients.iter_mut().filter(|r| is_named(&address, &r.delivery.reply)) {
+            recipient.delivery.reply.clear();
+        }
         for recipient in record.recipients.iter_mut().filter(|r| r.index == index) {
             nobody(recipient, alone);
         }
@@ -215,6 +220,9 @@ impl HistoryStore for MemoryHistory {
                 for recipient in &mut record.recipients {
                     if let Some((_, delivery)) = outcomes.iter().rfind(|(index, _)| *index == recipient.index) {
                         recipient.delivery = delivery.clone();
+                        if recipient.address.is_empty() {
+                            recipient.delivery.reply.clear();
+                        }
                     }
                 }
             }
@@ -282,6 +290,11 @@ impl HistoryStore for MemoryHistory {
                 .collect();
             held.sort_by_key(|held| std::cmp::Reverse((held.accepted_at_ms, held.message)));
             held.truncate(limit as usize);
+            let mut room = HELD_EVENTS_MAX;
+            for held in &mut held {
+                newest(held, room);
+                room -= held.events.len();
+            }
             Ok(held)
         })
     }
@@ -479,6 +492,7 @@ impl HistoryStore for MemoryHistory {
                 .collect();
             held.sort_by_key(|held| std::cmp::Reverse((held.accepted_at_ms, held.message)));
             held.truncate(filter.limit as usize);
+            held.iter_mut().for_each(|held| newest(held, PAGE_EVENTS_MAX));
             Ok(held)
         })
     }
@@ -520,6 +534,7 @@ impl HistoryStore for MemoryHistory {
                 .filter(|e| e.sequence > filter.after_sequence)
                 .filter(|e| filter.before_sequence.is_none_or(|before| e.sequence < before))
                 .filter(|e| filter.message.is_none_or(|id| id == e.event.id.message))
+                .filter(|e| filter.copy.is_none_or(|copy| copy == e.event.id.recipient))
                 .filter(|e| filter.org.is_none() || filter.org == e.org)
                 .filter(|e| filter.login.is_none() || filter.login == e.login)
                 .filter(|e| !filter.with_network || e.event.network_hash.is_some())
@@ -543,7 +558,14 @@ fn held(kept: &Kept, record: &MessageRecord, recipient: &RecipientRecord) -> Hel
         subject: record.subject.clone(),
         recipient: recipient.clone(),
         events: kept.events_of(record, recipient),
+        more_events: false,
     }
+}
+
+/// Leaves as many events as there is room for.
+fn newest(held: &mut Held, room: usize) {
+    held.more_events = held.events.len() > room;
+    drop(held.events.drain(..held.events.len().saturating_sub(room)));
 }
 
 /// The order of the list; ids compare as SQLite's signed integers do.

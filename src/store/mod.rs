@@ -59,6 +59,11 @@ pub const SETTINGS_FOLDER: &str = "settings";
 /// The history store's database in the data folder.
 pub const HISTORY_FILE: &str = "history.sqlite";
 
+/// The most events in an answer of [`HistoryStore::held`]: some 30 MB.
+pub const HELD_EVENTS_MAX: usize = 100_000;
+/// The most events of one mail in an answer of [`HistoryStore::correspondence`].
+pub const PAGE_EVENTS_MAX: usize = 1_000;
+
 /// A boxed future, as trait objects need it.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -233,6 +238,8 @@ pub struct Sealed {
 pub struct TimelineFilter {
     /// Only this message.
     pub message: Option<MessageId>,
+    /// Only the copy of this index in its tokens.
+    pub copy: Option<u16>,
     /// Only this org.
     pub org: Option<OrgName>,
     /// Only this sender's.
@@ -283,13 +290,19 @@ pub trait HistoryStore: Send + Sync {
     /// Forgets a slice of what is too old; the caller goes on with [`Expired::next`].
     fn expire(&self, expiry: Expiry) -> BoxFuture<'_, Result<Expired, StoreError>>;
 
-    /// What is kept of one address, as recipient: at most `limit` mails, newest first. Reads every recipient: some
-    /// seconds with millions. Only of one organisation, if named.
+    /// What is kept of one address, as recipient: at most `limit` mails, newest first, with at most [`HELD_EVENTS_MAX`] events
+    /// in all. Reads every recipient: some seconds with millions. Only of one organisation, if named.
     fn held(&self, address: String, org: Option<OrgName>, limit: u32) -> BoxFuture<'_, Result<Vec<Held>, StoreError>>;
 
     /// Makes these recipients (message, index) nobody: no address, no place, device or network in the events of copies
     /// that were theirs alone. Durable when it answers.
     fn erase(&self, recipients: Vec<(MessageId, u16)>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// What was erased or forgotten leaves the files, too, as far as that can be had in a few seconds; [`HistoryStore::erase`] does
+    /// it by itself. A failure is logged: the next time makes it good.
+    fn clear_traces(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
 
     /// Grows with every [`HistoryStore::erase`]: what was read of copies before holds no more.
     fn erasures(&self) -> u64 {
@@ -328,7 +341,8 @@ pub trait HistoryStore: Send + Sync {
     /// Whom mail was sent to, by address.
     fn correspondents(&self, filter: CorrespondentFilter) -> BoxFuture<'_, Result<Vec<Correspondent>, StoreError>>;
 
-    /// The newest mails to the address a filter holds, with the events known to be its reader's; at most `limit` mails.
+    /// The newest mails to the address a filter holds, with the newest events known to be its reader's, at most
+    /// [`PAGE_EVENTS_MAX`] of each; at most `limit` mails.
     fn correspondence(&self, filter: CorrespondentFilter) -> BoxFuture<'_, Result<Vec<Held>, StoreError>>;
 
     /// The sums of these days, most by people first; the filter's limit is about them.

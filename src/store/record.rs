@@ -515,6 +515,8 @@ pub struct Held {
     pub recipient: RecipientRecord,
     /// Opens and clicks that are known to be theirs, oldest first.
     pub events: Vec<Event>,
+    /// There are older ones, for which the answer had no room.
+    pub more_events: bool,
 }
 
 /// The counters of one copy.

@@ -1,7 +1,7 @@
 //! Forgets what is older than the retention allows: once at the start, then day by day, in small slices.
 //!
-//! **Invariant:** mail and events wait for one slice at most. What was forgotten is on the disk as free space; links and
-//! counters stay.
+//! **Invariant:** mail and events wait for one slice at most. What was forgotten is on the disk as free space, overwritten; links
+//! and counters stay.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,6 +68,8 @@ pub async fn run(
                 }
                 Err(error) => tracing::error!(%error, "what is too old could not all be forgotten; tried again later"),
             }
+            // Also of what others forget, such as webhook deliveries that ended.
+            history.clear_traces().await;
             tokio::time::sleep(options.every).await;
         }
     };
@@ -146,6 +148,7 @@ mod tests {
     use crate::event::{Event, EventKind, Verdict};
     use crate::store::TimelineFilter;
     use crate::store::contract_tests::{event, record};
+    use crate::store::history::tests::{log_len, traces};
     use crate::store::history::{self, SqliteHistory};
     use crate::store::memory::MemorySettings;
     use crate::store::record::{DayCountFilter, MessageFilter, MessageRecord};
@@ -278,6 +281,12 @@ mod tests {
         let settings = Arc::new(MemorySettings::default());
         let job = tokio::spawn(run(Arc::clone(&history), settings, Options::default(), stopped));
         while messages(history.as_ref()).await > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let left = || traces(folder.path(), "r9@example.com") + usize::from(log_len(folder.path()) > 0);
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        while left() > 0 {
+            assert!(std::time::Instant::now() < end, "it stays in the files");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         stop.send(true).unwrap();

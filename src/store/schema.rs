@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_rare.sql"),
     include_str!("migrations/0007_dropped.sql"),
     include_str!("migrations/0008_names.sql"),
+    include_str!("migrations/0010_whose_it_is.sql"),
 ];
 
 /// Brings the database to the newest schema, each step whole or not at all.
@@ -93,6 +94,35 @@ mod tests {
         connection.pragma_update(None, "user_version", 9999).unwrap();
         let error = migrate(&mut connection).unwrap_err().to_string();
         assert!(error.contains("newer waxseal"), "{error}");
+    }
+
+    /// What an older program has yet to tell of somebody goes with them, whoever else has an address that ends like theirs.
+    #[test]
+    fn what_waits_to_be_told_knows_whom_it_is_about() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        apply(&mut connection, &MIGRATIONS[..8]).unwrap();
+        connection
+            .execute_batch(
+                r#"INSERT INTO recipient (message, idx, position, copy_index, address, opens, links, state, reply, at_ms, name)
+                   VALUES (1, 7, 0, 7, 'bob@q.example', 'off', 'off', 'pending', '', 0, 'Bob'),
+                          (1, 8, 1, 8, 'jimbob@q.example', 'off', 'off', 'pending', '', 0, '');
+                   INSERT INTO webhook_delivery (webhook, message_id, topic, message, body, created_at_ms, since_ms, state,
+                                                 attempts, next_try_ms, answer)
+                   SELECT 1, '', '', column1, column2, 0, 0, 'waiting', 0, 0, ''
+                   FROM (VALUES (1, '{"data":{"recipient":"jimbob@q.example"}}'), (1, '{"data":{"recipient":"bob@q.example"}}'),
+                                (1, '{"data":{"recipient":null}}'), (2, '{"data":{"recipient":"bob@q.example"}}'), (1, ''));
+                   INSERT INTO mail_notice (login, org, message, at_ms, sender, line)
+                   SELECT '', 'acme', 1, 0, '', column1
+                   FROM (VALUES ('{"who":"jimbob@q.example"}'), ('{"who":"Bob <bob@q.example>"}'), ('{"who":null}'), (''));"#,
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let whose = |table: &str| -> Vec<Option<u16>> {
+            let mut select = connection.prepare(&format!("SELECT recipient FROM {table} ORDER BY id")).unwrap();
+            select.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+        };
+        assert_eq!(whose("webhook_delivery"), [Some(8), Some(7), None, None, None]);
+        assert_eq!(whose("mail_notice"), [Some(8), Some(7), None, None]);
     }
 
     /// What an older program recorded is counted once, by copy and by day; what names no known message is not.

@@ -8,10 +8,12 @@ use super::record::{Delivery, DeliveryState};
 use crate::token::MessageId;
 
 /// Sets the states, notes who was refused for good, and counts the accepted anew. A recipient or message that is not there is passed over: the record
-/// may not have been durable in time. The caller commits.
+/// may not have been durable in time. Of somebody who was erased while their mail waited no words are kept, for upstream's name
+/// them again. The caller commits.
 pub(super) fn settle(connection: &Connection, id: MessageId, outcomes: &[(u16, Delivery)]) -> rusqlite::Result<()> {
-    let mut set = connection
-        .prepare_cached("UPDATE recipient SET state = ?3, reply = ?4, at_ms = ?5 WHERE message = ?1 AND idx = ?2")?;
+    let mut set = connection.prepare_cached(
+        "UPDATE recipient SET state = ?3, reply = iif(address = '', '', ?4), at_ms = ?5 WHERE message = ?1 AND idx = ?2",
+    )?;
     for (index, delivery) in outcomes {
         if delivery.state == DeliveryState::Refused {
             outbox::note_refusal(connection, id, *index, delivery.at_ms)?;

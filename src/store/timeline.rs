@@ -91,6 +91,7 @@ fn read(
     let mut values: Vec<(&str, &dyn ToSql)> = vec![(":after", &after), (":until", &until), (":limit", &limit)];
     let message = filter.message.map(Column);
     values.extend(message.as_ref().map(|message| (":message", message as &dyn ToSql)));
+    values.extend(filter.copy.as_ref().map(|copy| (":copy", copy as &dyn ToSql)));
     let org = filter.org.as_ref().map(|org| org.as_str());
     values.extend(org.as_ref().map(|org| (":org", org as &dyn ToSql)));
     values.extend(filter.login.as_ref().map(|login| (":login", login as &dyn ToSql)));
@@ -100,6 +101,7 @@ fn read(
 fn sql(filter: &TimelineFilter, way: Way) -> String {
     let conditions = [
         (filter.message.is_some(), " AND e.message = :message"),
+        (filter.copy.is_some(), " AND e.recipient = :copy"),
         (filter.org.is_some(), " AND m.org = :org"),
         (filter.login.is_some(), " AND m.login = :login"),
         (filter.with_network, " AND e.network_hash IS NOT NULL"),
@@ -208,12 +210,14 @@ mod tests {
         let all = TimelineFilter { newest: true, limit: 200, ..TimelineFilter::default() };
         let ann = TimelineFilter { org: "acme".parse().ok(), login: Some("ann".to_owned()), ..all.clone() };
         let mail = TimelineFilter { message: Some(MessageId(7)), ..all.clone() };
+        let reader = TimelineFilter { copy: Some(3), ..mail.clone() };
         let walked = "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
         for (filter, way, first) in [
             (&all, Way::Straight, walked),
             (&ann, Way::Straight, walked),
             (&TimelineFilter { newest: false, ..ann.clone() }, Way::Straight, walked),
             (&mail, Way::Straight, "SEARCH e USING INDEX event_of_message (message=? AND sequence>? AND sequence<?)"),
+            (&reader, Way::Straight, "SEARCH e USING INDEX event_of_message (message=? AND sequence>? AND sequence<?)"),
             (&ann, Way::ByMails, "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)"),
         ] {
             let steps = plan(&connection, &sql(filter, way));

@@ -6,6 +6,7 @@
 //! it: SQLite copies every page that the item changes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +19,12 @@ use crate::token::MessageId;
 
 /// The most items in one commit.
 const GROUP_MAX: usize = 256;
+/// How long the writer waits for another process that holds the database, such as an operator's shell.
+pub(super) const WRITE_WAIT: Duration = Duration::from_secs(5);
+/// How long it waits for readers who hold the log; mail and events wait with it.
+const CLEAR_WAIT: Duration = Duration::from_millis(100);
+/// The same at the end, when nothing waits any more.
+const LAST_CLEAR_WAIT: Duration = Duration::from_secs(2);
 
 /// Where an answer goes, and what it will be once it is committed.
 #[derive(Debug)]
@@ -66,6 +73,8 @@ pub(super) enum Work {
     Outbox(Write, Answer<u64>),
     /// Nothing, durably.
     TryOut(Answer<u32>),
+    /// What was overwritten leaves the log, too; whether it did.
+    Clear(Answer<bool>),
 }
 
 /// Works until every sender is gone and the queue is empty.
@@ -77,10 +86,42 @@ pub(super) fn run(mut connection: Connection, mut queue: mpsc::Receiver<Work>) {
         {
             group.push(next);
         }
+        let clear: Vec<Work> = group.extract_if(.., |work| matches!(work, Work::Clear(_))).collect();
         commit(&mut connection, group);
+        if !clear.is_empty() {
+            answer_cleared(clear, &clear_log(&connection, CLEAR_WAIT));
+        }
+    }
+    match clear_log(&connection, LAST_CLEAR_WAIT) {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::warn!("the history's log is in use to the end: old pages stay in it until the next start")
+        }
+        Err(error) => tracing::warn!(%error, "the history's log could not be cleared: old pages stay in it"),
     }
     if let Err((_, error)) = connection.close() {
         tracing::error!(%error, "the history store did not close cleanly; it recovers when it is opened");
+    }
+}
+
+/// Carries the log into the database and cuts it to nothing: it holds pages as they were before something was erased. Whether
+/// that was possible; not while somebody reads from it.
+fn clear_log(connection: &Connection, wait: Duration) -> Result<bool, StoreError> {
+    let failed = |e: rusqlite::Error| store_error("log", &e);
+    connection.busy_timeout(wait).map_err(failed)?;
+    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    connection.busy_timeout(WRITE_WAIT).map_err(failed)?;
+    busy.map(|busy| busy == 0).map_err(failed)
+}
+
+fn answer_cleared(waiting: Vec<Work>, cleared: &Result<bool, StoreError>) {
+    for work in waiting {
+        if let Work::Clear(mut answer) = work {
+            let result = cleared.clone().map(|cleared| answer.is(cleared));
+            if !answer.send(result) {
+                tracing::debug!("the history's log was cleared after its caller had left");
+            }
+        }
     }
 }
 
@@ -191,6 +232,8 @@ impl Work {
             Work::Expire(expiry, answer) => answer.is(expire::expire(connection, expiry)?),
             Work::Outbox(write, answer) => answer.is(outbox::write(connection, write)?),
             Work::TryOut(answer) => answer.is(schema::write_again(connection)?),
+            // Only outside of a transaction: see `run`.
+            Work::Clear(_) => {}
         }
         Ok(())
     }
@@ -204,6 +247,7 @@ impl Work {
             Work::Expire(..) => "retention",
             Work::Outbox(..) => "outbox",
             Work::TryOut(..) => "schema",
+            Work::Clear(..) => "log",
         }
     }
 
@@ -216,6 +260,7 @@ impl Work {
             Work::Expire(_, answer) => answer.send(committed),
             Work::Outbox(_, answer) => answer.send(committed),
             Work::TryOut(answer) => answer.send(committed),
+            Work::Clear(answer) => answer.send(committed),
         }
     }
 }

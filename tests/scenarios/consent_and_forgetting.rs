@@ -146,4 +146,10 @@ fn one_address_is_exported_and_made_nobodys() {
     read("last@x.test");
     let recorded = wait_for(|| Some(events(4)).filter(|text| text.matches("last@x.test").count() >= 2));
     assert_eq!(recorded.matches("\"kind\"").count(), 6, "{recorded}");
+    // nor does the address stand anywhere in the files, and a clean stop leaves no log of old pages
+    let folder = relay.stop();
+    let history = std::fs::read(folder.path().join("data/history.sqlite")).unwrap();
+    let count = |address: &str| memchr::memmem::find_iter(&history, address).count();
+    assert!(count("Bob@x.test") == 0 && count("eve@x.test") > 0);
+    assert!(!folder.path().join("data/history.sqlite-wal").exists());
 }

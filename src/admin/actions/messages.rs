@@ -194,6 +194,7 @@ impl Actions {
         let (org, login) = scope(viewer, query.org, query.login, Narrow::ToOwn)?;
         let filter = TimelineFilter {
             message: query.message,
+            copy: None,
             org,
             login,
             after_sequence: query.after_sequence.unwrap_or(0),

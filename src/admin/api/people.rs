@@ -13,7 +13,7 @@ use super::shapes::people::{
 };
 use super::{Api, Body, Path, Problem, Query};
 use crate::admin::Refusal;
-use crate::admin::actions::people::{Note, PeoplePage, PrivacyPatch, PrivacyView};
+use crate::admin::actions::people::{HELD_MAX, Note, PeoplePage, PrivacyPatch, PrivacyView};
 use crate::settings::OrgName;
 use crate::settings::privacy::Act;
 use crate::token::PersonId;
@@ -132,7 +132,8 @@ pub(super) async fn export(api: Api, Body(about): Body<About>) -> Result<Json<Ex
             said.push(Said { org: view.org.name.as_str().to_owned(), person: person.into() });
         }
     }
-    Ok(Json(Export { address: about.address, said, mails: mails.into_iter().map(Into::into).collect() }))
+    let more_mails = mails.len() >= HELD_MAX as usize;
+    Ok(Json(Export { address: about.address, said, mails: mails.into_iter().map(Into::into).collect(), more_mails }))
 }
 
 /// Takes one address out of everything kept.

@@ -18,7 +18,7 @@ use crate::settings::OrgName;
 use crate::settings::notices::WebhookId;
 use crate::token::MessageId;
 
-pub(super) use write::{note_refusal, write};
+pub(super) use write::{forget, note_refusal, write};
 
 /// Deliveries given up in one commit: some 10 ms of the writer's time.
 const GIVEN_UP_MAX: u32 = 1_000;
@@ -57,6 +57,8 @@ pub enum News {
         subject: String,
         /// The Message-ID header of the mail.
         message_id_header: String,
+        /// Which of its recipients.
+        index: u16,
         /// Who.
         recipient: String,
         /// Upstream's words, or ours.
@@ -107,8 +109,8 @@ pub struct NewDelivery {
     pub topic: String,
     /// What it is about; `None` for a test.
     pub message: Option<MessageId>,
-    /// The recipient it is about. One who was forgotten since the news were read is not told of.
-    pub recipient: Option<String>,
+    /// The recipient it is about, by index. One who was forgotten since the news were read is not told of.
+    pub recipient: Option<u16>,
     /// JSON.
     pub body: String,
     /// Unix milliseconds.
@@ -125,7 +127,7 @@ pub struct NewLine {
     /// What it is about.
     pub message: MessageId,
     /// As of [`NewDelivery`].
-    pub recipient: Option<String>,
+    pub recipient: Option<u16>,
     /// Unix milliseconds.
     pub at_ms: i64,
     /// The address the mail was sent from.

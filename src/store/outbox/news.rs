@@ -75,10 +75,10 @@ fn of_event(connection: &Connection, entry: TimelineEntry) -> rusqlite::Result<O
 
 fn refusals(connection: &Connection, batch: &mut Batch) -> rusqlite::Result<()> {
     let mut select = connection.prepare_cached(
-        "SELECT f.sequence, f.at_ms, f.message, m.org, m.login, m.subject, m.message_id_header, r.address, r.reply
+        "SELECT f.sequence, f.at_ms, f.message, m.org, m.login, m.subject, m.message_id_header, r.address, r.reply, r.idx
          FROM refusal f
          LEFT JOIN message m ON m.id = f.message
-         LEFT JOIN recipient r ON r.message = f.message AND r.idx = f.recipient
+         LEFT JOIN recipient r ON r.message = f.message AND r.idx = f.recipient AND r.address <> ''
          ORDER BY f.sequence LIMIT ?1",
     )?;
     let mut rows = select.query(params![REFUSALS_MAX])?;
@@ -95,6 +95,7 @@ fn refusals(connection: &Connection, batch: &mut Batch) -> rusqlite::Result<()> 
                 login: row.get(4)?,
                 subject: row.get(5)?,
                 message_id_header: row.get(6)?,
+                index: row.get(9)?,
                 recipient,
                 reply: row.get(8)?,
             });

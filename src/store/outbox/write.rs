@@ -28,7 +28,8 @@ pub(in crate::store) fn write(connection: &Connection, write: &Write) -> rusqlit
     }
 }
 
-/// A recipient is refused for good: news, unless it was so before. Called before the state is set.
+/// A recipient is refused for good: news, unless it was so before, or they were erased and are nobody's news. Called before the
+/// state is set.
 pub(in crate::store) fn note_refusal(
     connection: &Connection,
     message: MessageId,
@@ -38,17 +39,30 @@ pub(in crate::store) fn note_refusal(
     connection
         .prepare_cached(
             "INSERT INTO refusal (message, recipient, at_ms)
-             SELECT message, idx, ?3 FROM recipient WHERE message = ?1 AND idx = ?2 AND state <> 'refused'",
+             SELECT message, idx, ?3 FROM recipient WHERE message = ?1 AND idx = ?2
+                 AND state <> 'refused' AND address <> ''",
         )?
         .execute(params![Column(message), recipient, at_ms])
         .map(drop)
+}
+
+/// Forgets what waits to be told of a recipient, or was: it may name them.
+pub(in crate::store) fn forget(connection: &Connection, message: MessageId, recipient: u16) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM webhook_delivery WHERE message = ?1 AND recipient = ?2",
+        "DELETE FROM mail_notice WHERE message = ?1 AND recipient = ?2",
+        "DELETE FROM refusal WHERE message = ?1 AND recipient = ?2",
+    ] {
+        connection.prepare_cached(sql)?.execute(params![Column(message), recipient])?;
+    }
+    Ok(())
 }
 
 fn tell(connection: &Connection, telling: &Telling) -> rusqlite::Result<u64> {
     let mut dropped = 0;
     for delivery in &telling.deliveries {
         if let Some(message) = delivery.message
-            && is_forgotten(connection, message, delivery.recipient.as_deref())?
+            && is_forgotten(connection, message, delivery.recipient)?
         {
             continue;
         }
@@ -58,7 +72,7 @@ fn tell(connection: &Connection, telling: &Telling) -> rusqlite::Result<u64> {
         }
     }
     for line in &telling.lines {
-        if !is_forgotten(connection, line.message, line.recipient.as_deref())? {
+        if !is_forgotten(connection, line.message, line.recipient)? {
             dropped += u64::from(!add_line(connection, line, telling.lines_max)?);
         }
     }
@@ -71,12 +85,12 @@ fn tell(connection: &Connection, telling: &Telling) -> rusqlite::Result<u64> {
 
 /// Whether the mail or the recipient was forgotten between the reading of the news and now: what is written down then would
 /// outlive them, for nobody forgets it again.
-fn is_forgotten(connection: &Connection, message: MessageId, recipient: Option<&str>) -> rusqlite::Result<bool> {
+fn is_forgotten(connection: &Connection, message: MessageId, recipient: Option<u16>) -> rusqlite::Result<bool> {
     let is_there = match recipient {
         None => connection.prepare_cached("SELECT 1 FROM message WHERE id = ?1")?.exists(params![Column(message)])?,
-        Some(address) => connection
-            .prepare_cached("SELECT 1 FROM recipient WHERE message = ?1 AND address = ?2")?
-            .exists(params![Column(message), address])?,
+        Some(index) => connection
+            .prepare_cached("SELECT 1 FROM recipient WHERE message = ?1 AND idx = ?2 AND address <> ''")?
+            .exists(params![Column(message), index])?,
     };
     Ok(!is_there)
 }
@@ -100,8 +114,8 @@ fn add_delivery(connection: &Connection, delivery: &NewDelivery, waiting_max: u3
     let added = connection
         .prepare_cached(
             "INSERT INTO webhook_delivery (webhook, message_id, topic, message, body, created_at_ms, since_ms, state,
-                                           attempts, next_try_ms, answer)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?6, 'waiting', 0, ?6, ''
+                                           attempts, next_try_ms, answer, recipient)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?6, 'waiting', 0, ?6, '', ?8
              WHERE (SELECT count(*) FROM webhook_delivery WHERE webhook = ?1 AND state = 'waiting') < ?7",
         )?
         .execute(params![
@@ -112,6 +126,7 @@ fn add_delivery(connection: &Connection, delivery: &NewDelivery, waiting_max: u3
             delivery.body,
             delivery.at_ms,
             waiting_max,
+            delivery.recipient,
         ])?;
     Ok(added == 1)
 }
@@ -120,8 +135,8 @@ fn add_delivery(connection: &Connection, delivery: &NewDelivery, waiting_max: u3
 fn add_line(connection: &Connection, line: &NewLine, lines_max: u32) -> rusqlite::Result<bool> {
     let added = connection
         .prepare_cached(
-            "INSERT INTO mail_notice (login, org, message, at_ms, sender, line)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE (SELECT count(*) FROM mail_notice WHERE login = ?1) < ?7",
+            "INSERT INTO mail_notice (login, org, message, at_ms, sender, line, recipient)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?8 WHERE (SELECT count(*) FROM mail_notice WHERE login = ?1) < ?7",
         )?
         .execute(params![
             line.login,
@@ -130,7 +145,8 @@ fn add_line(connection: &Connection, line: &NewLine, lines_max: u32) -> rusqlite
             line.at_ms,
             line.sender,
             line.line,
-            lines_max
+            lines_max,
+            line.recipient,
         ])?;
     Ok(added == 1)
 }

@@ -144,6 +144,9 @@ pub struct Export {
     pub said: Vec<Said>,
     /// Mail sent to them, newest first.
     pub mails: Vec<HeldMail>,
+    /// There may be older mail, for which there was no room here: ask for one organisation at a time.
+    #[serde(default)]
+    pub more_mails: bool,
 }
 
 /// What one person said to one organisation.
@@ -184,6 +187,9 @@ pub struct HeldMail {
     pub reply: String,
     /// What they did with it, oldest first.
     pub events: Vec<HeldEvent>,
+    /// There are older ones, for which there was no room here: ask for one organisation at a time.
+    #[serde(default)]
+    pub more_events: bool,
 }
 
 /// One open or click known to be theirs.
@@ -275,7 +281,7 @@ impl From<PrivacyView> for OrgPrivacy {
 
 impl From<HeldRecord> for HeldMail {
     fn from(held: HeldRecord) -> HeldMail {
-        let HeldRecord { message, accepted_at_ms, org, header_from, subject, recipient, events } = held;
+        let HeldRecord { message, accepted_at_ms, org, header_from, subject, recipient, events, more_events } = held;
         let event = |event: crate::event::Event| HeldEvent {
             at: at(event.at_ms),
             kind: event.kind.as_str().to_owned(),
@@ -304,6 +310,7 @@ impl From<HeldRecord> for HeldMail {
             state: recipient.delivery.state.as_str().to_owned(),
             reply: recipient.delivery.reply,
             events: events.into_iter().map(event).collect(),
+            more_events,
         }
     }
 }
