@@ -25,7 +25,7 @@ pub mod socket;
 mod totp;
 pub mod viewer;
 mod visitor;
-mod why_words;
+pub(crate) mod why_words;
 
 use std::io;
 use std::net::IpAddr;

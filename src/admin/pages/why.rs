@@ -49,6 +49,8 @@ struct Answer {
     never: Vec<String>,
     /// The sender has recipients of their own who are never tracked, and who asks may not know whom.
     hides_excluded: bool,
+    /// What waxseal does not know of the header asked about, in a sentence.
+    unknown: Option<String>,
 }
 
 /// One switch's outcome.
@@ -133,6 +135,7 @@ impl Answer {
             narrowed: view.narrowed.iter().map(narrowed).collect(),
             never: view.never.iter().map(never).collect(),
             hides_excluded: view.hides_excluded,
+            unknown: why_words::unknown(&view.header_unknown),
         }
     }
 }
