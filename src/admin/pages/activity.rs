@@ -69,6 +69,8 @@ pub(super) struct Line {
     friendly: String,
     /// As long as that is shorter to say; the page's script says it anew from time to time.
     ago: String,
+    /// Only the day of it is kept, so that nobody may count hours from it.
+    by_day: bool,
 }
 
 /// `GET /activity`
@@ -141,6 +143,7 @@ pub(super) fn line(row: &ActivityRow) -> Line {
             at,
             friendly,
             ago,
+            by_day: row.by_day,
         };
     };
     // Of an image proxy's reader the verdict says that the place is unknown.
@@ -168,6 +171,7 @@ pub(super) fn line(row: &ActivityRow) -> Line {
         at,
         friendly,
         ago,
+        by_day: row.by_day,
     }
 }
 
