@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{at, called};
+use super::{at, called, patch};
 use crate::admin::actions::people::{PersonView, PrivacyView};
 use crate::settings::privacy::{Says, Standing};
 use crate::store::record::Held as HeldRecord;
@@ -32,20 +32,20 @@ pub struct OrgPrivacy {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrgPrivacyPatch {
-    /// `none`, `required`, or `follow` config.toml.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `none`, `required`, or `follow` config.toml, as null does.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::follow")]
     pub consent: Option<String>,
-    /// `off`, `aggregate`, or `follow` config.toml.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `off`, `aggregate`, or `follow` config.toml, as null does.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::follow")]
     pub without_consent: Option<String>,
     /// Plain text with `[words]` for the link.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::nothing")]
     pub footer: Option<String>,
     /// One line.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::nothing")]
     pub shown_name: Option<String>,
     /// Some lines.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::nothing")]
     pub page_text: Option<String>,
 }
 
