@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
+use super::query::Query;
 use super::words;
 use super::{Frame, assets, error::PageError, html};
 use crate::admin::Site;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
+use super::query::Query;
 use super::words::{self, Moment};
 use super::{Frame, Notice, error::PageError, html_with, place};
 use crate::admin::actions::messages::{MessagePage, MessageQuery, MessageRow};

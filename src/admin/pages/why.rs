@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::org_tracking::{label, said_of};
+use super::query::Query;
 use super::{Frame, Notice, error::PageError, html_with, words};
 use crate::admin::actions::why::{Never, WhyQuery, WhyView};
 use crate::admin::visitor::Visitor;
