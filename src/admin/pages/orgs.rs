@@ -28,6 +28,8 @@ struct OrgRow {
     opens: &'static str,
     links: &'static str,
     users: String,
+    /// Its mail leaves as it came, whatever stands here.
+    shadow: bool,
 }
 
 #[derive(Template)]
@@ -95,6 +97,7 @@ pub(super) async fn list(State(site): State<Arc<Site>>, visitor: Visitor) -> Res
         opens: words::mode(view.in_force.opens),
         links: words::mode(view.in_force.links),
         users: words::count(view.users as u64, "user"),
+        shadow: view.org.shadow,
         name: view.org.name.as_str().to_owned(),
     };
     let rows = orgs.into_iter().map(row).collect();

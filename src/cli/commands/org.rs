@@ -204,10 +204,11 @@ async fn list(client: &Client, form: Form) -> anyhow::Result<()> {
     if form.json {
         return print_json(&orgs);
     }
-    let mut table = Table::new(&["org", "opens", "links", "text links", "users", "domains"]);
+    let mut table = Table::new(&["org", "opens", "links", "text links", "shadow", "users", "domains"]);
     for org in orgs {
         let [opens, links, text_links] = words(&org.in_force, "");
-        table.row([org.name, opens, links, text_links, org.users.to_string(), org.domains.join(", ")]);
+        let shadow = if org.shadow { "shadow" } else { "" }.to_owned();
+        table.row([org.name, opens, links, text_links, shadow, org.users.to_string(), org.domains.join(", ")]);
     }
     Ok(table.print("no organisations; add an [[org]] to config.toml")?)
 }
