@@ -255,7 +255,7 @@ pub(super) fn asked(parts: &Parts, limits: &Limits, login: &str) -> Option<Asked
 /// The user that is there, or the one that may be made.
 fn who(snapshot: &Snapshot, login: &str, create: &[OrgName]) -> Option<Who> {
     let lower = login.to_lowercase();
-    if let Some(user) = snapshot.users.get(login).or_else(|| snapshot.users.get(&lower)) {
+    if let Some(user) = snapshot.user_named(login) {
         return Some(Who { org: user.org.clone()?, user: user.clone(), is_new: false });
     }
     let (_, domain) = lower.rsplit_once('@')?;
