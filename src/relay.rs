@@ -133,8 +133,10 @@ struct Job {
     /// How long reading and deciding took.
     prepared_in: Duration,
     tracking: Tracking,
-    /// What recipients' own words changed.
+    /// What recipients' own words changed, and the mail's own header.
     notes: Vec<String>,
+    /// Who has it that nothing is tracked.
+    off_because: Option<String>,
     /// Whether it can be told from another mail of the same octets.
     has_id_and_date: bool,
     /// Positions of recipients whose copy leaves as it came, because with our links it was larger than upstream takes.
@@ -260,6 +262,7 @@ impl Relay {
             date: &record::date(accepted_at_ms),
         });
         let (tracking, notes) = (admitted.levels.in_force(), admitted.notes());
+        let off_because = admitted.plan.off_because();
         let recipe = record::freeze(&self.parts, &admitted, String::from_utf8_lossy(&received).into_owned());
         let recipe = recipe.ok_or_else(no_randomness)?;
         let by = admitted.levels.shadow();
@@ -278,6 +281,7 @@ impl Relay {
             prepared_in,
             tracking,
             notes,
+            off_because,
             has_id_and_date: admitted.has_id_and_date,
             untracked: Arc::default(),
             line,

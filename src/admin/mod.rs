@@ -25,7 +25,7 @@ pub mod socket;
 mod totp;
 pub mod viewer;
 mod visitor;
-mod why_words;
+pub(crate) mod why_words;
 
 use std::io;
 use std::net::IpAddr;
@@ -74,6 +74,8 @@ pub struct Options {
     pub keys: LimiterOptions,
     /// A command line that sends a mail through this server, shown while there is none; e.g. `curl smtp://…`.
     pub example_command: String,
+    /// Whose mail that is: it needs no login, so nobody else of an organisation is shown it. `None`: server admins alone.
+    pub example_org: Option<crate::settings::OrgName>,
     /// What mail programs are told.
     pub setup: setup::Setup,
 }
@@ -91,6 +93,7 @@ impl Default for Options {
             limiter: LimiterOptions::default(),
             keys: LimiterOptions::of_keys(),
             example_command: String::new(),
+            example_org: None,
             setup: setup::Setup::default(),
         }
     }

@@ -51,13 +51,20 @@ impl Setup {
         self.doors.iter().find(|door| door.networks).map(|door| door.port)
     }
 
-    /// What to know before it is typed in, most important first.
-    pub fn notes(&self) -> Vec<String> {
+    /// What to know before it is typed in, most important first. Whoever has a second factor, or must have one, is told
+    /// that programs take an `app_password` alone.
+    pub fn notes(&self, app_password: bool) -> Vec<String> {
         let login = match self.passthrough {
             true => {
                 "Log in as you do at your mail server today: the login is passed on to it, and nothing of it is kept here."
             }
-            false => "Log in with your login and password of waxseal, the same as for this dashboard.",
+            false if app_password => {
+                "Log in with your login and an app password, made on the page Account (/account): your account asks for a \
+                 second factor, so your password opens this dashboard alone."
+            }
+            false => {
+                "Log in with your login and password of waxseal, the same as for this dashboard; or with an app password."
+            }
         };
         let all_loopback = self.doors.iter().all(|door| door.loopback);
         let no_starttls = self.port(DoorTls::StartTls).is_none();
@@ -104,15 +111,18 @@ mod tests {
         };
         assert_eq!((open.port(DoorTls::StartTls), open.port(DoorTls::Implicit)), (Some(587), Some(465)));
         assert_eq!((open.port(DoorTls::None), open.trusted_port()), (None, Some(2525)));
-        assert_eq!(open.notes().len(), 1, "{:?}", open.notes());
+        assert_eq!(open.notes(false).len(), 1, "{:?}", open.notes(false));
         let shut = Setup {
             doors: vec![door(2525, DoorTls::None, true)],
             self_signed: true,
             passthrough: true,
             inbox: true,
-            ..open
+            ..open.clone()
         };
-        let notes = shut.notes().join("\n");
+        let notes = |app_password| open.notes(app_password).join("\n");
+        assert!(notes(false).contains("password of waxseal") && !notes(true).contains("password of waxseal"));
+        assert!(notes(true).contains("an app password, made on the page Account"), "{}", notes(true));
+        let notes = shut.notes(true).join("\n");
         for words in
             ["passed on", "built-in inbox", "loopback", "self-signed", "No listener speaks STARTTLS", "first byte"]
         {

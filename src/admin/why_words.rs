@@ -1,7 +1,7 @@
 //! Who decided a switch, in a sentence: the same in the dashboard, the API and the command line.
 
 use crate::admin::actions::why::WhyView;
-use crate::policy::plan::Because;
+use crate::policy::plan::{Because, FIELDS};
 use crate::policy::why::{Narrowed, Reason};
 use crate::settings::Level;
 
@@ -41,4 +41,15 @@ pub(super) fn shadow(view: &WhyView) -> Option<&'static str> {
         Level::User => Some("the sender's shadow mode is on: mail leaves as it came, whatever stands below"),
         _ => Some("the organisation's shadow mode is on: mail leaves as it came, whatever stands below"),
     }
+}
+
+/// What of a header asked about means nothing to us; `None` when there is no such thing.
+pub(crate) fn unknown(names: &[String]) -> Option<String> {
+    let [all @ .., last] = &FIELDS;
+    let (first, more) = names.split_first()?;
+    let is_none = match more {
+        [] => format!("{first} is no header that waxseal knows"),
+        more => format!("{first}, {} are no headers that waxseal knows", more.join(", ")),
+    };
+    Some(format!("{is_none}, and changes nothing; {} and {last} are", all.join(", ")))
 }

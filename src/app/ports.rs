@@ -110,6 +110,7 @@ fn options(config: &Config) -> admin::Options {
     options.sessions.age_max = limits.admin_session_max;
     options.limiter.per_address_max = limits.login_attempts_per_minute_max;
     options.example_command = example_command(config);
+    options.example_org = config.listeners.first().and_then(|listener| listener.org.clone());
     options.setup = setup(config);
     options
 }
@@ -141,7 +142,10 @@ fn setup(config: &Config) -> Setup {
 /// A line that sends a mail through the first listener.
 pub fn example_command(config: &Config) -> String {
     let port = config.listeners.first().map_or(2525, |listener| listener.addr.port());
-    let domain = config.orgs.first().and_then(|org| org.domains.last()).map_or("example.com", String::as_str);
+    // The line needs no login where the listener knows whose mail it is.
+    let trusted = config.listeners.first().and_then(|listener| listener.org.as_ref());
+    let org = config.orgs.iter().find(|org| Some(&org.name) == trusted).or(config.orgs.first());
+    let domain = org.and_then(|org| org.domains.last()).map_or("example.com", String::as_str);
     format!(
         "printf 'From: you@{domain}\\nTo: ana@example.net\\nSubject: Hello\\nMIME-Version: 1.0\\nContent-Type: text/html\\n\\n\
          <p>Hello <a href=\"https://example.org/\">there</a></p>\\n' | \

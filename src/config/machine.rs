@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::load;
-use super::problem::{Problem, Severity, Wrong};
+use super::problem::{Problem, Severity, Until, Wrong};
 use super::{AcmeConfig, Config, Parsed, SmtpUpstream, UpstreamAuth};
 use crate::acme;
 use crate::certificate::{self, EXPIRY_WARNING_DAYS, Unusable, date};
@@ -152,7 +152,10 @@ fn ordered(found: &mut Found<'_>, config: &AcmeConfig) {
     }
     let (host, port) = config.server();
     if let Err(detail) = reach(&host, port, UPSTREAM_WAIT) {
-        found.warning("acme.directory", Wrong::Unreachable { address: format!("{host}:{port}"), detail });
+        found.warning(
+            "acme.directory",
+            Wrong::Unreachable { address: format!("{host}:{port}"), detail, until: Until::NoCertificate },
+        );
     }
 }
 
@@ -180,9 +183,10 @@ fn upstream(found: &mut Found<'_>, section: &str, smtp: &SmtpUpstream) {
         roots(found, &format!("{section}.ca_file"), ca_file);
     }
     if let Err(detail) = reach(&smtp.host, smtp.port, UPSTREAM_WAIT) {
-        // It may be down for an hour; the relay starts all the same and says 451 until it is back.
+        // It may be down for an hour; the relay starts all the same.
         let address = format!("{}:{}", smtp.host, smtp.port);
-        found.warning(&format!("{section}.host"), Wrong::Unreachable { address, detail });
+        let until = if smtp.auth == UpstreamAuth::Passthrough { Until::Refused } else { Until::Waits };
+        found.warning(&format!("{section}.host"), Wrong::Unreachable { address, detail, until });
     }
 }
 

@@ -146,7 +146,26 @@ impl HeaderChoice {
         }
         HeaderChoice { choice }
     }
+
+    /// Names of fields in a header's text that are none of these: whoever asks what a header does mistyped them, or takes
+    /// them for ours. What is not even `Name: value` is among them. At most 20, each at most 80 characters.
+    pub fn unknown(text: &str) -> Vec<String> {
+        const NAMES_MAX: usize = 20;
+        const NAME_CHARS_MAX: usize = 80;
+        let is_known = |line: &str| {
+            let (name, _) = line.split_once(':')?;
+            FIELDS.into_iter().find(|field| field.eq_ignore_ascii_case(name.trim_end()))
+        };
+        let header = text.lines().take_while(|line| !line.is_empty());
+        // A folded line belongs to the field above it.
+        let lines = header.filter(|line| !line.starts_with([' ', '\t']) && is_known(line).is_none());
+        let name = |line: &str| line.split(':').next().unwrap_or(line).trim().chars().take(NAME_CHARS_MAX).collect();
+        lines.map(name).take(NAMES_MAX).collect()
+    }
 }
+
+/// The fields of a mail that say what it wants.
+pub const FIELDS: [&str; 3] = ["X-Waxseal-Track", "X-Waxseal-Opens", "X-Waxseal-Links"];
 
 /// What one of these fields says; `on` is a word of the first only.
 fn mode(value: &[u8], track: bool) -> Mode {
@@ -185,6 +204,34 @@ pub fn plan(levels: &Levels, wishes: &[Wish], split_recipients_max: usize) -> Pl
     Plan { recipients, groups, too_many_to_split }
 }
 
+impl Plan {
+    /// Who has it that nobody's opens and links are tracked, in words; `None` where somebody's are. Of several, each once.
+    pub fn off_because(&self) -> Option<String> {
+        let off = |plan: &RecipientPlan| plan.tracking.opens == Mode::Off && plan.tracking.links == Mode::Off;
+        if self.recipients.is_empty() || !self.recipients.iter().all(off) {
+            return None;
+        }
+        let mut said: Vec<String> = Vec::new();
+        for plan in &self.recipients {
+            let words = plan.said_by(plan.decided_by(|now| (now.opens, now.links)));
+            if !said.contains(&words) {
+                said.push(words);
+            }
+        }
+        Some(said.join("; "))
+    }
+
+    /// What the mail's own header took away of one switch while the other is on, a line each: nobody can look that up later,
+    /// for the header is gone.
+    pub fn asked_by_header(&self) -> Vec<String> {
+        let line = |name: &str, of: fn(Tracking) -> Mode| {
+            let first = self.recipients.iter().find(|plan| plan.decided_by(of) == Level::Header)?;
+            Some(format!("{name}: {}: {}", of(first.tracking), first.said_by(Level::Header)))
+        };
+        [line("opens", |now| now.opens), line("links", |now| now.links)].into_iter().flatten().collect()
+    }
+}
+
 /// A copy that many share tells place, program and hour of one of them, and some of them may have said no to just that.
 fn told_of_nobody(tracking: Tracking) -> Tracking {
     let at_most = |mode: Mode| mode.min(Mode::Aggregate);
@@ -205,6 +252,17 @@ impl RecipientPlan {
     /// Which level made a value what it is.
     pub fn decided_by<T: PartialEq>(&self, value: impl Fn(Tracking) -> T) -> Level {
         decided_by(&self.steps, value).unwrap_or(Level::Ceiling)
+    }
+
+    /// That this level decides, in words.
+    fn said_by(&self, level: Level) -> String {
+        match level {
+            Level::Ceiling => "the ceiling in config.toml says so".to_owned(),
+            Level::Org => "the organisation has chosen it".to_owned(),
+            Level::User => "the sender has chosen it".to_owned(),
+            Level::Header => "the mail's own header asks for it".to_owned(),
+            Level::Recipient => self.because.to_string(),
+        }
     }
 
     /// What the recipient's own word changed, in words; `None` when nothing.
@@ -242,6 +300,38 @@ mod tests {
 
     fn levels(ceiling: Tracking, header: Choice) -> Levels {
         Levels::of(ceiling, &acme(), None, header)
+    }
+
+    /// Who decided is told with the mail, for its header and what anybody had chosen then are gone when somebody asks.
+    #[test]
+    fn who_switched_it_off_is_said() {
+        use Mode::{Aggregate, Individual, Off};
+        let on = tracking(Individual, Individual);
+        let said = |ceiling, header, wishes: &[Wish]| plan(&levels(ceiling, header), wishes, 50).off_because();
+        let (nothing, header) = (Choice::default(), choice(Some(Off), Some(Off)));
+        assert_eq!(said(on, nothing, &[NONE]), None);
+        assert_eq!(said(on, header, &[NONE, NONE]).as_deref(), Some("the mail's own header asks for it"));
+        assert_eq!(said(tracking(Off, Off), header, &[NONE]).as_deref(), Some("the ceiling in config.toml says so"));
+        assert_eq!(said(on, nothing, &[refuses()]).as_deref(), Some("the recipient said no"));
+        assert_eq!(said(on, nothing, &[refuses(), NONE]), None);
+        // one switch
+        let some = |header| plan(&levels(on, header), &[NONE], 50).asked_by_header();
+        assert_eq!(some(choice(Some(Aggregate), None)), ["opens: aggregate: the mail's own header asks for it"]);
+        assert_eq!(some(nothing), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_no_field_of_ours_is_named() {
+        let rows: &[(&str, &[&str])] = &[
+            ("", &[]),
+            ("x-waxseal-track : off\r\nX-Waxseal-Opens:\r\n aggregate\r\nX-Waxseal-Links: off", &[]),
+            ("X-Waxseal-Bogus: yes\nX-Waxseal-Track: off", &["X-Waxseal-Bogus"]),
+            ("Bogus", &["Bogus"]),
+            ("X-Waxseal-Opens off\n\nBody", &["X-Waxseal-Opens off"]),
+        ];
+        for (text, names) in rows {
+            assert_eq!(HeaderChoice::unknown(text), *names, "{text:?}");
+        }
     }
 
     #[test]

@@ -100,11 +100,15 @@ impl Admitted {
         Rules::of(&self.org, self.own.as_ref())
     }
 
-    /// What recipients' own words changed, a line each; recipients by their place in the envelope.
+    /// What recipients' own words changed, a line each, recipients by their place in the envelope; and what the mail's header
+    /// did.
     pub(super) fn notes(&self) -> Vec<String> {
         let told = (1..).zip(&self.plan.recipients).filter_map(|(place, plan)| Some((place, plan.told()?)));
         let mut notes: Vec<String> =
             told.map(|(place, words): (usize, String)| format!("recipient {place}: {words}")).collect();
+        if self.plan.off_because().is_none() {
+            notes.extend(self.plan.asked_by_header());
+        }
         let individual = |plan: &RecipientPlan| plan.steps.last().is_some_and(|last| last.after != plan.tracking);
         if self.plan.recipients.iter().any(individual) {
             notes.push("counted only: with so many recipients copies are shared, and nobody is told apart".to_owned());

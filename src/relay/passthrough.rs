@@ -256,7 +256,7 @@ pub(super) fn asked(parts: &Parts, limits: &Limits, login: &str) -> Option<Asked
 fn who(snapshot: &Snapshot, login: &str, create: &[OrgName]) -> Option<Who> {
     let lower = login.to_lowercase();
     let by_domain = snapshot.org_of_login(&lower).map(|org| org.name.clone());
-    if let Some(user) = snapshot.users.get(login).or_else(|| snapshot.users.get(&lower)) {
+    if let Some(user) = snapshot.user_named(login) {
         let org = user.org.clone()?;
         // Whoever made the user: a provider's password goes to the upstream of the domain's own organisation, or to none.
         if by_domain.is_some_and(|owner| owner != org) {

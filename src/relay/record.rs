@@ -7,7 +7,7 @@ use super::{Job, Parts};
 use crate::copies::{self, Frozen, Recipe};
 use crate::event::network::network_hash;
 use crate::message::header;
-use crate::rewrite::{LinkDecision, PixelOutcome};
+use crate::rewrite::{LinkDecision, PixelOutcome, Untouched};
 use crate::settings::Mode;
 use crate::smtp::ReversePath;
 use crate::store::record::{Delivery, DeliveryState, LinkRecord, MessageRecord, RecipientRecord};
@@ -94,7 +94,11 @@ pub(super) fn untouched(job: &Job) -> Option<String> {
     }
     let is_tracked = job.prepared.slots().iter().any(|slot| slot.kind != Kind::Preference);
     let footer = job.recipe.footer.is_some() && !is_tracked;
-    let why = job.prepared.outcome().untouched.map(|why| why.to_string());
+    let because = |why: Untouched| match (why, &job.off_because) {
+        (Untouched::NotWanted, Some(because)) => format!("{why}: {because}"),
+        _ => why.to_string(),
+    };
+    let why = job.prepared.outcome().untouched.map(because);
     why.or_else(|| footer.then(|| "nothing in it is tracked; it carries the footer".to_owned()))
 }
 

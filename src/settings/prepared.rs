@@ -22,6 +22,13 @@ pub fn prepared_octets(octets: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// Whether a login that is typed is this one: as it is compared, and in whatever case. A mail address is a common login, and
+/// phones begin every word with a capital.
+pub fn is_login(typed: &str, login: &str) -> bool {
+    let (typed, login) = (prepared(typed), prepared(login));
+    typed.chars().flat_map(char::to_lowercase).eq(login.chars().flat_map(char::to_lowercase))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +61,20 @@ mod tests {
             assert_eq!(prepared_octets(typed.as_bytes()), compared.as_bytes(), "{typed:?}");
         }
         assert_eq!(prepared_octets(b"\xff\xfe"), b"\xff\xfe".as_slice());
+    }
+
+    #[test]
+    fn a_login_is_the_same_in_any_case() {
+        for (typed, login, expected) in [
+            ("OLGA@acme.example", "olga@acme.example", true),
+            ("olga@acme.example", "Olga@Acme.example", true),
+            ("\u{ff2f}lga", "olga", true),
+            ("\u{dc}NAL", "u\u{308}nal", true),
+            ("olga", "olga2", false),
+            ("", "olga", false),
+        ] {
+            assert_eq!(is_login(typed, login), expected, "{typed:?} {login:?}");
+        }
     }
 
     proptest::proptest! {

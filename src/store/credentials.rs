@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::logins::{Busy, Logins, known_in};
+use super::logins::{Busy, Logins};
 use super::{Change, Snapshot};
 use crate::settings::User;
 use crate::settings::access::{Credential, DigestId, Purpose};
@@ -172,7 +172,7 @@ impl Logins {
 fn app_password<'a>(snapshot: &'a Snapshot, login: &str, password: &[u8]) -> Option<(&'a User, &'a Credential)> {
     let text = std::str::from_utf8(password).ok()?.trim();
     let found = of_secret(snapshot, Kind::Mail, text)?;
-    let user = known_in(snapshot, login)?;
+    let user = snapshot.user_named(login)?;
     (found.purpose == Purpose::Mail && found.login == user.login).then_some((user, found))
 }
 

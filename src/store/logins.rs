@@ -16,8 +16,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{SettingsStore, Snapshot};
-use crate::settings::prepared::{prepared, prepared_octets};
+use super::SettingsStore;
+use crate::settings::prepared::prepared_octets;
 use crate::settings::{Role, User};
 use crate::telemetry::metrics::limit_met;
 
@@ -146,9 +146,8 @@ impl Logins {
         self.in_turn(move || hash(&secret)).await?.ok_or(Busy)
     }
 
-    /// The user of this name, or of what it is compared as.
     fn known(&self, login: &str) -> Option<User> {
-        known_in(&self.settings.snapshot(), login).cloned()
+        self.settings.snapshot().user_named(login).cloned()
     }
 
     fn verified(&self) -> std::sync::MutexGuard<'_, Verified> {
@@ -179,11 +178,6 @@ impl Logins {
 fn busy(limit: &'static str) -> Busy {
     limit_met(limit);
     Busy
-}
-
-/// The user of this name, or of what it is compared as.
-pub(super) fn known_in<'a>(snapshot: &'a Snapshot, login: &str) -> Option<&'a User> {
-    snapshot.users.get(login).or_else(|| snapshot.users.get(prepared(login).as_ref()))
 }
 
 /// Logins that were right a short while ago, as keyed hashes over login, stored hash and password: a changed password
@@ -277,7 +271,9 @@ mod tests {
             ("ann", b"correct horse", true),
             ("ann", b"correct horse ", false),
             ("ann", b"", false),
-            ("Ann", b"correct horse", false),
+            // a phone's keyboard; a password's case counts
+            ("Ann", b"correct horse", true),
+            ("ANN", b"Correct horse", false),
             ("bob", b"correct horse", false),
             ("", b"", false),
             // longer than is looked at
@@ -412,5 +408,24 @@ mod tests {
         }
         assert_eq!(verified.until.len(), 2);
         assert!(verified.holds(&[0; 32], now) && !verified.holds(&[0; 32], now + Duration::from_secs(60)));
+    }
+    /// Logins that differ in case alone, of an older store: each by its exact spelling, no other spelling is anybody's.
+    #[tokio::test]
+    async fn old_twins_are_told_apart() {
+        let (settings, logins) = with_ann(LoginOptions::default()).await;
+        let hash = logins.hash("another horse").await.unwrap();
+        let twin = User::new("Ann".into(), None, Role::ServerAdmin, hash);
+        settings.change(vec![Change::PutUser(twin)]).await.unwrap();
+        let rows: &[(&str, &[u8], Option<&str>)] = &[
+            ("ann", b"correct horse", Some("ann")),
+            ("Ann", b"another horse", Some("Ann")),
+            ("Ann", b"correct horse", None),
+            ("ANN", b"correct horse", None),
+            ("ANN", b"another horse", None),
+        ];
+        for (login, password, expected) in rows {
+            let user = logins.check(login, password).await.unwrap();
+            assert_eq!(user.map(|user| user.login).as_deref(), *expected, "{login:?}");
+        }
     }
 }

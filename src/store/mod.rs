@@ -41,6 +41,7 @@ use std::sync::Arc;
 use crate::event::Event;
 use crate::settings::access::{Access, Credential, DigestId, Invitation, SecondFactor};
 use crate::settings::notices::{NoticeCeiling, NoticeChoice, Webhook, WebhookId};
+use crate::settings::prepared::{is_login, prepared};
 use crate::settings::privacy::Standing;
 use crate::settings::{Org, OrgName, User};
 use crate::token::{MessageId, PersonId};
@@ -105,6 +106,20 @@ impl Snapshot {
         let domain = login.rsplit_once('@')?.1;
         let domain = idna::domain_to_ascii(domain.strip_suffix('.').unwrap_or(domain)).ok()?;
         self.orgs.values().find(|org| org.domains.contains(&domain))
+    }
+
+    /// Whose login this is, as typed: of those that differ in case alone (there were such once) the exact spelling, else the
+    /// only one. Looks at all of them whoever it is, so that the time tells nothing.
+    pub fn user_named(&self, typed: &str) -> Option<&User> {
+        let mut alike = self.users.values().filter(|user| is_login(typed, &user.login));
+        let (first, others) = (alike.next(), alike.count());
+        let exact = self.users.get(typed).or_else(|| self.users.get(prepared(typed).as_ref()));
+        exact.or(first.filter(|_| others == 0))
+    }
+
+    /// Somebody has this login, in whatever case: another could not be told from it.
+    pub fn is_taken(&self, login: &str) -> bool {
+        self.users.values().any(|user| is_login(login, &user.login))
     }
 
     /// What a person of an organisation is told by mail.

@@ -2,6 +2,7 @@
 
 mod smtp_sink;
 
+mod activity;
 mod api_contract;
 mod authority;
 mod browser;

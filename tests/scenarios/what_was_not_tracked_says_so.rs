@@ -45,14 +45,24 @@ fn each_reason_reaches_the_sender() {
             "off off",
         ),
         ("sealed", format!("DKIM-Signature: v=1; a=rsa-sha256\r\n{html}"), "it carries a DKIM signature", "off off"),
-        ("asked", format!("X-Waxseal-Track: off\r\n{html}"), "tracking is off", "off off"),
+        (
+            "asked",
+            format!("X-Waxseal-Track: off\r\n{html}"),
+            "tracking is off: the mail's own header asks for it",
+            "off off",
+        ),
         (
             "frames",
             "Content-Type: text/html\r\n\r\n<frameset><frame src=x></frameset>\r\n".to_owned(),
             "no safe place",
             "off off",
         ),
-        ("half", format!("X-Waxseal-Opens: off\r\n{html}"), "tracked as link 1", "off individual"),
+        (
+            "half",
+            format!("X-Waxseal-Opens: off\r\n{html}"),
+            "opens: off: the mail's own header asks for it",
+            "off individual",
+        ),
     ];
     for (name, mail, reason, in_force) in rows {
         let said = shown(&relay, name, &mail);

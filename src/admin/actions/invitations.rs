@@ -83,7 +83,7 @@ impl Actions {
         self.may_add(viewer, &user)?;
         let NewUser { login, org, role, .. } = user;
         login_fit(&login)?;
-        if self.settings.snapshot().users.contains_key(&login) {
+        if self.settings.snapshot().is_taken(&login) {
             return Err(Refusal::Conflict(format!("the login {login} is taken")));
         }
         self.make(viewer, Gift::Account { login, org, role }).await
@@ -179,7 +179,7 @@ fn user_of(snapshot: &Snapshot, gives: &Gift, password_hash: String) -> Result<U
             let user = snapshot.users.get(login).cloned().ok_or_else(|| Refusal::not_found("user", login))?;
             Ok(user.with_password(password_hash))
         }
-        Gift::Account { login, .. } if snapshot.users.contains_key(login) => {
+        Gift::Account { login, .. } if snapshot.is_taken(login) => {
             Err(Refusal::Conflict(format!("the login {login} is taken; ask for another invitation")))
         }
         Gift::Account { org: Some(org), .. } if !snapshot.orgs.contains_key(org) => {

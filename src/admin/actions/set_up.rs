@@ -4,6 +4,7 @@ use super::Actions;
 use crate::admin::clients::{self, Section, Values};
 use crate::admin::setup::{DoorTls, Setup};
 use crate::admin::viewer::Viewer;
+use crate::settings::User;
 
 /// What a mail program is told.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub(in crate::admin) struct SetUpView {
     pub(in crate::admin) login: Option<String>,
     /// Whom they may send as: `…@domain` for a whole domain.
     pub(in crate::admin) senders: Vec<String>,
+    /// Their programs need an app password.
+    pub(in crate::admin) app_password: bool,
     /// What to know first.
     pub(in crate::admin) notes: Vec<String>,
     /// Programs of each kind.
@@ -36,6 +39,8 @@ impl Actions {
             trusted: setup.trusted_port(),
             login: login.clone(),
         };
-        SetUpView { login, senders, notes: setup.notes(), sections: clients::guide(&values) }
+        let factor = |user: &User| snapshot.second_factors.contains_key(&user.login) || self.factor_required(user);
+        let app_password = !setup.passthrough && user.is_some_and(factor);
+        SetUpView { login, senders, app_password, notes: setup.notes(app_password), sections: clients::guide(&values) }
     }
 }

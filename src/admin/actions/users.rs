@@ -89,7 +89,7 @@ impl Actions {
         let password_hash = self.logins.hash(&new.password).await?;
         let held = self.changing(viewer).await;
         let snapshot = self.settings.snapshot();
-        if snapshot.users.contains_key(&new.login) {
+        if snapshot.is_taken(&new.login) {
             return Err(Refusal::Conflict(format!("the login {} is taken", new.login)));
         }
         let addresses = addresses_fit(&snapshot, new.org.as_ref(), &new.addresses)?;

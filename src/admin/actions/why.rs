@@ -50,6 +50,8 @@ pub struct WhyView {
     /// The sender has recipients of their own who are never tracked, and the viewer may not know whom: this answer does not
     /// look at them.
     pub hides_excluded: bool,
+    /// Names in the header asked about that waxseal does not know.
+    pub header_unknown: Vec<String>,
 }
 
 /// One entry of a list of links never tracked.
@@ -100,6 +102,7 @@ impl Actions {
             narrowed: why::narrowed(rules),
             never: never(rules),
             rule,
+            header_unknown: HeaderChoice::unknown(&query.header),
             hides_excluded: hides && user.is_some_and(|user| !user.own.excluded_recipients.is_empty()),
         })
     }

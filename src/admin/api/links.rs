@@ -14,7 +14,7 @@ use crate::token::MessageId;
 #[utoipa::path(get, path = "/api/v1/messages/{id}/links", tag = "messages", operation_id = "links_list",
     responses((status = 200, body = Vec<Link>)))]
 pub(super) async fn list(api: Api, Path(id): Path<String>) -> Result<Json<Vec<Link>>, Problem> {
-    let links = api.actions.links(&api.viewer, parsed("message id", &id)?).await?;
+    let links = api.actions.links(&api.viewer, parsed("id", &id)?).await?;
     Ok(Json(links.into_iter().map(Link::from).collect()))
 }
 
@@ -69,7 +69,7 @@ async fn apply(
     change: LinkChange,
     if_match: IfMatch,
 ) -> Result<impl IntoResponse + use<>, Problem> {
-    let (id, index) = (parsed("message id", id)?, parsed("link index", index)?);
+    let (id, index) = (parsed("id", id)?, parsed("link index", index)?);
     let seen = |now: &LinkView| if_match.allows(&Link::from(now.clone()));
     Ok(tagged(Link::from(api.actions.change_link(&api.viewer, id, index, change, seen).await?)))
 }

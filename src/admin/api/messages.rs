@@ -75,7 +75,7 @@ pub(super) async fn list(api: Api, Query(asked): Query<MessagesAsked>) -> Result
 #[utoipa::path(get, path = "/api/v1/messages/{id}", tag = "messages", operation_id = "messages_show",
     responses((status = 200, body = Message)))]
 pub(super) async fn show(api: Api, Path(id): Path<String>) -> Result<Json<Message>, Problem> {
-    let id = parsed("message id", &id)?;
+    let id = parsed("id", &id)?;
     Ok(Json(api.actions.message(&api.viewer, id).await?.into()))
 }
 
@@ -145,7 +145,7 @@ pub(super) async fn say_own(
     Path((id, sequence)): Path<(String, i64)>,
     Body(OwnPut { own }): Body<OwnPut>,
 ) -> Result<Json<Message>, Problem> {
-    let id = parsed("message id", &id)?;
+    let id = parsed("id", &id)?;
     api.actions.say_own(&api.viewer, id, sequence, own).await?;
     Ok(Json(api.actions.message(&api.viewer, id).await?.into()))
 }

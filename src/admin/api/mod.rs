@@ -27,6 +27,7 @@ mod session;
 mod sessions;
 mod setup;
 pub mod shapes;
+mod unread;
 mod users;
 mod webhooks;
 mod why;
@@ -34,6 +35,7 @@ mod why;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -44,10 +46,11 @@ use serde::de::DeserializeOwned;
 use super::pages::feed;
 use super::setup::Setup;
 use super::viewer::Viewer;
-use super::{Actions, Site};
+use super::{Actions, Refusal, Site};
 pub(super) use door::Api;
 use door::Door;
 pub(super) use problem::Problem;
+pub(super) use unread::Unread;
 
 /// Longest wait of one request for the next event; the caller asks again. Below every common idle time-out.
 pub const EVENT_WAIT_MAX: Duration = Duration::from_secs(25);
@@ -163,7 +166,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Body<T>, Problem> {
         let read = Json::from_request(request, state).await;
-        read.map(|Json(value)| Body(value)).map_err(|no| Problem::new(no.status(), no.body_text()))
+        read.map(|Json(value)| Body(value)).map_err(|no| match &no {
+            JsonRejection::JsonDataError(wrong) => Problem::unread(Unread::of(wrong)),
+            _ => Problem::new(no.status(), no.body_text()),
+        })
     }
 }
 
@@ -172,7 +178,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Query<T>, Problem> {
         let read = axum::extract::Query::from_request_parts(parts, state).await;
-        read.map(|axum::extract::Query(value)| Query(value)).map_err(|no| Problem::new(no.status(), no.body_text()))
+        read.map(|axum::extract::Query(value)| Query(value)).map_err(|no| Problem::unread(Unread::of(&no)))
     }
 }
 
@@ -187,6 +193,5 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
 
 /// Reads a value typed as text, naming the field when it is wrong.
 fn parsed<T: std::str::FromStr>(field: &'static str, text: &str) -> Result<T, Problem> {
-    text.parse()
-        .map_err(|_| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{field}: {text:?} cannot be read")))
+    text.parse().map_err(|_| Refusal::invalid(field, format!("{text:?} cannot be read")).into())
 }

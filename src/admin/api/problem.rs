@@ -2,12 +2,15 @@
 //!
 //! **Invariant:** a request that is wrong gets a 4xx. A 5xx says that waxseal, its store or upstream could not.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::Unread;
 use crate::admin::Refusal;
 use crate::admin::pages::error::status_of;
 
@@ -30,7 +33,7 @@ pub(in crate::admin) struct Problem {
     detail: String,
     /// The value that is wrong, where one is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'static str>,
+    field: Option<Cow<'static, str>>,
 }
 
 impl Problem {
@@ -41,6 +44,12 @@ impl Problem {
         Problem::of_kind(&word, code, detail.into(), None)
     }
 
+    /// A value cannot be read.
+    pub(in crate::admin) fn unread(wrong: Unread) -> Problem {
+        let detail = wrong.line();
+        Problem::of_kind("invalid", StatusCode::UNPROCESSABLE_ENTITY, detail, wrong.field.map(Cow::Owned))
+    }
+
     /// With a header.
     #[must_use]
     pub(in crate::admin) fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Problem {
@@ -48,7 +57,7 @@ impl Problem {
         self
     }
 
-    fn of_kind(word: &str, code: StatusCode, detail: String, field: Option<&'static str>) -> Problem {
+    fn of_kind(word: &str, code: StatusCode, detail: String, field: Option<Cow<'static, str>>) -> Problem {
         let title = code.canonical_reason().unwrap_or("Error");
         Problem {
             code,
@@ -68,7 +77,7 @@ impl From<Refusal> for Problem {
         if code.is_server_error() {
             tracing::error!(error = %refusal, "an API call failed: {refusal}");
         }
-        let (word, field) = match refusal {
+        let (word, field): (_, Option<&'static str>) = match refusal {
             Refusal::NotFound { .. } => ("not-found", None),
             Refusal::Forbidden(_) => ("forbidden", None),
             Refusal::Invalid { field, .. } => ("invalid", Some(field)),
@@ -81,7 +90,7 @@ impl From<Refusal> for Problem {
             Refusal::Store(_) => ("store", None),
             Refusal::Port(_) => ("upstream", None),
         };
-        Problem::of_kind(word, code, refusal.to_string(), field)
+        Problem::of_kind(word, code, refusal.to_string(), field.map(Cow::Borrowed))
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/api/v1/queue/{id}", tag = "queue", operation_id = "queue_show",
     responses((status = 200, body = QueuedMail)))]
 pub(super) async fn show(api: Api, Path(id): Path<String>) -> Result<Json<QueuedMail>, Problem> {
-    let id = parsed("mail id", &id)?;
+    let id = parsed("id", &id)?;
     Ok(Json(api.actions.queued(&api.viewer, id).await?.into()))
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn show(api: Api, Path(id): Path<String>) -> Result<Json<Queued
 #[utoipa::path(post, path = "/api/v1/queue/{id}/retry", tag = "queue", operation_id = "queue_retry",
     responses((status = 204)))]
 pub(super) async fn retry(api: Api, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    api.actions.retry_queued(&api.viewer, parsed("mail id", &id)?).await?;
+    api.actions.retry_queued(&api.viewer, parsed("id", &id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -52,6 +52,6 @@ pub(super) async fn retry(api: Api, Path(id): Path<String>) -> Result<StatusCode
 #[utoipa::path(delete, path = "/api/v1/queue/{id}", tag = "queue", operation_id = "queue_discard",
     responses((status = 204)))]
 pub(super) async fn discard(api: Api, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    api.actions.drop_queued(&api.viewer, parsed("mail id", &id)?).await?;
+    api.actions.drop_queued(&api.viewer, parsed("id", &id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -26,6 +26,6 @@ pub(super) async fn end_all(api: Api, Path(login): Path<String>) -> Result<Json<
 #[utoipa::path(delete, path = "/api/v1/users/{login}/sessions/{id}", tag = "ways in", operation_id = "sessions_end",
     responses((status = 204)))]
 pub(super) async fn end(api: Api, Path((login, id)): Path<(String, String)>) -> Result<StatusCode, Problem> {
-    api.actions.end_session(&api.viewer, &login, parsed("session id", &id)?).await?;
+    api.actions.end_session(&api.viewer, &login, parsed("id", &id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -39,7 +39,7 @@ async fn shaped(api: &Api, webhook: notices::Webhook) -> Result<Webhook, Problem
 #[utoipa::path(get, path = "/api/v1/webhooks/{id}", tag = "webhooks", operation_id = "webhooks_show",
     responses((status = 200, body = Webhook, headers(("ETag" = String)))))]
 pub(super) async fn show(api: Api, Path(id): Path<String>) -> Result<impl IntoResponse, Problem> {
-    let webhook = api.actions.webhook(&api.viewer, parsed("webhook id", &id)?)?;
+    let webhook = api.actions.webhook(&api.viewer, parsed("id", &id)?)?;
     Ok(tagged(shaped(&api, webhook).await?))
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn change(
         level: wanted.map(|text| level(&text)).transpose()?,
         paused,
     };
-    let id = parsed("webhook id", &id)?;
+    let id = parsed("id", &id)?;
     let dropped = api.actions.webhooks_dropped().await?.get(&id).copied().unwrap_or_default();
     let seen = |now: &notices::Webhook| if_match.allows(&Webhook::of(now.clone(), dropped));
     let changed = api.actions.change_webhook(&api.viewer, id, change, seen).await?;
@@ -90,7 +90,7 @@ pub(super) async fn change(
 #[utoipa::path(delete, path = "/api/v1/webhooks/{id}", tag = "webhooks", operation_id = "webhooks_remove",
     responses((status = 204)))]
 pub(super) async fn remove(api: Api, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    api.actions.remove_webhook(&api.viewer, parsed("webhook id", &id)?).await?;
+    api.actions.remove_webhook(&api.viewer, parsed("id", &id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -98,7 +98,7 @@ pub(super) async fn remove(api: Api, Path(id): Path<String>) -> Result<StatusCod
 #[utoipa::path(post, path = "/api/v1/webhooks/{id}/test", tag = "webhooks", operation_id = "webhooks_test",
     responses((status = 202)))]
 pub(super) async fn test(api: Api, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    api.actions.test_webhook(&api.viewer, parsed("webhook id", &id)?).await?;
+    api.actions.test_webhook(&api.viewer, parsed("id", &id)?).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -125,7 +125,7 @@ pub(super) async fn deliveries(
 ) -> Result<Linked<Delivery>, Problem> {
     let wrong = |text: &str| invalid("state", format!("{text:?} is none of waiting, delivered, failed"));
     let stage = asked.state.as_deref().map(|text| DeliveryStage::parse(text).ok_or_else(|| wrong(text))).transpose()?;
-    let (id, limit) = (parsed("webhook id", &id)?, asked.limit.unwrap_or(ROWS));
+    let (id, limit) = (parsed("id", &id)?, asked.limit.unwrap_or(ROWS));
     let limit = limit.clamp(1, DELIVERIES_MAX);
     let found = api.actions.webhook_deliveries(&api.viewer, id, stage, asked.before, limit).await?;
     let oldest = found.last().filter(|_| found.len() >= limit as usize).map(|delivery| delivery.id.to_string());
@@ -140,7 +140,7 @@ pub(super) async fn deliveries(
 #[utoipa::path(post, path = "/api/v1/webhooks/{id}/deliveries/{delivery}/replay", tag = "webhooks", operation_id = "webhooks_replay_one",
     responses((status = 200, body = Replayed)))]
 pub(super) async fn replay_one(api: Api, Path((id, delivery)): Path<(String, i64)>) -> Result<Json<Replayed>, Problem> {
-    let replayed = api.actions.replay_webhook(&api.viewer, parsed("webhook id", &id)?, Some(delivery)).await?;
+    let replayed = api.actions.replay_webhook(&api.viewer, parsed("id", &id)?, Some(delivery)).await?;
     Ok(Json(Replayed { replayed }))
 }
 
@@ -148,7 +148,7 @@ pub(super) async fn replay_one(api: Api, Path((id, delivery)): Path<(String, i64
 #[utoipa::path(post, path = "/api/v1/webhooks/{id}/replay", tag = "webhooks", operation_id = "webhooks_replay_failed",
     responses((status = 200, body = Replayed)))]
 pub(super) async fn replay_failed(api: Api, Path(id): Path<String>) -> Result<Json<Replayed>, Problem> {
-    let replayed = api.actions.replay_webhook(&api.viewer, parsed("webhook id", &id)?, None).await?;
+    let replayed = api.actions.replay_webhook(&api.viewer, parsed("id", &id)?, None).await?;
     Ok(Json(Replayed { replayed }))
 }
 

@@ -25,8 +25,9 @@
     return "";
   };
 
+  // Of what is kept by the day nobody knows the hour: it keeps the server's words.
   const tell = () => {
-    for (const time of list.querySelectorAll("time")) {
+    for (const time of list.querySelectorAll("time:not([data-by-day])")) {
       time.textContent = ago(time.dateTime) || time.title;
     }
   };
@@ -48,29 +49,51 @@
     const time = part("time", line.ago);
     time.dateTime = line.at;
     time.title = line.friendly;
+    if (line.by_day) time.dataset.byDay = "";
     when.append(time, ...line.details.map((detail) => ` · ${detail}`));
     item.append(sentence, when);
     return item;
   };
 
-  // Machines that look one after the other are folded into one line.
+  const isGroup = (item) => item !== null && item.classList.contains("machines");
+  const inside = (group) => group.querySelector("ol");
+  const newest = (item) => Number((isGroup(item) ? item.querySelector("li") : item).dataset.sequence);
+  // The first that happened before this line; null: none.
+  const older = (items, line) => [...items.children].find((item) => newest(item) < line.sequence) ?? null;
+
+  const machines = (before, items) => {
+    const group = part("li", "", "machines");
+    const details = part("details");
+    const inner = part("ol", "", "timeline");
+    inner.append(...items);
+    details.append(part("summary"), inner);
+    group.append(details);
+    list.insertBefore(group, before);
+    return group;
+  };
+
+  // By what happened first, newest on top. Machines that look one after the other are folded into one line.
   const add = (line) => {
     if (list.querySelector(`[data-sequence="${Number(line.sequence)}"]`)) return;
     nothing.hidden = true;
-    const first = list.firstElementChild;
+    const item = row(line);
+    const below = older(list, line);
+    const above = below === null ? list.lastElementChild : below.previousElementSibling;
     if (!line.machine) {
-      list.prepend(row(line));
-    } else if (first && first.classList.contains("machines")) {
-      first.querySelector("ol").prepend(row(line));
-      count(first);
+      list.insertBefore(item, below);
+      // It came between two looks of one group.
+      const rest = isGroup(above) ? [...inside(above).children].filter((look) => newest(look) < line.sequence) : [];
+      if (rest.length > 0) {
+        count(machines(below, rest));
+        count(above);
+      }
     } else {
-      const group = part("li", "", "machines");
-      const details = part("details");
-      const inner = part("ol", "", "timeline");
-      inner.append(row(line));
-      details.append(part("summary"), inner);
-      group.append(details);
-      list.prepend(group);
+      const group = isGroup(above) ? above : isGroup(below) ? below : machines(below, []);
+      inside(group).insertBefore(item, older(inside(group), line));
+      if (group === above && isGroup(below)) {
+        inside(group).append(...inside(below).children);
+        below.remove();
+      }
       count(group);
     }
     while (list.children.length > ROWS_MAX) list.lastElementChild.remove();

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
+use super::query::Query;
 use super::words;
 use super::{Frame, assets, error::PageError, html};
 use crate::admin::Site;
@@ -69,6 +70,8 @@ pub(super) struct Line {
     friendly: String,
     /// As long as that is shorter to say; the page's script says it anew from time to time.
     ago: String,
+    /// Only the day of it is kept, so that nobody may count hours from it.
+    by_day: bool,
 }
 
 /// `GET /activity`
@@ -141,6 +144,7 @@ pub(super) fn line(row: &ActivityRow) -> Line {
             at,
             friendly,
             ago,
+            by_day: row.by_day,
         };
     };
     // Of an image proxy's reader the verdict says that the place is unknown.
@@ -159,7 +163,7 @@ pub(super) fn line(row: &ActivityRow) -> Line {
         what,
         subject: if subject.trim().is_empty() { "(no subject)".to_owned() } else { subject },
         href: Some(format!("/messages/{}", known.message)),
-        link: known.destination.as_deref().map(words::one_line).unwrap_or_default(),
+        link: known.destination.as_deref().map(words::link).unwrap_or_default(),
         details: [place, client, judged, address]
             .into_iter()
             .flatten()
@@ -168,6 +172,7 @@ pub(super) fn line(row: &ActivityRow) -> Line {
         at,
         friendly,
         ago,
+        by_day: row.by_day,
     }
 }
 

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{Frame, html_with};
+use crate::admin::api::Unread;
 use crate::admin::{Refusal, Site, visitor};
 
 /// Why there is an error page.
@@ -23,6 +24,8 @@ pub(in crate::admin) enum PageError {
     ForeignForm,
     /// A form that cannot be read.
     BadForm(StatusCode),
+    /// What follows the `?` of an address cannot be read.
+    BadAddress(Unread),
     /// A link that lets somebody in, and no longer does.
     LinkGone,
     /// Too many tries from one address.
@@ -65,6 +68,9 @@ impl IntoResponse for PageError {
             ),
             PageError::BadForm(status) => {
                 (*status, "The form cannot be read", "It is too large or damaged.".to_owned())
+            }
+            PageError::BadAddress(wrong) => {
+                (StatusCode::BAD_REQUEST, "The address cannot be read", format!("{}.", wrong.line()))
             }
             PageError::LinkGone => (
                 StatusCode::GONE,

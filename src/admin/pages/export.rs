@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::error::PageError;
 use super::feed::Pieces;
 use super::messages::{Asked, query};
+use super::query::Query;
 use crate::admin::Site;
 use crate::admin::actions::messages::{MESSAGES_PER_PAGE_MAX, MessageQuery, MessageRow};
 use crate::admin::visitor::Visitor;

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::chart::{self, Bucket, Chart, HEIGHT, SHARE_HEIGHT, machines, people, share, total};
+use super::query::Query;
 use super::words;
 use super::{Frame, encoded, error::PageError, html};
 use crate::admin::actions::figures::{FiguresQuery, RANKED_DAYS_MAX};
@@ -273,7 +274,7 @@ fn sender(days: u32, org: &str, total: &Total) -> (String, Option<String>) {
 
 fn link(link: &RankedLink) -> Ranked {
     Ranked {
-        label: words::one_line(&link.destination),
+        label: words::link(&link.destination),
         opens: String::new(),
         clicks: words::number(link.clicks),
         machines: words::number(link.machine_clicks),

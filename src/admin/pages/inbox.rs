@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::query::Query;
 use super::words::{self, Moment};
 use super::{Frame, Notice, encoded, error::PageError, html, html_with};
 use crate::admin::actions::inbox::{INBOX_LIST_MAX, InboxRow};

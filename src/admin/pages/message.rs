@@ -226,7 +226,7 @@ fn card(view: &MessageView, recipient: &RecipientRecord) -> RecipientCard {
         name: words::one_line(&recipient.name),
         address: words::one_line(&recipient.address),
         state: recipient.delivery.state.as_str(),
-        state_words: words::delivery(recipient.delivery.state),
+        state_words: words::delivery(&recipient.delivery),
         reply: words::one_line(&recipient.delivery.reply),
         opens: so_far(view, recipient, recipient.opens, &OPENS),
         clicks: so_far(view, recipient, recipient.links, &CLICKS),
@@ -317,6 +317,7 @@ fn no_places(view: &MessageView) -> bool {
 fn delivery_line(record: &MessageRecord, recipient: &RecipientRecord) -> Line {
     let delivery = &recipient.delivery;
     let before = match delivery.state {
+        _ if delivery.is_dropped() => "Dropped for",
         DeliveryState::Pending => "On its way to",
         DeliveryState::Accepted => "Delivered to",
         DeliveryState::Refused => "Refused for",
@@ -358,7 +359,7 @@ fn event_line(view: &MessageView, entry: &TimelineEntry) -> Line {
         EventKind::Click if entry.destination.is_some() => ("click", "followed"),
         EventKind::Click => ("click", "followed a link"),
     };
-    let link = words::one_line(entry.destination.as_deref().unwrap_or_default());
+    let link = words::link(entry.destination.as_deref().unwrap_or_default());
     let kind = if event.verdict.counts() { kind } else { "machine" };
     let (at_ms, at) = shown_at(event);
     let said = event.verdict == Verdict::Own && event.rule == Rule::SaidSo.as_str();
@@ -391,11 +392,11 @@ fn links(view: &MessageView) -> Vec<LinkRow> {
     };
     let row = |link: &crate::store::record::LinkRecord| LinkRow {
         index: link.index,
-        destination: words::one_line(&link.destination),
+        destination: words::link(&link.destination),
         clicks: clicks(link.index),
         followers: followers(view, link.index),
         now: match view.overrides.get(&link.index) {
-            Some(Override::Destination(to)) => Some(words::one_line(to)),
+            Some(Override::Destination(to)) => Some(words::link(to)),
             _ => None,
         },
         withdrawn: view.overrides.get(&link.index) == Some(&Override::Withdrawn),

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
+use super::query::Query;
 use super::words::{self, Moment};
 use super::{Frame, Notice, error::PageError, html_with, place};
 use crate::admin::actions::messages::{MessagePage, MessageQuery, MessageRow};
@@ -119,16 +120,23 @@ pub(super) async fn page(
         orgs: names.into_iter().filter(|_| many).map(|name| (name.clone(), name == asked_org)).collect(),
         every_org: org.is_none(),
         first_page,
-        example_command: site.options.example_command.clone(),
+        example_command: example_command(&site, &visitor),
         has_inbox: site.actions.has_inbox(&visitor.viewer),
     };
     Ok(html_with(status, &page))
 }
 
+/// The line that sends a mail without a login, for who may see what it sends.
+fn example_command(site: &Site, visitor: &Visitor) -> String {
+    let org = &site.options.example_org;
+    let theirs = visitor.viewer.rules_all() || (org.is_some() && visitor.user.org == *org);
+    if theirs { site.options.example_command.clone() } else { String::new() }
+}
+
 const DELIVERIES: [(&str, &str); 6] = [
     ("", "Anyhow"),
     ("accepted", "Delivered to somebody"),
-    ("refused", "Refused for somebody"),
+    ("refused", "Refused or dropped for somebody"),
     ("deferred", "Waiting to be tried again"),
     ("unknown", "Perhaps delivered"),
     ("pending", "On its way"),

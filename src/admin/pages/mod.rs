@@ -27,6 +27,7 @@ mod org_tracking;
 mod orgs;
 pub(super) mod place;
 mod privacy;
+mod query;
 mod queue;
 mod readers;
 mod reference;

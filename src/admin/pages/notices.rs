@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
+use super::query::Query;
 use super::webhooks::{Typed, WebhookRow, row};
 use super::{Done, Frame, Notice, error::PageError, html_with};
 use crate::admin::actions::webhooks::NewWebhook;

@@ -28,6 +28,8 @@ struct OrgRow {
     opens: &'static str,
     links: &'static str,
     users: String,
+    /// Its mail leaves as it came, whatever stands here.
+    shadow: bool,
 }
 
 #[derive(Template)]
@@ -91,10 +93,11 @@ pub(super) async fn list(State(site): State<Arc<Site>>, visitor: Visitor) -> Res
         return Redirect::to(&format!("/orgs/{}", only.org.name.as_str())).into_response();
     }
     let row = |view: OrgView| OrgRow {
-        domains: view.org.domains.join(", "),
+        domains: view.org.domains.iter().map(|name| words::domain(name)).collect::<Vec<_>>().join(", "),
         opens: words::mode(view.in_force.opens),
         links: words::mode(view.in_force.links),
         users: words::count(view.users as u64, "user"),
+        shadow: view.org.shadow,
         name: view.org.name.as_str().to_owned(),
     };
     let rows = orgs.into_iter().map(row).collect();

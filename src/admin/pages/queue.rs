@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::query::Query;
 use super::words::{self, Moment};
 use super::{Frame, Notice, error::PageError, html, place};
 use crate::admin::actions::queue::{QueuePage, QueueView};

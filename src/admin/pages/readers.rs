@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 
+use super::query::Query;
 use super::words::{self, Moment};
 use super::{Frame, encoded, error::PageError, html, place};
 use crate::admin::Site;
@@ -165,7 +166,7 @@ fn mail(held: &Held) -> Mail {
         subject: if subject.trim().is_empty() { "(no subject)".to_owned() } else { subject },
         at: words::moment(held.accepted_at_ms),
         state: held.recipient.delivery.state.as_str(),
-        state_words: words::delivery(held.recipient.delivery.state),
+        state_words: words::delivery(&held.recipient.delivery),
         opens: number(held.recipient.opens, counts.opens),
         clicks: number(held.recipient.links, counts.clicks),
         machines: counts.machine_opens + counts.machine_clicks,

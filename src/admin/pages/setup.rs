@@ -32,6 +32,8 @@ struct SetupPage {
     senders: String,
     doors: Vec<Door>,
     notes: Vec<String>,
+    /// Programs need an app password, which is made on the account page.
+    app_password: bool,
     sections: Vec<Section>,
     /// The address the test mail goes to; no form without it.
     to: Option<String>,
@@ -116,7 +118,7 @@ pub(super) async fn progress(
 
 fn filled(site: &Site, visitor: &Visitor, notice: Option<Notice>, typed: Option<&str>) -> SetupPage {
     let setup = &site.options.setup;
-    let SetUpView { login, senders, notes, sections } = site.actions.set_up(&visitor.viewer, setup);
+    let SetUpView { login, senders, app_password, notes, sections } = site.actions.set_up(&visitor.viewer, setup);
     let own = site.actions.own_test_address(&visitor.viewer);
     SetupPage {
         frame: Frame::of(site, visitor, "Set up", "/setup").with(notice),
@@ -125,6 +127,7 @@ fn filled(site: &Site, visitor: &Visitor, notice: Option<Notice>, typed: Option<
         senders: senders.join(", "),
         doors: setup.doors.iter().map(door).collect(),
         notes,
+        app_password,
         sections,
         to: own.map(|own| typed.map_or(own, str::to_owned)),
     }
@@ -162,6 +165,7 @@ fn steps(progress: &TestMailProgress) -> Vec<Step> {
 fn delivered(to: &RecipientRecord) -> Step {
     let delivery = &to.delivery;
     let (style, state, said) = match delivery.state {
+        _ if delivery.is_dropped() => ("refused", FAILED, "Dropped"),
         DeliveryState::Pending => ("", WAITS, "On its way upstream"),
         DeliveryState::Accepted => ("accepted", DONE, "Delivered to upstream"),
         DeliveryState::Refused => ("refused", FAILED, "Refused by upstream"),

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::query::Query;
 use super::ways::{self, ShownOnce, Ways};
 use super::{Frame, Notice, encoded, error::PageError, html, html_with, words};
 use crate::admin::actions::invitations::{InvitationMade, InvitationView, NewInvitation};

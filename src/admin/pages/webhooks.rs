@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::notices;
+use super::query::Query;
 use super::words::{self, Moment};
 use super::{Frame, Notice, error::PageError, html_with};
 use crate::admin::actions::webhooks::{DELIVERIES_MAX, WebhookChange};

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::org_tracking::{label, said_of};
+use super::query::Query;
 use super::{Frame, Notice, error::PageError, html_with, words};
 use crate::admin::actions::why::{Never, WhyQuery, WhyView};
 use crate::admin::visitor::Visitor;
@@ -49,6 +50,8 @@ struct Answer {
     never: Vec<String>,
     /// The sender has recipients of their own who are never tracked, and who asks may not know whom.
     hides_excluded: bool,
+    /// What waxseal does not know of the header asked about, in a sentence.
+    unknown: Option<String>,
 }
 
 /// One switch's outcome.
@@ -133,6 +136,7 @@ impl Answer {
             narrowed: view.narrowed.iter().map(narrowed).collect(),
             never: view.never.iter().map(never).collect(),
             hides_excluded: view.hides_excluded,
+            unknown: why_words::unknown(&view.header_unknown),
         }
     }
 }

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use crate::admin::ports::QueueStage;
+pub(super) use crate::health::machine::size;
 use crate::settings::{Mode, Role};
-use crate::store::record::DeliveryState;
+use crate::store::record::{Delivery, DeliveryState};
 
 /// A time for people and for machines; always UTC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,16 +26,6 @@ pub(super) fn moment(at_ms: i64) -> Moment {
 pub(super) fn day(at_ms: i64) -> Moment {
     let at = Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::UNIX_EPOCH);
     Moment { iso: at.strftime("%Y-%m-%d").to_string(), friendly: at.strftime("%-d %b %Y").to_string() }
-}
-
-/// Octets: `812 bytes`, `20 KB`, `1.4 MB`, `12.4 GB`.
-pub(super) fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => count(bytes, "byte"),
-        1_000..1_000_000 => format!("{} KB", bytes.div_ceil(1_000)),
-        1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
-        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
-    }
 }
 
 /// A length of time: `40 s`, `12 min`, `3 h 20 min`, `2 days 4 h`. The past and the future read the same.
@@ -115,9 +106,35 @@ pub(super) fn times(number: usize) -> String {
     }
 }
 
+/// The address of a link for people: one line, and its host in the letters it stands for.
+pub(super) fn link(url: &str) -> String {
+    let line = one_line(url);
+    let spelled = || {
+        let (scheme, rest) = line.split_once("://")?;
+        let (authority, tail) = rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
+        let (user, host) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+        let (host, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+        let letters = domain(host);
+        (letters != host).then(|| format!("{scheme}://{user}{letters}{port}{tail}"))
+    };
+    spelled().unwrap_or(line)
+}
+
+/// A domain in the letters it stands for, where it has such and they are its own.
+pub(super) fn domain(name: &str) -> String {
+    if !name.to_ascii_lowercase().contains("xn--") {
+        return name.to_owned();
+    }
+    match idna::domain_to_unicode(name) {
+        (letters, Ok(())) => letters,
+        _ => name.to_owned(),
+    }
+}
+
 /// A delivery state as a sender says it.
-pub(super) fn delivery(state: DeliveryState) -> &'static str {
-    match state {
+pub(super) fn delivery(delivery: &Delivery) -> &'static str {
+    match delivery.state {
+        _ if delivery.is_dropped() => "dropped",
         DeliveryState::Pending => "on its way",
         DeliveryState::Accepted => "delivered",
         DeliveryState::Refused => "refused",
@@ -212,5 +229,19 @@ mod tests {
             assert_eq!(ago(now - secs * 1_000, now), expected);
         }
         assert_eq!(one_line("a\r\nb\u{202e}c\u{1b}[0m"), "a\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}[0m");
+    }
+    #[test]
+    fn a_links_host_is_in_letters() {
+        for (url, shown) in [
+            ("https://a.example/x", "https://a.example/x"),
+            ("https://u@xn--mller-kva.example:8443/%C3%BC?xn--b", "https://u@müller.example:8443/%C3%BC?xn--b"),
+            ("https://xn--mller-kva.example", "https://müller.example"),
+            // no host has this
+            ("https://xn--99999999999.example/", "https://xn--99999999999.example/"),
+            ("https://a.example/xn--mller-kva", "https://a.example/xn--mller-kva"),
+            ("mailto:a@xn--mller-kva.example", "mailto:a@xn--mller-kva.example"),
+        ] {
+            assert_eq!(link(url), shown);
+        }
     }
 }

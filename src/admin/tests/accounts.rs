@@ -232,3 +232,24 @@ async fn a_login_in_anothers_domain_is_given_to_nobody() {
         assert_eq!(answer.status, StatusCode::CREATED, "{login}: {}", answer.text);
     }
 }
+
+/// A login is one person's in whatever case: it opens the dashboard and the mail door, and nobody is added beside it.
+#[tokio::test]
+async fn a_login_is_the_same_in_any_case() {
+    let world = world().await;
+    let new = |login: &str| json!({"login": login, "org": "acme", "role": "sender", "password": "long enough for us"});
+    let root = world.logged_in("root");
+    assert_eq!(call(&root, "POST", "/api/v1/users", new("olga@acme.example")).await.0.status, StatusCode::CREATED);
+    for twin in ["Olga@acme.example", "OLGA@ACME.example", "olga@acme.example"] {
+        let (answer, problem) = call(&root, "POST", "/api/v1/users", new(twin)).await;
+        assert_eq!(answer.status, StatusCode::CONFLICT, "{twin}: {problem}");
+        let invited = json!({"login": twin, "org": "acme", "role": "sender"});
+        let (answer, problem) = call(&root, "POST", "/api/v1/invitations", invited).await;
+        assert_eq!(answer.status, StatusCode::CONFLICT, "{twin}: {problem}");
+        let typed = [("login", twin), ("password", "long enough for us")];
+        let entered = world.stranger().post("/login", &typed).await;
+        assert_eq!(entered.status, StatusCode::SEE_OTHER, "{twin}: {}", entered.text);
+        let mail = world.actions.logins.check_mail(twin, b"long enough for us").await.unwrap();
+        assert!(matches!(mail, MailLogin::Welcome(user) if user.login == "olga@acme.example"), "{twin}");
+    }
+}

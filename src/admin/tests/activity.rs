@@ -198,6 +198,13 @@ async fn what_is_counted_by_the_day_cannot_be_watched() {
     assert!(all[0].1.contains("2026-11-23T00:00:00"), "{all:?}");
     let page = world.logged_in("ann").get("/activity").await.text;
     assert!(page.contains(">23 Nov 2026<") && !page.contains("23 Nov 2026, 00:00"), "{page}");
+    // the page's script counts no hours from it
+    let of_day = page.split("data-sequence=\"5\"").nth(1).unwrap().split("</li>").next().unwrap();
+    assert!(of_day.contains("<time data-by-day datetime="), "{of_day}");
+    let timed = page.split("data-sequence=\"6\"").nth(1).unwrap().split("</li>").next().unwrap();
+    assert!(timed.contains("<time datetime="), "{timed}");
+    let script = page.split("<script src=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert!(world.stranger().get(script).await.text.contains("time:not([data-by-day])"));
 }
 
 #[tokio::test]

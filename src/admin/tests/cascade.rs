@@ -142,6 +142,11 @@ async fn who_decided_is_told_level_by_level() {
     assert_eq!(told["switches"][0]["why"], "the sender has chosen it");
     let (lines, _) = why(&world, &format!("{ask}&header=X-Waxseal-Opens:off")).await;
     assert_eq!(lines[0], "opens=off by header");
+    // what is no header of ours is named, not passed over
+    let bogus = format!("{ask}&header=X-Waxseal-Bogus:yes%0AX-Waxseal-Links:off%0ABogus");
+    assert_eq!(why(&world, &bogus).await.1["header_unknown"], json!(["X-Waxseal-Bogus", "Bogus"]));
+    let page = world.logged_in("boss").get(&format!("/why?{bogus}")).await.text;
+    assert!(page.contains("X-Waxseal-Bogus, Bogus are no headers that waxseal knows"), "{page}");
     call(&world, "PATCH", "/api/v1/orgs/acme", json!({"opens": "aggregate", "locked": ["links"], "shadow": true}))
         .await;
     let (lines, told) = why(&world, ask).await;

@@ -130,6 +130,7 @@ pub(super) async fn world() -> World {
         limiter: LimiterOptions { per_address_max: 1_000, ..LimiterOptions::default() },
         example_command:
             "curl smtp://127.0.0.1:2525 --mail-from you@example.com --mail-rcpt reader@example.com -T mail.eml".into(),
+        example_org: Some(org_name("acme")),
         setup: Setup {
             host: "relay.acme.example".to_owned(),
             doors: vec![

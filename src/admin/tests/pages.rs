@@ -2,11 +2,11 @@
 
 use axum::http::{Request, StatusCode};
 
-use super::fixture::{HOSTILE, PASSWORD, world};
+use super::fixture::{HOSTILE, PASSWORD, org_name, world};
 use crate::event::{Rule, Verdict};
-use crate::settings::Mode;
+use crate::settings::{Mode, Org, Role, User};
 use crate::store::record::{Mended, Recording};
-use crate::store::{Override, SettingsStore as _};
+use crate::store::{Change, Override, SettingsStore as _};
 
 const PAGES: &[&str] = &[
     "/",
@@ -347,4 +347,45 @@ async fn who_says_it_was_themselves_is_counted_so() {
         assert_eq!(ann.post(path, &[("not_own", sequence)]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     }
     assert!(ann.get(message).await.text.contains("several links at once (was: not judged)"));
+}
+
+/// An address that cannot be read is answered by a page of ours, which says which value.
+#[tokio::test]
+async fn an_address_that_cannot_be_read_says_why() {
+    let world = world().await;
+    let ann = world.logged_in("ann");
+    for (path, name) in
+        [("/figures?days=abc", "days"), ("/audit?before=abc", "before"), ("/activity?before=abc", "before")]
+    {
+        let page = ann.get(path).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(page.text.contains("<h1>The address cannot be read</h1>"), "{path}: {}", page.text);
+        assert!(page.text.contains(&format!("{name}: write a whole number")), "{path}: {}", page.text);
+        assert!(!page.text.contains("deserialize") && page.text.contains("/activity"), "{path}: {}", page.text);
+    }
+}
+
+/// The line that sends without a login is shown to whose mail that is; a member of another organisation is led to set-up.
+#[tokio::test]
+async fn the_line_without_a_login_is_shown_to_whose_mail_it_is() {
+    let world = world().await;
+    for (login, org, shown) in [("newcomer", "acme", true), ("stranger", "other", false)] {
+        let user = User::new(login.to_owned(), Some(org_name(org)), Role::Sender, String::new());
+        world.settings.change(vec![Change::PutUser(user)]).await.unwrap();
+        let page = world.logged_in(login).get("/").await.text;
+        assert!(page.contains("No mail yet"), "{login}: {page}");
+        assert_eq!(page.contains("curl smtp://"), shown, "{login}");
+        assert_eq!(page.contains("<a href=\"/setup\">Set up</a> has what"), !shown, "{login}");
+    }
+}
+
+/// The list says whose mail leaves as it came, whatever its switches say.
+#[tokio::test]
+async fn shadow_mode_is_in_the_list_of_organisations() {
+    let world = world().await;
+    let root = world.logged_in("root");
+    assert!(!root.get("/orgs").await.text.contains("<span class=\"tag\">shadow</span>"));
+    let org = world.settings.snapshot().orgs[&org_name("acme")].clone();
+    world.settings.change(vec![Change::PutOrg(Org { shadow: true, ..org })]).await.unwrap();
+    assert_eq!(root.get("/orgs").await.text.matches("<span class=\"tag\">shadow</span>").count(), 1);
 }

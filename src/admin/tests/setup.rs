@@ -2,6 +2,7 @@
 
 use super::fixture::world;
 use crate::settings::User;
+use crate::settings::access::SecondFactor;
 use crate::store::{Change, SettingsStore as _};
 
 #[tokio::test]
@@ -73,4 +74,18 @@ async fn a_test_mail_that_does_not_go_says_why() {
     assert_eq!(ann.post("/setup/test-mail", &[("to", "no address")]).await.status, 422);
     let lost = ann.post("/setup/test-mail", &[("to", "lost@example.com")]).await;
     assert!(lost.status == 200 && lost.text.contains("record could not be written"), "{}", lost.text);
+}
+
+/// Whom mail programs are asked for an app password are told so, and where it is made; others not.
+#[tokio::test]
+async fn who_has_a_second_factor_is_told_of_app_passwords() {
+    let world = world().await;
+    let page = world.logged_in("ann").get("/setup").await.text;
+    assert!(page.contains("same as for this dashboard") && !page.contains("Make an app password"), "{page}");
+    let factor = SecondFactor { sealed_secret: vec![0; 64], last_step: 0, recovery: Vec::new(), since_ms: 0 };
+    world.settings.change(vec![Change::PutSecondFactor("ann".into(), factor)]).await.unwrap();
+    let page = world.logged_in("ann").get("/setup").await.text;
+    assert!(page.contains("an app password, made on the page Account"), "{page}");
+    assert!(page.contains("<a href=\"/account\">Make an app password</a>"), "{page}");
+    assert!(!page.contains("same as for this dashboard"), "{page}");
 }

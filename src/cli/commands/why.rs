@@ -6,6 +6,7 @@ use super::super::Form;
 use super::super::client::{Client, query};
 use super::super::table::{Table, clean, print, print_json};
 use crate::admin::api::shapes::{Why, WhySwitch};
+use crate::admin::why_words;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Command {
@@ -50,7 +51,8 @@ pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Re
         .iter()
         .map(|switch| clean(&format!("{}: {}: {}", switch.switch, switch.in_force, switch.why)) + "\n")
         .collect();
-    Ok(print(&format!("mail of {}\n{shadow}\n{reasons}\n{table}\n{}", clean(&whose), besides(&why)))?)
+    let unknown = why_words::unknown(&why.header_unknown).map(|words| clean(&words) + "\n").unwrap_or_default();
+    Ok(print(&format!("mail of {}\n{shadow}{unknown}\n{reasons}\n{table}\n{}", clean(&whose), besides(&why)))?)
 }
 
 /// What the organisation sets and the sender may narrow, and the links that neither tracks.

@@ -10,6 +10,7 @@ mod inbox;
 mod key;
 mod message;
 mod org;
+mod patch;
 pub mod people;
 mod queue;
 mod reader;

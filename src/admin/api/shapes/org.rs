@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::patch;
 use crate::admin::actions::orgs::OrgView;
 use crate::settings::{Choice, Quotes, Tracking};
 
@@ -125,62 +126,76 @@ fn quotes(value: Quotes) -> &'static str {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrgPatch {
-    /// `off`, `aggregate`, `individual`, or `follow` the ceiling.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `off`, `aggregate`, `individual`, or `follow` the ceiling, as null does.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::follow")]
     pub opens: Option<String>,
-    /// `off`, `aggregate`, `individual`, or `follow` the ceiling.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `off`, `aggregate`, `individual`, or `follow` the ceiling, as null does.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::follow")]
     pub links: Option<String>,
-    /// `on`, `off`, or `follow` the ceiling.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `on`, `off`, or `follow` the ceiling, as null does.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::follow")]
     pub text_links: Option<String>,
     /// `track` or `leave`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub visible_urls: Option<String>,
     /// `unwrap` or `leave`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub quotes: Option<String>,
     /// The whole list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub excluded_hosts: Option<Vec<String>>,
     /// The whole list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub excluded_recipients: Option<Vec<String>>,
     /// The whole list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub sensitive_off: Option<Vec<String>>,
     /// The whole list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub leave_links: Option<Vec<String>>,
     /// The whole list: `opens`, `links`, `text_links`, `shadow`, `visible_urls`, `place`, `raw_evidence`,
     /// `excluded_recipients`, `excluded_hosts`, `leave_links`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub locked: Option<Vec<String>>,
     /// Mail leaves as it came.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub shadow: Option<bool>,
     /// The whole list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub domains: Option<Vec<String>>,
     /// The whole list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub rules_off: Option<Vec<String>>,
     /// The whole list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub own_networks: Option<Vec<String>>,
     /// `city` or `country`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub place: Option<String>,
     /// Keep address and agent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub raw_evidence: Option<bool>,
     /// Take a browser's standing refusal for one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub honour_gpc: Option<bool>,
-    /// Days; 0: as long as the server keeps them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Days; 0 and null: as long as the server keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::nothing")]
     pub events_days: Option<u32>,
-    /// Days; 0: as long as the server keeps them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Days; 0 and null: as long as the server keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::nothing")]
     pub messages_days: Option<u32>,
 }

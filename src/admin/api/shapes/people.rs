@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{at, called};
+use super::{at, called, patch};
 use crate::admin::actions::people::{PersonView, PrivacyView};
 use crate::settings::privacy::{Says, Standing};
 use crate::store::record::Held as HeldRecord;
@@ -28,24 +28,24 @@ pub struct OrgPrivacy {
     pub no: usize,
 }
 
-/// What to change; what is not there stays. `""` goes back to nothing.
+/// What to change; what is not there stays. Of the texts `""` and null go back to nothing.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrgPrivacyPatch {
-    /// `none`, `required`, or `follow` config.toml.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `none`, `required`, or `follow` config.toml, as null does.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::follow")]
     pub consent: Option<String>,
-    /// `off`, `aggregate`, or `follow` config.toml.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `off`, `aggregate`, or `follow` config.toml, as null does.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::follow")]
     pub without_consent: Option<String>,
     /// Plain text with `[words]` for the link.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::nothing")]
     pub footer: Option<String>,
     /// One line.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::nothing")]
     pub shown_name: Option<String>,
     /// Some lines.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::nothing")]
     pub page_text: Option<String>,
 }
 
@@ -307,7 +307,7 @@ impl From<HeldRecord> for HeldMail {
             name: called(recipient.name),
             opens: recipient.opens.to_string(),
             links: recipient.links.to_string(),
-            state: recipient.delivery.state.as_str().to_owned(),
+            state: recipient.delivery.told().to_owned(),
             reply: recipient.delivery.reply,
             events: events.into_iter().map(event).collect(),
             more_events,

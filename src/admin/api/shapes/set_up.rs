@@ -59,7 +59,7 @@ pub struct SetUpProgram {
 
 impl SetUp {
     pub(in crate::admin) fn of(setup: &Setup, view: SetUpView) -> SetUp {
-        let SetUpView { login, senders, notes, sections } = view;
+        let SetUpView { login, senders, notes, sections, .. } = view;
         SetUp {
             host: setup.host.clone(),
             login,

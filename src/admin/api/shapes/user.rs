@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Switches;
+use super::{Switches, patch};
 use crate::admin::actions::own_tracking::OwnTracking;
 use crate::admin::actions::users::UserView;
 use crate::policy::why::Narrowed;
@@ -117,35 +117,39 @@ impl From<OwnTracking> for UserTracking {
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserTrackingPatch {
-    /// `off`, `aggregate`, `individual`, or `follow` the organisation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `off`, `aggregate`, `individual`, or `follow` the organisation, as null does.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::follow")]
     pub opens: Option<String>,
-    /// `off`, `aggregate`, `individual`, or `follow` the organisation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `off`, `aggregate`, `individual`, or `follow` the organisation, as null does.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::follow")]
     pub links: Option<String>,
-    /// `on`, `off`, or `follow` the organisation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `on`, `off`, or `follow` the organisation, as null does.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::follow")]
     pub text_links: Option<String>,
     /// Mail leaves as it came.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub shadow: Option<bool>,
-    /// `leave`, or `follow` the organisation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `leave`, or `follow` the organisation, as null does.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::follow")]
     pub visible_urls: Option<String>,
-    /// `country`, or `follow` the organisation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `country`, or `follow` the organisation, as null does.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::follow")]
     pub place: Option<String>,
-    /// `off`, or `follow` the organisation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `off`, or `follow` the organisation, as null does.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::follow")]
     pub raw_evidence: Option<String>,
     /// The whole list; 200 at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub excluded_recipients: Option<Vec<String>>,
     /// The whole list; 200 at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub excluded_hosts: Option<Vec<String>>,
     /// The whole list; 100 at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub leave_links: Option<Vec<String>>,
 }
 
@@ -182,10 +186,12 @@ pub struct PasswordPut {
 #[serde(deny_unknown_fields)]
 pub struct UserPatch {
     /// `sender`, `org-admin` or `server-admin`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub role: Option<String>,
     /// All addresses it may send as besides the org's domains.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub addresses: Option<Vec<String>>,
 }
 

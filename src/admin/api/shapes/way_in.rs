@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::at;
+use super::{at, patch};
 use crate::admin::actions::invitations::{self, InvitationView};
 use crate::admin::actions::second_factor::FactorView;
 use crate::admin::session::SessionView;
@@ -115,10 +115,12 @@ pub struct Access {
 #[serde(deny_unknown_fields)]
 pub struct AccessPatch {
     /// Its admins see everybody's mail.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub admins_see_messages: Option<bool>,
     /// `required` or `optional`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub second_factor: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::at;
+use super::{at, patch};
 use crate::settings::notices;
 use crate::store::outbox::{DeliveryStage, Dropped, WebhookDelivery};
 
@@ -72,16 +72,20 @@ pub struct WebhookPost {
 #[serde(deny_unknown_fields)]
 pub struct WebhookPatch {
     /// Where it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub url: Option<String>,
     /// The whole list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub topics: Option<Vec<String>>,
     /// `first`, `every` or `none`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub level: Option<String>,
     /// Whether it rests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "patch::given")]
+    #[schema(nullable = false)]
     pub paused: Option<bool>,
 }
 

@@ -31,6 +31,9 @@ pub struct Why {
     /// The sender has a list of recipients never tracked, which the caller may not know: the answer does not look at it.
     #[serde(default)]
     pub hides_excluded: bool,
+    /// Names in `header` that waxseal does not know: `X-Waxseal-Track`, `X-Waxseal-Opens` and `X-Waxseal-Links` are its own.
+    #[serde(default)]
+    pub header_unknown: Vec<String>,
 }
 
 /// One value that the organisation sets and the sender may narrow.
@@ -131,6 +134,7 @@ impl From<WhyView> for Why {
             login: view.login.clone(),
             excluded_by: view.excluded_by.as_ref().map(|(entry, _)| entry.clone()),
             excluded_level: view.excluded_by.as_ref().map(|(_, by)| by.as_str().to_owned()),
+            header_unknown: view.header_unknown,
         }
     }
 }
