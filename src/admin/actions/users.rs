@@ -155,7 +155,7 @@ impl Actions {
         viewer.in_person()?;
         let login = viewer.login().ok_or(Refusal::Forbidden("the operator has no password; name a user"))?;
         if self.logins.check(login, present.as_bytes()).await?.is_none() {
-            return Err(Refusal::invalid("present password", "that is not the present password"));
+            return Err(Refusal::invalid("present", "that is not the present password"));
         }
         self.put_password(viewer, login, new, Some(session)).await
     }

@@ -27,6 +27,7 @@ mod session;
 mod sessions;
 mod setup;
 pub mod shapes;
+pub(super) mod tags;
 mod users;
 mod webhooks;
 mod why;

@@ -14,9 +14,11 @@ pub(super) mod error;
 mod export;
 pub(super) mod feed;
 mod figures;
+mod form;
 mod health;
 mod inbox;
 mod join;
+mod labels;
 pub(super) mod login;
 mod message;
 mod messages;
@@ -51,8 +53,8 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::visitor::{Visitor, over_https};
-use super::{Site, api, login as sessions};
+use super::visitor::{Fields, Visitor, over_https};
+use super::{Refusal, Site, api, login as sessions};
 use error::PageError;
 pub(super) use messages::encoded;
 
@@ -189,8 +191,12 @@ struct Tab {
 
 /// One sentence on top of a page about what was just asked.
 pub(super) struct Notice {
-    pub(super) good: bool,
-    pub(super) text: String,
+    good: bool,
+    /// The field it is about: where that is on the page, and what it is called.
+    field: Option<(String, String)>,
+    text: String,
+    /// The form that was refused.
+    again: Option<form::Again>,
 }
 
 impl Frame {
@@ -241,7 +247,37 @@ impl Notice {
         let text = text.to_string();
         let mut letters = text.chars();
         let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-        Some(Notice { good: false, text: format!("{first}{}.", letters.as_str().trim_end_matches('.')) })
+        let text = format!("{first}{}.", letters.as_str().trim_end_matches('.'));
+        Some(Notice { good: false, field: None, text, again: None })
+    }
+
+    /// Why a form was refused, with what was posted.
+    pub(super) fn wrong(refusal: &Refusal, fields: &Fields) -> Notice {
+        let wrong = form::field_of(refusal);
+        let path = fields.path();
+        let text = match refusal {
+            Refusal::Invalid { detail, .. } => format!(": {}.", detail.trim_end_matches('.')),
+            Refusal::Managed { .. } => " is managed in config.toml: change it there and reload.".to_owned(),
+            Refusal::Locked { .. } => " is locked: the organisation decides it for all its users.".to_owned(),
+            Refusal::Changed => {
+                "Changed meanwhile by somebody else, so nothing was saved. What you entered is still here: \
+                                 look at it once more, then save again."
+                    .to_owned()
+            }
+            other => Notice::bad(other).map(|notice| notice.text).unwrap_or_default(),
+        };
+        Notice {
+            good: false,
+            field: wrong.map(|field| (labels::id(path, field), labels::label(path, field))),
+            text,
+            again: Some(form::Again::of(fields, wrong)),
+        }
+    }
+
+    /// All it says.
+    pub(super) fn words(&self) -> String {
+        let label = self.field.as_ref().map_or("", |(_, label)| label.as_str());
+        format!("{label}{}", self.text)
     }
 
     /// What a redirect after a form says, by its code; nothing of a request is ever repeated here.
@@ -274,7 +310,7 @@ impl Notice {
             "dropped" => "The mail was dropped. Nobody who did not have it yet will get it.",
             _ => return None,
         };
-        Some(Notice { good: true, text: text.to_owned() })
+        Some(Notice { good: true, field: None, text: text.to_owned(), again: None })
     }
 }
 

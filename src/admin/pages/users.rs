@@ -9,10 +9,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::ways::{self, ShownOnce, Ways};
-use super::{Frame, Notice, encoded, error::PageError, html, html_with, words};
+use super::{Frame, Notice, encoded, error::PageError, form, html, html_with, words};
 use crate::admin::actions::invitations::{InvitationMade, InvitationView, NewInvitation};
 use crate::admin::actions::user_change::UserPatch;
 use crate::admin::actions::users::{NewUser, UserView, role_named};
+use crate::admin::api::tags;
 use crate::admin::visitor::{Fields, Posted, Visitor, absolute};
 use crate::admin::{Refusal, Site};
 use crate::settings::access::Gift;
@@ -32,7 +33,6 @@ struct UsersPage {
     orgs: Vec<String>,
     roles: Vec<(&'static str, &'static str)>,
     rules_all: bool,
-    typed: Typed,
     invitations: Vec<InvitationRow>,
 }
 
@@ -57,19 +57,11 @@ struct UserRow {
     own: bool,
 }
 
-/// What was typed before the form was refused; never the password.
-#[derive(Default)]
-struct Typed {
-    login: String,
-    org: String,
-    role: String,
-    addresses: String,
-}
-
 #[derive(Template)]
 #[template(path = "user.html")]
 struct UserPage {
     frame: Frame,
+    seen: String,
     user: UserRow,
     ways: Ways,
     factor: bool,
@@ -100,7 +92,7 @@ pub(super) async fn page(
     visitor: Visitor,
     Query(Asked { done, after }): Query<Asked>,
 ) -> Result<Response, PageError> {
-    Ok(html(&filled(&site, &visitor, after, Typed::default(), Notice::done(done.as_deref()))?))
+    Ok(html(&filled(&site, &visitor, after, Notice::done(done.as_deref()))?))
 }
 
 /// `POST /users`
@@ -108,19 +100,9 @@ pub(super) async fn add(
     State(site): State<Arc<Site>>,
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, PageError> {
-    let typed = Typed {
-        login: fields.text("login").trim().to_owned(),
-        org: fields.text("org").to_owned(),
-        role: fields.text("role").to_owned(),
-        addresses: fields.text("addresses").to_owned(),
-    };
     match site.actions.add_user(&visitor.viewer, new_user(&fields)?).await {
         Ok(_) => Ok(Redirect::to("/users?done=added").into_response()),
-        Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_) | Refusal::Busy(_))) => {
-            let page = filled(&site, &visitor, None, typed, Notice::bad(wrong))?;
-            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
-        }
-        Err(refusal) => Err(visitor.refused(refusal)),
+        Err(wrong) => list_again(&site, &visitor, wrong, &fields),
     }
 }
 
@@ -156,7 +138,7 @@ pub(super) async fn password(
 ) -> Result<Response, PageError> {
     let login = fields.text("login");
     let done = site.actions.reset_password(&visitor.viewer, login, fields.text("password")).await;
-    after(&site, &visitor, login, done, "password")
+    after(&site, &visitor, &fields, done, "password")
 }
 
 /// `POST /users/set`: what it may do and send as.
@@ -167,8 +149,9 @@ pub(super) async fn set(
     let login = fields.text("login");
     let role = fields.optional("role").map(|name| role_named(name).ok_or(PageError::BadForm(StatusCode::BAD_REQUEST)));
     let patch = UserPatch { role: role.transpose()?, addresses: fields.list("addresses") };
-    let done = site.actions.set_user(&visitor.viewer, login, patch, |_| true).await;
-    after_one(&site, &visitor, login, done.map(drop), "access")
+    let seen = fields.seen();
+    let done = site.actions.set_user(&visitor.viewer, login, patch, |now| seen.is(&tags::user(now))).await;
+    after_one(&site, &visitor, &fields, done.map(drop), "access")
 }
 
 /// `POST /users/remove`
@@ -178,7 +161,7 @@ pub(super) async fn remove(
 ) -> Result<Response, PageError> {
     let login = fields.text("login");
     let done = site.actions.remove_user(&visitor.viewer, login).await;
-    after(&site, &visitor, login, done, "removed")
+    after(&site, &visitor, &fields, done, "removed")
 }
 
 /// `POST /users/invite`: the link is shown once.
@@ -190,11 +173,7 @@ pub(super) async fn invite(
     let NewUser { login, org, role, .. } = new_user(&fields)?;
     match site.actions.invite(&visitor.viewer, NewInvitation { login, org, role }).await {
         Ok(made) => Ok(html(&link_made(&site, &visitor, &headers, made))),
-        Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_) | Refusal::Busy(_))) => {
-            let page = filled(&site, &visitor, None, Typed::default(), Notice::bad(wrong))?;
-            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
-        }
-        Err(refusal) => Err(visitor.refused(refusal)),
+        Err(wrong) => list_again(&site, &visitor, wrong, &fields),
     }
 }
 
@@ -207,7 +186,7 @@ pub(super) async fn link(
     let login = fields.text("login");
     match site.actions.password_link(&visitor.viewer, login).await {
         Ok(made) => Ok(html(&link_made(&site, &visitor, &headers, made))),
-        Err(refusal) => after(&site, &visitor, login, Err(refusal), ""),
+        Err(refusal) => after(&site, &visitor, &fields, Err(refusal), ""),
     }
 }
 
@@ -252,7 +231,7 @@ pub(super) async fn remove_factor(
 ) -> Result<Response, PageError> {
     let login = fields.text("login");
     let done = site.actions.remove_second_factor(&visitor.viewer, login).await;
-    after_one(&site, &visitor, login, done, "factor_gone")
+    after_one(&site, &visitor, &fields, done, "factor_gone")
 }
 
 /// `POST /users/credentials/remove`
@@ -262,7 +241,7 @@ pub(super) async fn revoke(
 ) -> Result<Response, PageError> {
     let login = fields.text("login");
     let done = ways::revoke(&site, &visitor, login, &fields).await;
-    after_one(&site, &visitor, login, done, "revoked")
+    after_one(&site, &visitor, &fields, done, "revoked")
 }
 
 /// `POST /users/sessions/end`
@@ -272,23 +251,23 @@ pub(super) async fn end_sessions(
 ) -> Result<Response, PageError> {
     let login = fields.text("login");
     let done = ways::end_sessions(&site, &visitor, login, &fields).await;
-    after_one(&site, &visitor, login, done, "ended")
+    after_one(&site, &visitor, &fields, done, "ended")
 }
 
 /// Back to the user's page.
 fn after_one(
     site: &Site,
     visitor: &Visitor,
-    login: &str,
+    fields: &Fields,
     done: Result<(), Refusal>,
     code: &str,
 ) -> Result<Response, PageError> {
     match done {
         Ok(()) => {
-            let login = crate::admin::login::encode_next(login);
+            let login = crate::admin::login::encode_next(fields.text("login"));
             Ok(Redirect::to(&format!("/users/edit?login={login}&done={code}")).into_response())
         }
-        no => after(site, visitor, login, no, code),
+        no => after(site, visitor, fields, no, code),
     }
 }
 
@@ -296,34 +275,39 @@ fn after_one(
 fn after(
     site: &Site,
     visitor: &Visitor,
-    login: &str,
+    fields: &Fields,
     done: Result<(), Refusal>,
     code: &str,
 ) -> Result<Response, PageError> {
     match done {
         Ok(()) => Ok(Redirect::to(&format!("/users?done={code}")).into_response()),
-        Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_) | Refusal::Busy(_))) => {
-            let page = about(site, visitor, login, Notice::bad(wrong))?;
-            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
+        Err(wrong) => {
+            let (status, notice) = form::refused(wrong, fields)?;
+            Ok(html_with(status, &about(site, visitor, fields.text("login"), notice)?))
         }
-        Err(refusal) => Err(visitor.refused(refusal)),
     }
 }
 
+/// The list, with why one of its forms was refused.
+fn list_again(site: &Site, visitor: &Visitor, wrong: Refusal, fields: &Fields) -> Result<Response, PageError> {
+    let (status, notice) = form::refused(wrong, fields)?;
+    Ok(html_with(status, &filled(site, visitor, None, notice)?))
+}
+
 fn about(site: &Site, visitor: &Visitor, login: &str, notice: Option<Notice>) -> Result<UserPage, PageError> {
-    let user = row(visitor, ruled(visitor).and_then(|()| site.actions.user(&visitor.viewer, login))?);
+    let user = ruled(visitor).and_then(|()| site.actions.user(&visitor.viewer, login))?;
+    let (seen, user) = (tags::user(&user), row(visitor, user));
     let frame = Frame::of(site, visitor, user.login.clone(), "/users").with(notice);
     let ways = Ways::of(site, visitor, login)?;
     let factor = site.actions.second_factor(&visitor.viewer, login)?.is_some();
     let rules_all = visitor.viewer.rules_all();
-    Ok(UserPage { frame, user, ways, factor, roles: given(rules_all), rules_all })
+    Ok(UserPage { frame, seen, user, ways, factor, roles: given(rules_all), rules_all })
 }
 
 fn filled(
     site: &Site,
     visitor: &Visitor,
     after: Option<String>,
-    typed: Typed,
     notice: Option<Notice>,
 ) -> Result<UsersPage, PageError> {
     ruled(visitor)?;
@@ -338,7 +322,6 @@ fn filled(
         orgs,
         roles: given(rules_all),
         rules_all,
-        typed,
         invitations: site.actions.invitations(&visitor.viewer).into_iter().map(invitation_row).collect(),
     })
 }
