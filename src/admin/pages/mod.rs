@@ -85,7 +85,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/users/edit", get(users::edit))
         .route("/users/password", post(users::password))
         .route("/users/set", post(users::set))
-        .route("/users/remove", post(users::remove))
+        .route("/users/remove", get(users::ask_remove).post(users::remove))
         .route("/orgs/{name}/access", get(access::page).post(access::save))
         .route("/orgs/{name}/upstream-password", post(access::save_password))
         .route("/users/factor", post(users::remove_factor))

@@ -12,7 +12,7 @@ use super::ways::{self, ShownOnce, Ways};
 use super::{Frame, Notice, encoded, error::PageError, form, html, html_with, words};
 use crate::admin::actions::invitations::{InvitationMade, InvitationView, NewInvitation};
 use crate::admin::actions::user_change::UserPatch;
-use crate::admin::actions::users::{NewUser, UserView, role_named};
+use crate::admin::actions::users::{GoesWith, NewUser, UserView, role_named};
 use crate::admin::api::tags;
 use crate::admin::visitor::{Fields, Posted, Visitor, absolute};
 use crate::admin::{Refusal, Site};
@@ -65,9 +65,23 @@ struct UserPage {
     user: UserRow,
     ways: Ways,
     factor: bool,
+    /// Where removing it is asked once more.
+    remove: String,
     /// The roles the visitor may give.
     roles: Vec<(&'static str, &'static str)>,
     rules_all: bool,
+}
+
+/// Is that meant?
+#[derive(Template)]
+#[template(path = "user_remove.html")]
+struct RemovePage {
+    frame: Frame,
+    login: String,
+    /// The user's page.
+    back: String,
+    /// What goes too.
+    goes: Vec<String>,
 }
 
 /// Whom a page is about.
@@ -152,6 +166,23 @@ pub(super) async fn set(
     let seen = fields.seen();
     let done = site.actions.set_user(&visitor.viewer, login, patch, |now| seen.is(&tags::user(now))).await;
     after_one(&site, &visitor, &fields, done.map(drop), "access")
+}
+
+/// `GET /users/remove?login=…`: is that meant?
+pub(super) async fn ask_remove(
+    State(site): State<Arc<Site>>,
+    visitor: Visitor,
+    Query(About { login, .. }): Query<About>,
+) -> Result<Response, PageError> {
+    let GoesWith { webhooks, keys, app_passwords } = site.actions.goes_with(&visitor.viewer, &login)?;
+    let rows = [(webhooks, "webhook"), (keys, "API key"), (app_passwords, "app password")];
+    let goes = rows.into_iter().filter(|(count, _)| *count > 0);
+    Ok(html(&RemovePage {
+        frame: Frame::of(&site, &visitor, format!("Remove {login}"), "/users"),
+        back: format!("/users/edit?login={}", crate::admin::login::encode_next(&login)),
+        goes: goes.map(|(count, name)| words::count(count as u64, name)).collect(),
+        login,
+    }))
 }
 
 /// `POST /users/remove`
@@ -297,11 +328,12 @@ fn list_again(site: &Site, visitor: &Visitor, wrong: Refusal, fields: &Fields) -
 fn about(site: &Site, visitor: &Visitor, login: &str, notice: Option<Notice>) -> Result<UserPage, PageError> {
     let user = ruled(visitor).and_then(|()| site.actions.user(&visitor.viewer, login))?;
     let (seen, user) = (tags::user(&user), row(visitor, user));
+    let remove = format!("/users/remove?login={}", crate::admin::login::encode_next(login));
     let frame = Frame::of(site, visitor, user.login.clone(), "/users").with(notice);
     let ways = Ways::of(site, visitor, login)?;
     let factor = site.actions.second_factor(&visitor.viewer, login)?.is_some();
     let rules_all = visitor.viewer.rules_all();
-    Ok(UserPage { frame, seen, user, ways, factor, roles: given(rules_all), rules_all })
+    Ok(UserPage { frame, seen, user, ways, factor, remove, roles: given(rules_all), rules_all })
 }
 
 fn filled(

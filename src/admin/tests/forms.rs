@@ -593,3 +593,21 @@ async fn no_page_names_a_field_as_programs_do() {
     let managed = root.post("/orgs/managed", &[("opens", "off")]).await.text;
     assert!(managed.contains("<a href=\"#opens\">Email tracking</a> is managed in config.toml"), "{managed}");
 }
+
+#[tokio::test]
+async fn removing_a_user_is_asked_once_more() {
+    let world = world().await;
+    let root = world.logged_in("root");
+    let page = root.get("/users/edit?login=ann").await.text;
+    assert!(!page.contains("action=\"/users/remove\""), "no button that removes at once");
+    assert!(page.contains("href=\"/users/remove?login=ann\""), "{page}");
+    let asked = root.get("/users/remove?login=ann").await.text;
+    for says in ["<li>1 webhook</li>", "<li>1 app password</li>", "Mail already sent <strong>stays</strong>"] {
+        assert!(asked.contains(says), "{says}: {asked}");
+    }
+    assert!(world.settings.snapshot().users.contains_key("ann"), "asking removes nobody");
+    let form = form(&asked, "/users/remove", "csrf");
+    let removed = post(&root, "/users/remove", &filled(&form, &[("login", "ann")])).await;
+    assert_eq!(removed.header("location"), "/users?done=removed");
+    assert!(!world.settings.snapshot().users.contains_key("ann"));
+}

@@ -23,6 +23,7 @@ const PAGES: &[&str] = &[
     "/orgs/managed",
     "/users",
     "/users/edit?login=ann",
+    "/users/remove?login=ann",
     "/account",
     "/tracking?login=ann",
     "/why?org=acme&from=%3Cscript%3Ealert&to=%22%3Cscript%3Ealert%22@x.example&header=%3Cscript%3Ealert",

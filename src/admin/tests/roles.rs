@@ -157,6 +157,9 @@ const TABLE: &[Row] = &[
     ),
     ("/users/set", Some(&[("login", "boss"), ("role", "sender")]), ["login", "done", "422", "404", "404", "404"]),
     ("/users/set", Some(&[("login", "root"), ("role", "sender")]), ["login", "422", "404", "404", "404", "404"]),
+    ("/users/remove?login=ann", None, ["login", "200", "200", "404", "404", "404"]),
+    ("/users/remove?login=root", None, ["login", "409", "404", "404", "404", "404"]),
+    ("/users/remove?login=boss", None, ["login", "200", "409", "404", "404", "404"]),
     ("/users/remove", Some(&[("login", "ann")]), ["login", "done", "done", "404", "404", "404"]),
     ("/users/remove", Some(&[("login", "eve")]), ["login", "done", "404", "404", "done", "404"]),
     // not oneself, not the last server admin

@@ -34,6 +34,7 @@ const TWINS: &[(&str, &str)] = &[
     ("get /users/edit", "get /api/v1/users/{login}"),
     ("post /users/set", "patch /api/v1/users/{login}"),
     ("post /users/password", "put /api/v1/users/{login}/password"),
+    ("get /users/remove", "- asks a person once more; a program has decided"),
     ("post /users/remove", "delete /api/v1/users/{login}"),
     ("get /orgs/{name}/access", "get /api/v1/orgs/{name}/access"),
     ("post /orgs/{name}/access", "patch /api/v1/orgs/{name}/access"),
