@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::http::Peer;
 use super::login;
 use super::pages::error::PageError;
+use super::pages::way_back;
 use super::session::SessionId;
 use super::viewer::Viewer;
 use super::{Refusal, Site};
@@ -142,7 +143,7 @@ impl FromRequest<Arc<Site>> for Posted {
 
     async fn from_request(request: Request, site: &Arc<Site>) -> Result<Posted, Response> {
         let Some(visitor) = find(site, request.extensions(), request.headers()) else {
-            return Err(Redirect::to("/login").into_response());
+            return Err(login_ended(&request));
         };
         if owes_factor(site, &visitor, path_of(request.extensions(), request.uri())) {
             return Err(Redirect::to(FACTOR_PATH).into_response());
@@ -255,6 +256,27 @@ pub(super) fn absolute(headers: &HeaderMap, path: &str) -> String {
         Some(host) => format!("{scheme}://{host}{path}"),
         None => path.to_owned(),
     }
+}
+
+/// To the login page, which says that nothing was saved, and to the form's page afterwards.
+fn login_ended(request: &Request) -> Response {
+    let path = path_of(request.extensions(), request.uri());
+    if path == "/logout" {
+        return Redirect::to("/login").into_response();
+    }
+    let page = page_before(request.headers()).or_else(|| way_back::page_of(path)).unwrap_or_else(|| path.to_owned());
+    Redirect::to(&format!("/login?done=unsaved&next={}", login::encode_next(&page))).into_response()
+}
+
+/// The page a request comes from, if it is one of ours and the browser says so (RFC 9110, section 10.1.3); without what it
+/// said was done.
+fn page_before(headers: &HeaderMap) -> Option<String> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    let (_, address) = text(header::REFERER)?.split_once("://")?;
+    let page = address.strip_prefix(text(header::HOST)?).filter(|page| page.starts_with('/'))?;
+    let (path, query) = page.split_once('?').unwrap_or((page, ""));
+    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("done=")).collect();
+    Some(if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) })
 }
 
 /// To the login page, and back here afterwards.

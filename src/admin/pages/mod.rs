@@ -36,6 +36,7 @@ mod second_factor;
 mod setup;
 mod tracking;
 mod users;
+pub(super) mod way_back;
 mod ways;
 mod webhooks;
 mod why;
@@ -47,9 +48,9 @@ use askama::Template;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::header::{self, HeaderName};
-use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -66,6 +67,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; fram
 pub(super) fn router(site: Arc<Site>) -> Router {
     let router = Router::new()
         .route("/", get(messages::page))
+        .route("/messages", get(async || Redirect::to("/")))
         .route("/messages.csv", get(export::csv))
         .route("/people", get(readers::list))
         .route("/people/one", get(readers::one))
@@ -127,7 +129,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/login", get(sessions::form).post(sessions::log_in))
         .route("/logout", post(sessions::log_out))
         .route("/assets/{name}", get(assets::asset))
-        .method_not_allowed_fallback(async || PageError::NoMethod)
+        .method_not_allowed_fallback(not_like_this)
         .with_state(Arc::clone(&site))
         .merge(api::site(Arc::clone(&site)))
         .fallback(nothing_here)
@@ -156,6 +158,14 @@ async fn https_only(request: Request, next: Next) -> Response {
         answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, policy);
     }
     answer
+}
+
+/// A form's address, read: after a form was refused it is in the address bar, and leads back to the form.
+async fn not_like_this(method: Method, uri: Uri) -> Response {
+    match way_back::page_of(uri.path()).filter(|_| method == Method::GET || method == Method::HEAD) {
+        Some(page) => Redirect::to(&page).into_response(),
+        None => PageError::NoMethod.into_response(),
+    }
 }
 
 /// A page for people; a problem for programs.
@@ -297,6 +307,11 @@ impl Notice {
             "over" => "That took too long, or too many tries. Log in again.",
             "withdrawn" => "The link was withdrawn.",
             "joined" => "Your password is set. Log in with it.",
+            "unsaved" => {
+                return Notice::bad(
+                    "your login had ended, so what you entered was not saved: log in, then enter it again",
+                );
+            }
             "removed" => "The user was removed.",
             "own" => "Noted. It is counted anew, with everything that goes by it.",
             "link" => "The link was changed. It is in force at once.",

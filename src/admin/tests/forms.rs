@@ -1,7 +1,8 @@
 //! What every form owes: it undoes nothing that somebody else has done meanwhile, and after a mistake it shows what was typed
 //! and chosen, and where the mistake is.
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 
 use super::fixture::{Answer, Browser, HOSTILE, World, org_name, world};
 use crate::settings::Role;
@@ -592,6 +593,77 @@ async fn no_page_names_a_field_as_programs_do() {
     assert!(above.contains(group), "{above}");
     let managed = root.post("/orgs/managed", &[("opens", "off")]).await.text;
     assert!(managed.contains("<a href=\"#opens\">Email tracking</a> is managed in config.toml"), "{managed}");
+}
+
+/// Who logs in again is told that nothing was saved, and is then on the page whose form it was.
+#[tokio::test]
+async fn who_saves_after_the_login_ended_is_told_so() {
+    let world = world().await;
+    let stranger = world.stranger();
+    let on_the_way = async |path: &str, referer: &str| {
+        let form = Request::post(path)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("host", "127.0.0.1:8026")
+            .header("referer", referer)
+            .body(Body::from("opens=off"))
+            .unwrap();
+        stranger.answer(form).await.header("location").to_owned()
+    };
+    for (path, referer, next) in [
+        // the page that the browser names, without what it said was done
+        ("/orgs/acme", "http://127.0.0.1:8026/orgs/acme?done=saved", "/orgs/acme"),
+        ("/users/set", "http://127.0.0.1:8026/users/edit?login=ann&done=access", "/users/edit%3Flogin%3Dann"),
+        // the page of the form, where it names none, or none of ours
+        ("/users/set", "", "/users"),
+        ("/orgs/acme", "http://evil.example/orgs/other", "/orgs/acme"),
+        ("/orgs/acme", "http://127.0.0.1:80260/orgs/other", "/orgs/acme"),
+        (
+            "/messages/00000000000000a1/links/0",
+            "http://127.0.0.1:8026.evil.example/",
+            "/messages/00000000000000a1%23links",
+        ),
+    ] {
+        assert_eq!(on_the_way(path, referer).await, format!("/login?done=unsaved&next={next}"), "{path} {referer}");
+    }
+    let asked = stranger.get("/login?done=unsaved&next=/users/edit%3Flogin%3Dann").await.text;
+    assert!(asked.contains("what you entered was not saved"), "{asked}");
+    assert!(asked.contains("name=\"next\" value=\"/users/edit?login=ann\""), "{asked}");
+    // whatever the browser named, the way on stays here
+    let elsewhere = on_the_way("/orgs/acme", "http://127.0.0.1:8026//evil.example/").await;
+    assert!(stranger.get(&elsewhere).await.text.contains("name=\"next\" value=\"/\""), "{elsewhere}");
+    assert_eq!(stranger.post("/logout", &[]).await.header("location"), "/login");
+}
+
+/// The address of a refused form is in the address bar: read, it is the page of the form.
+#[tokio::test]
+async fn the_address_of_a_form_leads_back_to_it() {
+    let world = world().await;
+    let root = world.logged_in("root");
+    let mut forms = 0;
+    for row in include_str!("../pages/mod.rs").split(".route(\"").skip(1) {
+        let (route, handlers) = row.split_once('"').unwrap();
+        let handlers = handlers.split('\n').next().unwrap();
+        if !handlers.contains(" post(") {
+            continue;
+        }
+        forms += 1;
+        let id = match route.split('/').nth(1) {
+            Some("orgs") => "acme",
+            Some("webhooks") => "00000000000000ac",
+            _ => "00000000000000a1",
+        };
+        let path = route.replace("{id}", id).replace("{name}", id).replace("{index}", "0").replace("{delivery}", "1");
+        let answer = root.get(&path).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
+        let page = answer.header("location").split('#').next().unwrap().to_owned();
+        let shown = root.get(&page).await.status;
+        assert!(shown == StatusCode::OK || page == "/login", "{path} leads to {page}: {shown}");
+    }
+    assert!(forms > 20, "the forms are found: {forms}");
+    assert_eq!(root.get("/messages").await.header("location"), "/");
+    // what is no reading is refused as ever
+    let deleted = root.send(Request::delete("/users/invite")).await;
+    assert_eq!(deleted.status, StatusCode::METHOD_NOT_ALLOWED);
 }
 
 #[tokio::test]

@@ -40,6 +40,8 @@ const TABLE: &[Row] = &[
     // a search, and the same as a file
     ("/?subject=offer&readers=opened&from=2026-11-01", None, EVERYBODY),
     ("/?readers=yawned", None, ["login", "422", "422", "422", "422", "422"]),
+    // where nothing is, but what is in the address of each mail
+    ("/messages", None, ["done", "done", "done", "done", "done", "done"]),
     ("/messages.csv", None, EVERYBODY),
     ("/messages.csv?org=acme", None, ["login", "200", "200", "200", "404", "404"]),
     // people: of mail that may be read

@@ -12,6 +12,7 @@ use super::openapi::documented;
 /// Method and route of a page; method and address of the API, or `-` and a reason.
 const TWINS: &[(&str, &str)] = &[
     ("get /", "get /api/v1/messages"),
+    ("get /messages", "- leads to the first page"),
     ("get /messages.csv", "get /api/v1/messages"),
     ("get /people", "get /api/v1/readers"),
     ("get /people/one", "get /api/v1/readers/{address}"),
