@@ -155,7 +155,7 @@ pub(super) async fn choose(State(site): State<Arc<Site>>, request: Request) -> R
             enter(&site, &headers, &user, next)
         }
         Err(wrong @ (Refusal::Invalid { .. } | Refusal::Busy(_))) => {
-            let page = ChoosePage::new(next, ticket.as_str(), &login, Notice::bad(wrong));
+            let page = ChoosePage::new(next, ticket.as_str(), &login, Some(Notice::wrong(&wrong, &fields)));
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }
         Err(Refusal::Conflict(_)) => over(),

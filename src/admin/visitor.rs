@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::http::Peer;
 use super::login;
 use super::pages::error::PageError;
+use super::pages::way_back;
 use super::session::SessionId;
 use super::viewer::Viewer;
 use super::{Refusal, Site};
@@ -39,9 +40,50 @@ pub(super) struct Posted {
 }
 
 /// The fields of a form, in order.
-pub(super) struct Fields(Vec<(String, String)>);
+#[derive(Debug, Clone)]
+pub(super) struct Fields {
+    /// Where it was sent to.
+    path: String,
+    pairs: Vec<(String, String)>,
+}
+
+/// Fields that no page shows again.
+const SECRETS: [&str; 5] = ["password", "present", "code", "csrf", SEEN];
+/// The field with the tag of what its form shows.
+const SEEN: &str = "seen";
+
+/// What was there when a form was made, by its tag.
+pub(super) struct Seen<'f>(Option<&'f str>);
+
+impl Seen<'_> {
+    /// Whether that is there still. A form that says nothing, as a program's, takes what is there.
+    pub(super) fn is(&self, present: &str) -> bool {
+        self.0.is_none_or(|seen| seen == present)
+    }
+}
 
 impl Fields {
+    /// No form, but a page that is read at this path.
+    pub(super) fn none(path: &str) -> Fields {
+        Fields { path: path.to_owned(), pairs: Vec::new() }
+    }
+
+    /// Where the form was sent to.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What the form was made for.
+    pub(super) fn seen(&self) -> Seen<'_> {
+        Seen(self.optional(SEEN))
+    }
+
+    /// What may be shown again.
+    pub(super) fn without_secrets(&self) -> Fields {
+        let shown = self.pairs.iter().filter(|(name, _)| !SECRETS.contains(&name.as_str()));
+        Fields { path: self.path.clone(), pairs: shown.cloned().collect() }
+    }
+
     /// The first value of a field; empty when it is not there.
     pub(super) fn text(&self, name: &str) -> &str {
         self.optional(name).unwrap_or_default()
@@ -49,19 +91,12 @@ impl Fields {
 
     /// The first value of a field.
     pub(super) fn optional(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// Puts what was typed where the form shows it: a mistake elsewhere costs nobody their words.
-    pub(super) fn keep(&self, name: &str, shown: &mut String) {
-        if let Some(typed) = self.optional(name) {
-            typed.clone_into(shown);
-        }
+        self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Every value of a field, as checkboxes of one name send them.
     pub(super) fn all(&self, name: &str) -> Vec<&str> {
-        self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+        self.pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
     }
 
     /// A field of many values, one a line or between commas.
@@ -82,8 +117,10 @@ impl Fields {
     /// # Errors
     /// It is no form, or too large.
     pub(super) async fn read(request: Request) -> Result<Fields, PageError> {
+        let path = path_of(request.extensions(), request.uri()).to_owned();
         let form = axum::Form::<Vec<(String, String)>>::from_request(request, &()).await;
-        form.map(|axum::Form(fields)| Fields(fields)).map_err(|rejection| PageError::BadForm(rejection.status()))
+        let pairs = form.map(|axum::Form(pairs)| pairs).map_err(|rejection| PageError::BadForm(rejection.status()))?;
+        Ok(Fields { path, pairs })
     }
 }
 
@@ -106,7 +143,7 @@ impl FromRequest<Arc<Site>> for Posted {
 
     async fn from_request(request: Request, site: &Arc<Site>) -> Result<Posted, Response> {
         let Some(visitor) = find(site, request.extensions(), request.headers()) else {
-            return Err(Redirect::to("/login").into_response());
+            return Err(login_ended(&request));
         };
         if owes_factor(site, &visitor, path_of(request.extensions(), request.uri())) {
             return Err(Redirect::to(FACTOR_PATH).into_response());
@@ -219,6 +256,27 @@ pub(super) fn absolute(headers: &HeaderMap, path: &str) -> String {
         Some(host) => format!("{scheme}://{host}{path}"),
         None => path.to_owned(),
     }
+}
+
+/// To the login page, which says that nothing was saved, and to the form's page afterwards.
+fn login_ended(request: &Request) -> Response {
+    let path = path_of(request.extensions(), request.uri());
+    if path == "/logout" {
+        return Redirect::to("/login").into_response();
+    }
+    let page = page_before(request.headers()).or_else(|| way_back::page_of(path)).unwrap_or_else(|| path.to_owned());
+    Redirect::to(&format!("/login?done=unsaved&next={}", login::encode_next(&page))).into_response()
+}
+
+/// The page a request comes from, if it is one of ours and the browser says so (RFC 9110, section 10.1.3); without what it
+/// said was done.
+fn page_before(headers: &HeaderMap) -> Option<String> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    let (_, address) = text(header::REFERER)?.split_once("://")?;
+    let page = address.strip_prefix(text(header::HOST)?).filter(|page| page.starts_with('/'))?;
+    let (path, query) = page.split_once('?').unwrap_or((page, ""));
+    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("done=")).collect();
+    Some(if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) })
 }
 
 /// To the login page, and back here afterwards.

@@ -37,18 +37,6 @@ impl Actions {
         }
     }
 
-    /// Changes what the viewer is told.
-    ///
-    /// # Errors
-    /// [`Refusal::Forbidden`] for the operator, who is no login; [`Refusal::Invalid`] for mail where none can be sent;
-    /// [`Refusal::Store`].
-    pub async fn set_own_notices(&self, viewer: &Viewer, choice: NoticeChoice) -> Result<(), Refusal> {
-        let login = viewer.login().ok_or(Refusal::Forbidden("the operator has no login; log in to the dashboard"))?;
-        let held = self.changing(viewer).await;
-        self.can_be_kept(choice, login)?;
-        self.write(&held, Change::PutNotices(login.to_owned(), choice)).await
-    }
-
     /// What a person has asked for, and what is in force: the person, who rules their organisation, server admins.
     ///
     /// # Errors

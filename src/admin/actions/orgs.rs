@@ -75,20 +75,12 @@ impl Actions {
         found.ok_or_else(|| Refusal::not_found("organisation", name.as_str()))
     }
 
-    /// Changes an organisation, all or nothing.
+    /// Changes an organisation, all or nothing, provided that it is still as the caller has `seen` it.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Forbidden`] for a sender, [`Refusal::Managed`] for a value of config.toml,
-    /// [`Refusal::Invalid`] for one above the ceiling, [`Refusal::Conflict`] for another org's domain.
-    pub async fn set_org(&self, viewer: &Viewer, name: &OrgName, patch: OrgPatch) -> Result<OrgView, Refusal> {
-        self.set_org_if(viewer, name, patch, |_| true).await
-    }
-
-    /// [`Actions::set_org`], provided that what is there is still as the caller has `seen` it.
-    ///
-    /// # Errors
-    /// As that; [`Refusal::Changed`].
-    pub async fn set_org_if(
+    /// [`Refusal::NotFound`], [`Refusal::Forbidden`] for a sender, [`Refusal::Changed`], [`Refusal::Managed`] for a value of
+    /// config.toml, [`Refusal::Invalid`] for one above the ceiling, [`Refusal::Conflict`] for another org's domain.
+    pub async fn set_org(
         &self,
         viewer: &Viewer,
         name: &OrgName,

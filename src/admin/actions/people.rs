@@ -128,24 +128,12 @@ impl Actions {
         Ok(PrivacyView { own: org.privacy, rule, said })
     }
 
-    /// Changes it, all or nothing.
+    /// Changes it, all or nothing, provided that it is still as the caller has `seen` it.
     ///
     /// # Errors
-    /// As [`Actions::org_privacy`]; [`Refusal::Invalid`]: a text that does not fit, or less consent than config.toml asks.
+    /// As [`Actions::org_privacy`]; [`Refusal::Changed`]; [`Refusal::Invalid`]: a text that does not fit, or less consent than
+    /// config.toml asks.
     pub async fn set_org_privacy(
-        &self,
-        viewer: &Viewer,
-        name: &OrgName,
-        patch: PrivacyPatch,
-    ) -> Result<PrivacyView, Refusal> {
-        self.set_org_privacy_if(viewer, name, patch, |_| true).await
-    }
-
-    /// [`Actions::set_org_privacy`], provided that what is there is still as the caller has `seen` it.
-    ///
-    /// # Errors
-    /// As that; [`Refusal::Changed`].
-    pub async fn set_org_privacy_if(
         &self,
         viewer: &Viewer,
         name: &OrgName,

@@ -183,7 +183,7 @@ impl Actions {
         let login = own_login(viewer)?;
         match self.logins.check(login, password.as_bytes()).await? {
             Some(_) => Ok(login.to_owned()),
-            None => Err(Refusal::invalid("present password", "that is not the present password")),
+            None => Err(Refusal::invalid("present", "that is not the present password")),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::admin::paging::page;
 use crate::admin::session::SessionId;
 use crate::admin::viewer::Viewer;
 use crate::policy::sender::a_label;
+use crate::settings::access::Purpose;
 use crate::settings::prepared::prepared;
 use crate::settings::{Choice, OrgName, Role, User};
 use crate::store::logins::PASSWORD_BYTES_MAX;
@@ -51,6 +52,17 @@ pub struct NewUser {
 /// The role of a name as the CLI, the API and forms write it.
 pub fn role_named(name: &str) -> Option<Role> {
     [Role::Sender, Role::OrgAdmin, Role::ServerAdmin].into_iter().find(|role| role.as_str() == name)
+}
+
+/// What goes with a user who is removed; their mail stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GoesWith {
+    /// About their own mail.
+    pub webhooks: usize,
+    /// API keys.
+    pub keys: usize,
+    /// Of their mail programs.
+    pub app_passwords: usize,
 }
 
 impl Actions {
@@ -171,7 +183,7 @@ impl Actions {
         viewer.in_person()?;
         let login = viewer.login().ok_or(Refusal::Forbidden("the operator has no password; name a user"))?;
         if self.logins.check(login, present.as_bytes()).await?.is_none() {
-            return Err(Refusal::invalid("present password", "that is not the present password"));
+            return Err(Refusal::invalid("present", "that is not the present password"));
         }
         self.put_password(viewer, login, new, Some(session)).await
     }
@@ -225,15 +237,9 @@ impl Actions {
     /// [`Refusal::NotFound`] when the user is not the viewer's to manage; [`Refusal::Conflict`] for oneself and for the
     /// last server admin.
     pub async fn remove_user(&self, viewer: &Viewer, login: &str) -> Result<(), Refusal> {
-        self.managed_user(viewer, login)?;
-        if viewer.login() == Some(login) {
-            return Err(Refusal::Conflict("nobody removes themselves; ask another admin".to_owned()));
-        }
         let held = self.changing(viewer).await;
+        self.goes_with(viewer, login)?;
         let snapshot = self.settings.snapshot();
-        if is_last_server_admin(&snapshot, login) {
-            return Err(Refusal::Conflict(format!("{login} is the last server admin; add another first")));
-        }
         // What was told to this person alone ends with the login, so that nobody who gets it anew inherits it.
         let theirs = snapshot.webhooks.values().filter(|webhook| webhook.login.as_deref() == Some(login));
         let mut changes: Vec<Change> = theirs.map(|webhook| Change::RemoveWebhook(webhook.id)).collect();
@@ -243,6 +249,25 @@ impl Actions {
         self.write_all(&held, changes).await?;
         self.sessions().end_of(login, None);
         Ok(())
+    }
+
+    /// What would go with a user who may be removed.
+    ///
+    /// # Errors
+    /// As [`Actions::remove_user`].
+    pub fn goes_with(&self, viewer: &Viewer, login: &str) -> Result<GoesWith, Refusal> {
+        self.managed_user(viewer, login)?;
+        if viewer.login() == Some(login) {
+            return Err(Refusal::Conflict("nobody removes themselves; ask another admin".to_owned()));
+        }
+        let snapshot = self.settings.snapshot();
+        if is_last_server_admin(&snapshot, login) {
+            return Err(Refusal::Conflict(format!("{login} is the last server admin; add another first")));
+        }
+        let theirs = snapshot.credentials.values().filter(|credential| credential.login == login);
+        let (mail, keys): (Vec<_>, Vec<_>) = theirs.partition(|credential| matches!(credential.purpose, Purpose::Mail));
+        let webhooks = snapshot.webhooks.values().filter(|webhook| webhook.login.as_deref() == Some(login)).count();
+        Ok(GoesWith { webhooks, keys: keys.len(), app_passwords: mail.len() })
     }
 
     pub(super) fn managed_user(&self, viewer: &Viewer, login: &str) -> Result<(), Refusal> {

@@ -69,7 +69,7 @@ pub(super) fn tagged<T: Serialize>(value: T) -> ([(HeaderName, String); 1], Json
 }
 
 /// A strong tag: the hash of the JSON that is sent.
-fn tag(value: &impl Serialize) -> String {
+pub(super) fn tag(value: &impl Serialize) -> String {
     let json = serde_json::to_vec(value).unwrap_or_default();
     let hash = Sha256::digest(json);
     let hex: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();

@@ -27,6 +27,7 @@ mod session;
 mod sessions;
 mod setup;
 pub mod shapes;
+pub(super) mod tags;
 mod unread;
 mod users;
 mod webhooks;

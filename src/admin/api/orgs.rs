@@ -63,7 +63,7 @@ pub(super) async fn set(
         },
     };
     let seen = |now: &OrgView| if_match.allows(&Org::from(now.clone()));
-    Ok(tagged(Org::from(api.actions.set_org_if(&api.viewer, &named(&name)?, patch, seen).await?)))
+    Ok(tagged(Org::from(api.actions.set_org(&api.viewer, &named(&name)?, patch, seen).await?)))
 }
 
 fn named(name: &str) -> Result<OrgName, Problem> {

@@ -70,7 +70,7 @@ pub(super) async fn set_privacy(
         page_text: patch.page_text.map(filled),
     };
     let seen = |now: &PrivacyView| if_match.allows(&OrgPrivacy::from(now.clone()));
-    let view = api.actions.set_org_privacy_if(&api.viewer, &named(&name)?, patch, seen).await?;
+    let view = api.actions.set_org_privacy(&api.viewer, &named(&name)?, patch, seen).await?;
     Ok(tagged(OrgPrivacy::from(view)))
 }
 

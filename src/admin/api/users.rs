@@ -177,7 +177,7 @@ pub(super) async fn notices_of(api: Api, Path(login): Path<String>) -> Result<im
     Ok(tagged(noticed(&api.actions.notices_of(&api.viewer, &login)?)))
 }
 
-fn noticed((asked, in_force): &(NoticeChoice, NoticeChoice)) -> Notices {
+pub(super) fn noticed((asked, in_force): &(NoticeChoice, NoticeChoice)) -> Notices {
     Notices { asked: (*asked).into(), in_force: (*in_force).into() }
 }
 

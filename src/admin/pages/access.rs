@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::{Done, Frame, Notice, error::PageError, html, html_with};
+use super::{Done, Frame, Notice, error::PageError, form, html, html_with};
 use crate::admin::actions::access::AccessPatch;
+use crate::admin::api::tags;
 use crate::admin::visitor::{Posted, Visitor};
 use crate::admin::{Refusal, Site};
 use crate::settings::OrgName;
@@ -18,6 +18,7 @@ use crate::settings::access::Access;
 #[template(path = "access.html")]
 struct AccessPage {
     frame: Frame,
+    seen: String,
     name: String,
     access: Access,
     may_change: bool,
@@ -40,7 +41,14 @@ fn filled(site: &Site, visitor: &Visitor, name: String, notice: Option<Notice>) 
     let access = site.actions.access(&visitor.viewer, &org)?;
     let upstream_password = site.actions.upstream_password(&visitor.viewer, &org)?;
     let frame = Frame::of(site, visitor, format!("Access, {name}"), "/orgs").with(notice);
-    Ok(AccessPage { frame, name, access, may_change: visitor.viewer.rules_all(), upstream_password })
+    Ok(AccessPage {
+        frame,
+        seen: tags::access(access),
+        name,
+        access,
+        may_change: visitor.viewer.rules_all(),
+        upstream_password,
+    })
 }
 
 /// `POST /orgs/{name}/access`
@@ -53,8 +61,14 @@ pub(super) async fn save(
         admins_see_messages: Some(fields.text("admins_see_messages") == "on"),
         second_factor_required: Some(fields.text("second_factor") == "required"),
     };
-    site.actions.set_access(&visitor.viewer, &named(&name)?, patch, |_| true).await?;
-    Ok(Redirect::to(&format!("/orgs/{name}/access?done=access")).into_response())
+    let seen = fields.seen();
+    match site.actions.set_access(&visitor.viewer, &named(&name)?, patch, |now| seen.is(&tags::access(now))).await {
+        Ok(_) => Ok(Redirect::to(&format!("/orgs/{name}/access?done=access")).into_response()),
+        Err(wrong) => {
+            let (status, notice) = form::refused(wrong, &fields)?;
+            Ok(html_with(status, &filled(&site, &visitor, name, notice)?))
+        }
+    }
 }
 
 /// `POST /orgs/{name}/upstream-password`: seals a password, or forgets the one there is.
@@ -70,11 +84,10 @@ pub(super) async fn save_password(
     };
     match outcome {
         Ok(()) => Ok(Redirect::to(&format!("/orgs/{name}/access?done={done}")).into_response()),
-        Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_))) => {
-            let page = filled(&site, &visitor, name, Notice::bad(wrong))?;
-            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
+        Err(wrong) => {
+            let (status, notice) = form::refused(wrong, &fields)?;
+            Ok(html_with(status, &filled(&site, &visitor, name, notice)?))
         }
-        Err(refusal) => Err(visitor.refused(refusal)),
     }
 }
 

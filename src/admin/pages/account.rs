@@ -9,9 +9,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::ways::{self, ShownOnce, Ways};
-use super::{Done, Frame, Notice, error::PageError, html, html_with, words};
+use super::{Done, Frame, Notice, error::PageError, form, html, html_with, words};
 use crate::admin::actions::credentials::NewKey;
-use crate::admin::visitor::{Posted, Visitor};
+use crate::admin::visitor::{Fields, Posted, Visitor};
 use crate::admin::{Refusal, Site};
 
 #[derive(Template)]
@@ -46,7 +46,7 @@ pub(super) async fn password(
         return Ok(html_with(StatusCode::TOO_MANY_REQUESTS, &filled(&site, &visitor, notice)?));
     }
     let done = site.actions.change_own_password(&visitor.viewer, present, new, &visitor.session).await;
-    after(&site, &visitor, done, "changed")
+    after(&site, &visitor, &fields, done, "changed")
 }
 
 /// `POST /account/app-passwords`
@@ -65,7 +65,7 @@ pub(super) async fn app_password(
             back: "/account",
             back_words: "Account",
         })),
-        Err(refusal) => after(&site, &visitor, Err(refusal), ""),
+        Err(refusal) => after(&site, &visitor, &fields, Err(refusal), ""),
     }
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn api_key(
             back: "/account",
             back_words: "Account",
         })),
-        Err(refusal) => after(&site, &visitor, Err(refusal), ""),
+        Err(refusal) => after(&site, &visitor, &fields, Err(refusal), ""),
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) async fn revoke(
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, PageError> {
     let done = ways::revoke(&site, &visitor, &visitor.user.login, &fields).await;
-    after(&site, &visitor, done, "revoked")
+    after(&site, &visitor, &fields, done, "revoked")
 }
 
 /// `POST /account/sessions/end`
@@ -113,18 +113,23 @@ pub(super) async fn end_sessions(
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, PageError> {
     let done = ways::end_sessions(&site, &visitor, &visitor.user.login, &fields).await;
-    after(&site, &visitor, done, "ended")
+    after(&site, &visitor, &fields, done, "ended")
 }
 
 /// Back to the page, with what was done or what is wrong.
-fn after(site: &Site, visitor: &Visitor, done: Result<(), Refusal>, code: &str) -> Result<Response, PageError> {
+fn after(
+    site: &Site,
+    visitor: &Visitor,
+    fields: &Fields,
+    done: Result<(), Refusal>,
+    code: &str,
+) -> Result<Response, PageError> {
     match done {
         Ok(()) => Ok(Redirect::to(&format!("/account?done={code}")).into_response()),
-        Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_) | Refusal::Busy(_))) => {
-            let page = filled(site, visitor, Notice::bad(wrong))?;
-            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
+        Err(wrong) => {
+            let (status, notice) = form::refused(wrong, fields)?;
+            Ok(html_with(status, &filled(site, visitor, notice)?))
         }
-        Err(refusal) => Err(visitor.refused(refusal)),
     }
 }
 

@@ -154,6 +154,6 @@ fn sentence(refusal: &Refusal) -> String {
         Refusal::Store(_) => {
             "The store cannot be read or written now. Mail goes on; the log says what is wrong.".to_owned()
         }
-        other => super::Notice::bad(other).map(|notice| notice.text).unwrap_or_default(),
+        other => super::Notice::wrong(other, &visitor::Fields::none("")).words(),
     }
 }

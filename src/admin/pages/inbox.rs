@@ -80,7 +80,8 @@ pub(super) async fn test_mail(
     match site.actions.send_test_mail(&visitor.viewer, None, fields.text("to")).await {
         Ok(_) => Ok(Redirect::to("/inbox?done=sent").into_response()),
         Err(wrong @ (Refusal::Invalid { .. } | Refusal::Port(_))) => {
-            let page = filled(&site, &visitor, None, Notice::bad(wrong)).await?;
+            let notice = Some(Notice::wrong(&wrong, &fields));
+            let page = filled(&site, &visitor, None, notice).await?;
             Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
         }
         Err(refusal) => Err(visitor.refused(refusal)),

@@ -53,7 +53,7 @@ pub(super) async fn join(
             Ok(Redirect::to("/login?done=joined").into_response())
         }
         Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_) | Refusal::Busy(_))) => {
-            let page = filled(&secret, gift, Notice::bad(wrong));
+            let page = filled(&secret, gift, Some(Notice::wrong(&wrong, &fields)));
             Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
         }
         Err(Refusal::NotFound { .. }) => Err(PageError::LinkGone),

@@ -17,7 +17,7 @@ pub(in crate::admin) struct LoginPage {
 impl LoginPage {
     /// With where to go next, what was typed, and why it was not accepted.
     pub(in crate::admin) fn new(next: &str, login: &str, wrong: Option<&str>) -> LoginPage {
-        let notice = wrong.map(|text| Notice { good: false, text: text.to_owned() });
+        let notice = wrong.and_then(Notice::bad);
         LoginPage { frame: Frame::public("Log in").with(notice), next: next.to_owned(), login: login.to_owned() }
     }
 
@@ -46,7 +46,7 @@ pub(in crate::admin) struct CodePage {
 impl CodePage {
     /// With where to go next, whose login it is, and why a code was not accepted.
     pub(in crate::admin) fn new(next: &str, ticket: &str, wrong: Option<&str>) -> CodePage {
-        let notice = wrong.map(|text| Notice { good: false, text: text.to_owned() });
+        let notice = wrong.and_then(Notice::bad);
         CodePage { frame: Frame::public("Log in").with(notice), next: next.to_owned(), ticket: ticket.to_owned() }
     }
 }

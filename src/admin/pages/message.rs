@@ -8,9 +8,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::words::{self, Moment};
-use super::{Done, Frame, Notice, error::PageError, html_with};
-use crate::admin::actions::links::LinkChange;
+use super::{Done, Frame, Notice, error::PageError, form, html_with};
+use crate::admin::actions::links::{LinkChange, LinkView};
 use crate::admin::actions::messages::MessageView;
+use crate::admin::api::tags;
 use crate::admin::login::encode_next;
 use crate::admin::visitor::{Posted, Visitor};
 use crate::admin::{Refusal, Site};
@@ -95,6 +96,7 @@ struct Claim {
 
 struct LinkRow {
     index: u16,
+    seen: String,
     destination: String,
     clicks: String,
     /// Who, and how often.
@@ -126,12 +128,13 @@ pub(super) async fn change_link(
         "restore" => LinkChange::Restore,
         _ => return Err(PageError::BadForm(StatusCode::BAD_REQUEST)),
     };
-    match site.actions.change_link(&visitor.viewer, id, index, change, |_| true).await {
+    let seen = fields.seen();
+    match site.actions.change_link(&visitor.viewer, id, index, change, |now| seen.is(&tags::link(now))).await {
         Ok(_) => Ok(Redirect::to(&format!("/messages/{id}?done=link#links")).into_response()),
-        Err(wrong @ Refusal::Invalid { .. }) => {
-            show(&site, &visitor, id, StatusCode::UNPROCESSABLE_ENTITY, Notice::bad(wrong)).await
+        Err(wrong) => {
+            let (status, notice) = form::refused(wrong, &fields)?;
+            show(&site, &visitor, id, status, notice).await
         }
-        Err(refusal) => Err(visitor.refused(refusal)),
     }
 }
 
@@ -392,6 +395,7 @@ fn links(view: &MessageView) -> Vec<LinkRow> {
     };
     let row = |link: &crate::store::record::LinkRecord| LinkRow {
         index: link.index,
+        seen: tags::link(&LinkView { link: link.clone(), replaced_by: view.overrides.get(&link.index).cloned() }),
         destination: words::link(&link.destination),
         clicks: clicks(link.index),
         followers: followers(view, link.index),

@@ -13,7 +13,7 @@ use super::words::{self, Moment};
 use super::{Frame, Notice, error::PageError, html_with, place};
 use crate::admin::actions::messages::{MessagePage, MessageQuery, MessageRow};
 use crate::admin::search::Search;
-use crate::admin::visitor::Visitor;
+use crate::admin::visitor::{Fields, Visitor};
 use crate::admin::{Refusal, Site};
 use crate::settings::OrgName;
 
@@ -91,9 +91,10 @@ pub(super) async fn page(
 ) -> Result<Response, PageError> {
     let (query, wrong) = match query(&asked) {
         Ok(query) => (query, None),
-        Err(wrong @ Refusal::Invalid { .. }) => {
-            (query(&Asked { org: asked.org.clone(), ..Asked::default() })?, Notice::bad(wrong))
-        }
+        Err(wrong @ Refusal::Invalid { .. }) => (
+            query(&Asked { org: asked.org.clone(), ..Asked::default() })?,
+            Some(Notice::wrong(&wrong, &Fields::none("/"))),
+        ),
         Err(refusal) => return Err(refusal.into()),
     };
     let search = asked.search;

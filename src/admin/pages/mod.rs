@@ -14,9 +14,11 @@ pub(super) mod error;
 mod export;
 pub(super) mod feed;
 mod figures;
+mod form;
 mod health;
 mod inbox;
 mod join;
+mod labels;
 pub(super) mod login;
 mod message;
 mod messages;
@@ -35,6 +37,7 @@ mod second_factor;
 mod setup;
 mod tracking;
 mod users;
+pub(super) mod way_back;
 mod ways;
 mod webhooks;
 mod why;
@@ -46,14 +49,14 @@ use askama::Template;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::header::{self, HeaderName};
-use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::visitor::{Visitor, over_https};
-use super::{Site, api, login as sessions};
+use super::visitor::{Fields, Visitor, over_https};
+use super::{Refusal, Site, api, login as sessions};
 use error::PageError;
 pub(super) use messages::encoded;
 
@@ -65,6 +68,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; fram
 pub(super) fn router(site: Arc<Site>) -> Router {
     let router = Router::new()
         .route("/", get(messages::page))
+        .route("/messages", get(async || Redirect::to("/")))
         .route("/messages.csv", get(export::csv))
         .route("/people", get(readers::list))
         .route("/people/one", get(readers::one))
@@ -84,7 +88,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/users/edit", get(users::edit))
         .route("/users/password", post(users::password))
         .route("/users/set", post(users::set))
-        .route("/users/remove", post(users::remove))
+        .route("/users/remove", get(users::ask_remove).post(users::remove))
         .route("/orgs/{name}/access", get(access::page).post(access::save))
         .route("/orgs/{name}/upstream-password", post(access::save_password))
         .route("/users/factor", post(users::remove_factor))
@@ -126,7 +130,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/login", get(sessions::form).post(sessions::log_in))
         .route("/logout", post(sessions::log_out))
         .route("/assets/{name}", get(assets::asset))
-        .method_not_allowed_fallback(async || PageError::NoMethod)
+        .method_not_allowed_fallback(not_like_this)
         .with_state(Arc::clone(&site))
         .merge(api::site(Arc::clone(&site)))
         .fallback(nothing_here)
@@ -155,6 +159,14 @@ async fn https_only(request: Request, next: Next) -> Response {
         answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, policy);
     }
     answer
+}
+
+/// A form's address, read: after a form was refused it is in the address bar, and leads back to the form.
+async fn not_like_this(method: Method, uri: Uri) -> Response {
+    match way_back::page_of(uri.path()).filter(|_| method == Method::GET || method == Method::HEAD) {
+        Some(page) => Redirect::to(&page).into_response(),
+        None => PageError::NoMethod.into_response(),
+    }
 }
 
 /// A page for people; a problem for programs.
@@ -190,8 +202,12 @@ struct Tab {
 
 /// One sentence on top of a page about what was just asked.
 pub(super) struct Notice {
-    pub(super) good: bool,
-    pub(super) text: String,
+    good: bool,
+    /// The field it is about: where that is on the page, and what it is called.
+    field: Option<(String, String)>,
+    text: String,
+    /// The form that was refused.
+    again: Option<form::Again>,
 }
 
 impl Frame {
@@ -242,7 +258,37 @@ impl Notice {
         let text = text.to_string();
         let mut letters = text.chars();
         let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-        Some(Notice { good: false, text: format!("{first}{}.", letters.as_str().trim_end_matches('.')) })
+        let text = format!("{first}{}.", letters.as_str().trim_end_matches('.'));
+        Some(Notice { good: false, field: None, text, again: None })
+    }
+
+    /// Why a form was refused, with what was posted.
+    pub(super) fn wrong(refusal: &Refusal, fields: &Fields) -> Notice {
+        let wrong = form::field_of(refusal);
+        let path = fields.path();
+        let text = match refusal {
+            Refusal::Invalid { detail, .. } => format!(": {}.", detail.trim_end_matches('.')),
+            Refusal::Managed { .. } => " is managed in config.toml: change it there and reload.".to_owned(),
+            Refusal::Locked { .. } => " is locked: the organisation decides it for all its users.".to_owned(),
+            Refusal::Changed => {
+                "Changed meanwhile by somebody else, so nothing was saved. What you entered is still here: \
+                                 look at it once more, then save again."
+                    .to_owned()
+            }
+            other => Notice::bad(other).map(|notice| notice.text).unwrap_or_default(),
+        };
+        Notice {
+            good: false,
+            field: wrong.map(|field| (labels::id(path, field), labels::label(path, field))),
+            text,
+            again: Some(form::Again::of(fields, wrong)),
+        }
+    }
+
+    /// All it says.
+    pub(super) fn words(&self) -> String {
+        let label = self.field.as_ref().map_or("", |(_, label)| label.as_str());
+        format!("{label}{}", self.text)
     }
 
     /// What a redirect after a form says, by its code; nothing of a request is ever repeated here.
@@ -262,6 +308,11 @@ impl Notice {
             "over" => "That took too long, or too many tries. Log in again.",
             "withdrawn" => "The link was withdrawn.",
             "joined" => "Your password is set. Log in with it.",
+            "unsaved" => {
+                return Notice::bad(
+                    "your login had ended, so what you entered was not saved: log in, then enter it again",
+                );
+            }
             "removed" => "The user was removed.",
             "own" => "Noted. It is counted anew, with everything that goes by it.",
             "link" => "The link was changed. It is in force at once.",
@@ -275,7 +326,7 @@ impl Notice {
             "dropped" => "The mail was dropped. Nobody who did not have it yet will get it.",
             _ => return None,
         };
-        Some(Notice { good: true, text: text.to_owned() })
+        Some(Notice { good: true, field: None, text: text.to_owned(), again: None })
     }
 }
 

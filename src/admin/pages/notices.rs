@@ -9,8 +9,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::query::Query;
 use super::webhooks::{Typed, WebhookRow, row};
-use super::{Done, Frame, Notice, error::PageError, html_with};
+use super::{Done, Frame, Notice, error::PageError, form, html_with};
 use crate::admin::actions::webhooks::NewWebhook;
+use crate::admin::api::tags;
 use crate::admin::visitor::{Fields, Posted, Visitor};
 use crate::admin::{Refusal, Site};
 use crate::settings::OrgName;
@@ -20,6 +21,7 @@ use crate::settings::notices::{Level, NoticeCeiling, NoticeChoice};
 #[template(path = "notices.html")]
 struct Notices {
     frame: Frame,
+    seen: String,
     levels: Vec<Choice>,
     mail: bool,
     /// Why there can be no notices by mail at all.
@@ -44,6 +46,7 @@ struct Choice {
 
 struct Ceiling {
     org: String,
+    seen: String,
     levels: Vec<Choice>,
     mail: bool,
 }
@@ -63,7 +66,7 @@ pub(super) async fn page(
     visitor: Visitor,
     Query(Done { done }): Query<Done>,
 ) -> Result<Response, PageError> {
-    filled(&site, &visitor, Typed::default(), Notice::done(done.as_deref()), StatusCode::OK).await
+    filled(&site, &visitor, Notice::done(done.as_deref()), StatusCode::OK).await
 }
 
 /// `POST /notices`
@@ -72,14 +75,10 @@ pub(super) async fn save(
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, PageError> {
     let choice = NoticeChoice { level: level(&fields)?, mail: fields.text("mail") == "on" };
-    match site.actions.set_own_notices(&visitor.viewer, choice).await {
-        Ok(()) => Ok(Redirect::to("/notices?done=notices").into_response()),
-        Err(wrong @ Refusal::Invalid { .. }) => {
-            let notice = Notice::bad(wrong);
-            filled(&site, &visitor, Typed::default(), notice, StatusCode::UNPROCESSABLE_ENTITY).await
-        }
-        Err(refusal) => Err(visitor.refused(refusal)),
-    }
+    let (seen, login) = (fields.seen(), &visitor.user.login);
+    let unchanged = |now: &_| seen.is(&tags::notices(now));
+    let saved = site.actions.set_notices(&visitor.viewer, login, choice, unchanged).await;
+    after(&site, &visitor, &fields, saved).await
 }
 
 /// `POST /notices/org`
@@ -89,8 +88,25 @@ pub(super) async fn save_org(
 ) -> Result<Response, PageError> {
     let ceiling = NoticeCeiling { level: level(&fields)?, mail: fields.text("mail") == "on" };
     let org = org(&fields)?.ok_or(PageError::BadForm(StatusCode::BAD_REQUEST))?;
-    let saved = site.actions.set_notice_ceiling(&visitor.viewer, &org, ceiling, |_| true).await;
-    saved.map(|()| Redirect::to("/notices?done=notices").into_response()).map_err(|no| visitor.refused(no))
+    let seen = fields.seen();
+    let unchanged = |now| seen.is(&tags::notice_ceiling(now));
+    let saved = site.actions.set_notice_ceiling(&visitor.viewer, &org, ceiling, unchanged).await;
+    after(&site, &visitor, &fields, saved).await
+}
+
+async fn after(
+    site: &Site,
+    visitor: &Visitor,
+    fields: &Fields,
+    saved: Result<(), Refusal>,
+) -> Result<Response, PageError> {
+    match saved {
+        Ok(()) => Ok(Redirect::to("/notices?done=notices").into_response()),
+        Err(wrong) => {
+            let (status, notice) = form::refused(wrong, fields)?;
+            filled(site, visitor, notice, status).await
+        }
+    }
 }
 
 /// `POST /webhooks`: the answer shows the secret, this once.
@@ -102,8 +118,8 @@ pub(super) async fn add_webhook(
     let new = NewWebhook {
         org: org(&fields)?,
         login: (fields.text("whose") == "own").then(|| visitor.user.login.clone()),
-        url: typed.url.clone(),
-        topics: typed.topics.clone(),
+        url: typed.url,
+        topics: typed.topics,
         level: typed.level,
         words: fields.text("words") == "on",
     };
@@ -113,17 +129,16 @@ pub(super) async fn add_webhook(
             let made = Made { frame, id: webhook.id.to_string(), url: webhook.url, secret: secret.reveal() };
             Ok(html_with(StatusCode::OK, &made))
         }
-        Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_))) => {
-            filled(&site, &visitor, typed, Notice::bad(wrong), StatusCode::UNPROCESSABLE_ENTITY).await
+        Err(wrong) => {
+            let (status, notice) = form::refused(wrong, &fields)?;
+            filled(&site, &visitor, notice, status).await
         }
-        Err(refusal) => Err(visitor.refused(refusal)),
     }
 }
 
 async fn filled(
     site: &Site,
     visitor: &Visitor,
-    typed: Typed,
     notice: Option<Notice>,
     status: StatusCode,
 ) -> Result<Response, PageError> {
@@ -136,12 +151,14 @@ async fn filled(
     };
     let ceiling = |(org, ceiling): (OrgName, NoticeCeiling)| Ceiling {
         org: org.as_str().to_owned(),
+        seen: tags::notice_ceiling(ceiling),
         levels: levels(ceiling.level),
         mail: ceiling.mail,
     };
     let viewer = &visitor.viewer;
     let page = Notices {
         frame: Frame::of(site, visitor, "Notifications", "/notices").with(notice),
+        seen: tags::notices(&(asked, in_force)),
         levels: levels(asked.level),
         mail: asked.mail,
         no_mail: site.actions.no_notices_by_mail(visitor.user.org.as_ref()),
@@ -160,7 +177,7 @@ async fn filled(
         sends: visitor.user.org.is_some(),
         rules: viewer.rules_all() || viewer.org_ruled().is_some(),
         rules_all: viewer.rules_all(),
-        typed,
+        typed: Typed::default(),
     };
     Ok(html_with(status, &page))
 }

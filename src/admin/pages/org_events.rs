@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 
 use super::error::PageError;
+use crate::admin::Refusal;
 use crate::admin::actions::orgs::EventsPatch;
 use crate::admin::visitor::Fields;
 use crate::event::{Rule, words};
@@ -67,10 +68,13 @@ pub(super) fn patch(fields: &Fields) -> Result<EventsPatch, PageError> {
         let on = fields.all("rule");
         Rule::ALL.iter().map(|rule| rule.as_str()).filter(|rule| !on.contains(rule)).map(str::to_owned).collect()
     });
-    let days = |name: &str| match fields.optional(name).map(str::trim) {
+    let days = |name: &'static str| match fields.optional(name).map(str::trim) {
         None => Ok(None),
         Some("") => Ok(Some(0)),
-        Some(text) => text.parse().map(Some).map_err(|_| damaged()),
+        Some(text) => text
+            .parse()
+            .map(Some)
+            .map_err(|_| PageError::Refused(Refusal::invalid(name, "write a number of days, or nothing"))),
     };
     Ok(EventsPatch {
         rules_off,

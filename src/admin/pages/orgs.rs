@@ -9,8 +9,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::org_events::{self, EventsForm};
 use super::org_tracking::{self, RulesForm};
-use super::{Done, Frame, Notice, error::PageError, html, html_with, words};
+use super::{Done, Frame, Notice, error::PageError, form, html, html_with, words};
 use crate::admin::actions::orgs::{OrgPatch, OrgView};
+use crate::admin::api::tags;
 use crate::admin::visitor::{Fields, Posted, Visitor};
 use crate::admin::{Refusal, Site};
 use crate::settings::{Mode, OrgName, Quotes, VisibleUrls};
@@ -36,6 +37,7 @@ struct OrgRow {
 #[template(path = "org.html")]
 struct OrgPage {
     frame: Frame,
+    seen: String,
     name: String,
     managed: bool,
     may_change: bool,
@@ -52,19 +54,6 @@ struct OrgPage {
     rules: RulesForm,
     /// The visitor sends mail of this organisation.
     sends: bool,
-}
-
-impl OrgPage {
-    /// Lists are long to type.
-    fn keep_typed(&mut self, fields: &Fields) {
-        fields.keep("excluded_hosts", &mut self.excluded_hosts);
-        fields.keep("excluded_recipients", &mut self.rules.excluded_recipients);
-        fields.keep("leave_links", &mut self.rules.leave_links);
-        fields.keep("own_networks", &mut self.events.own_networks);
-        if let Some(domains) = fields.optional("domains") {
-            self.domains = domains.lines().map(str::to_owned).collect();
-        }
-    }
 }
 
 /// One group of radio buttons.
@@ -122,15 +111,19 @@ pub(super) async fn save(
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, PageError> {
     let name = parse_name(&name)?;
-    match site.actions.set_org(&visitor.viewer, &name, patch(&fields)?).await {
+    let seen = fields.seen();
+    let saved = match patch(&fields) {
+        Ok(patch) => site.actions.set_org(&visitor.viewer, &name, patch, |now| seen.is(&tags::org(now))).await,
+        Err(PageError::Refused(wrong)) => Err(wrong),
+        Err(damaged) => return Err(damaged),
+    };
+    match saved {
         Ok(_) => Ok(Redirect::to(&format!("/orgs/{}?done=saved", name.as_str())).into_response()),
-        Err(wrong @ (Refusal::Invalid { .. } | Refusal::Managed { .. } | Refusal::Conflict(_))) => {
+        Err(wrong) => {
+            let (status, notice) = form::refused(wrong, &fields)?;
             let view = site.actions.org(&visitor.viewer, &name)?;
-            let mut page = filled(&site, &visitor, view, Notice::bad(wrong));
-            page.keep_typed(&fields);
-            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
+            Ok(html_with(status, &filled(&site, &visitor, view, notice)))
         }
-        Err(refusal) => Err(visitor.refused(refusal)),
     }
 }
 
@@ -177,11 +170,12 @@ fn patch(fields: &Fields) -> Result<OrgPatch, PageError> {
 }
 
 fn filled(site: &Site, visitor: &Visitor, view: OrgView, notice: Option<Notice>) -> OrgPage {
-    let switches = switches(&view);
+    let (switches, seen) = (switches(&view), tags::org(&view));
     let OrgView { org, in_force, may_change, .. } = view;
     let name = org.name.as_str().to_owned();
     OrgPage {
         frame: Frame::of(site, visitor, format!("Settings of {name}"), "/orgs").with(notice),
+        seen,
         name,
         managed: org.managed.org,
         may_change,

@@ -9,8 +9,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::words::{Moment, moment};
-use super::{Done, Frame, Notice, error::PageError, html, html_with};
+use super::{Done, Frame, Notice, error::PageError, form, html, html_with};
 use crate::admin::actions::people::{Note, PersonView, PrivacyPatch, PrivacyView};
+use crate::admin::api::tags;
 use crate::admin::visitor::{Fields, Posted, Visitor};
 use crate::admin::{Refusal, Site};
 use crate::settings::privacy::{Act, Consent, FOOTER_DEFAULT, Says};
@@ -20,6 +21,7 @@ use crate::settings::{Mode, OrgName};
 #[template(path = "privacy.html")]
 struct PrivacyPage {
     frame: Frame,
+    seen: String,
     name: String,
     view: PrivacyView,
     footer: String,
@@ -63,8 +65,11 @@ pub(super) async fn page(
 ) -> Result<Response, PageError> {
     let name = named(&name)?;
     match filled(&site, &visitor, &name, &address, Notice::done(done.as_deref())).await {
-        Err(wrong @ Refusal::Invalid { .. }) => wrong_form(&site, &visitor, &name, "", wrong).await,
-        filled => Ok(html(&filled.map_err(|refusal| visitor.refused(refusal))?)),
+        Err(wrong @ Refusal::Invalid { .. }) => {
+            let fields = Fields::none(&format!("/orgs/{name}/privacy"));
+            wrong_form(&site, &visitor, &name, &address, wrong, &fields).await
+        }
+        filled => Ok(html(&filled?)),
     }
 }
 
@@ -75,17 +80,14 @@ pub(super) async fn save(
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, PageError> {
     let name = named(&name)?;
-    match site.actions.set_org_privacy(&visitor.viewer, &name, patch(&fields)?).await {
+    let seen = fields.seen();
+    let unchanged = |now: &PrivacyView| seen.is(&tags::privacy(now));
+    match site.actions.set_org_privacy(&visitor.viewer, &name, patch(&fields)?, unchanged).await {
         Ok(_) => Ok(Redirect::to(&format!("/orgs/{name}/privacy?done=saved")).into_response()),
-        Err(wrong @ Refusal::Invalid { .. }) => {
-            let page = filled(&site, &visitor, &name, "", Notice::bad(wrong)).await;
-            let mut page = page.map_err(|refusal| visitor.refused(refusal))?;
-            fields.keep("footer", &mut page.footer);
-            fields.keep("shown_name", &mut page.shown_name);
-            fields.keep("page_text", &mut page.page_text);
-            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
+        Err(wrong) => {
+            let (status, notice) = form::refused(wrong, &fields)?;
+            Ok(html_with(status, &filled(&site, &visitor, &name, "", notice).await?))
         }
-        Err(refusal) => Err(visitor.refused(refusal)),
     }
 }
 
@@ -105,10 +107,9 @@ pub(super) async fn note(
             Some(Err(why)) => Refusal::Conflict(why.to_string()),
             Some(Ok(_)) | None => return Ok(Redirect::to(&format!("/orgs/{name}/privacy?done=noted")).into_response()),
         },
-        Err(wrong @ Refusal::Invalid { .. }) => wrong,
-        Err(refusal) => return Err(visitor.refused(refusal)),
+        Err(wrong) => wrong,
     };
-    wrong_form(&site, &visitor, &name, &address, wrong).await
+    wrong_form(&site, &visitor, &name, &address, wrong, &fields).await
 }
 
 async fn wrong_form(
@@ -117,14 +118,18 @@ async fn wrong_form(
     name: &OrgName,
     address: &str,
     wrong: Refusal,
+    fields: &Fields,
 ) -> Result<Response, PageError> {
-    let notice = Notice::bad(wrong);
+    let (status, notice) = form::refused(wrong, fields)?;
     let page = match filled(site, visitor, name, address, notice).await {
         // It was the address that is wrong.
-        Err(again @ Refusal::Invalid { .. }) => filled(site, visitor, name, "", Notice::bad(again)).await,
-        page => page,
+        Err(again @ Refusal::Invalid { .. }) => {
+            let (_, notice) = form::refused(again, fields)?;
+            PrivacyPage { address: address.to_owned(), ..filled(site, visitor, name, "", notice).await? }
+        }
+        page => page?,
     };
-    Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page.map_err(|refusal| visitor.refused(refusal))?))
+    Ok(html_with(status, &page))
 }
 
 async fn filled(
@@ -141,6 +146,7 @@ async fn filled(
     };
     Ok(PrivacyPage {
         frame: Frame::of(site, visitor, format!("Privacy of {name}"), "/orgs").with(notice),
+        seen: tags::privacy(&view),
         name: name.as_str().to_owned(),
         footer: view.own.footer.as_ref().map(|footer| footer.as_str().to_owned()).unwrap_or_default(),
         shown_name: view.own.shown_name.clone().unwrap_or_default(),

@@ -11,10 +11,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::words::{self, Moment};
-use super::{Done, Frame, Notice, error::PageError, html, html_with};
+use super::{Done, Frame, Notice, error::PageError, form, html, html_with};
+use crate::admin::Site;
 use crate::admin::actions::second_factor::SetUp;
 use crate::admin::visitor::{Fields, Posted, Visitor};
-use crate::admin::{Refusal, Site};
 
 #[derive(Template)]
 #[template(path = "second_factor.html")]
@@ -75,13 +75,12 @@ async fn confirm(site: &Site, visitor: &Visitor, fields: &Fields) -> Result<Resp
             let frame = Frame::of(site, visitor, "Recovery codes", "");
             Ok(html(&RecoveryPage { frame, codes }))
         }
-        Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_) | Refusal::Busy(_))) => {
+        Err(wrong) => {
+            let (status, notice) = form::refused(wrong, fields)?;
             // With the key that may be in the app already.
             let again = site.actions.resume_second_factor(viewer, sealed).ok();
-            let page = filled(site, visitor, again, Notice::bad(wrong))?;
-            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
+            Ok(html_with(status, &filled(site, visitor, again, notice)?))
         }
-        Err(refusal) => Err(visitor.refused(refusal)),
     }
 }
 
@@ -89,11 +88,10 @@ async fn remove(site: &Site, visitor: &Visitor, fields: &Fields) -> Result<Respo
     let (password, code) = (fields.text("present"), fields.text("code"));
     match site.actions.remove_own_second_factor(&visitor.viewer, password, code).await {
         Ok(()) => Ok(Redirect::to("/account?done=factor_gone").into_response()),
-        Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_) | Refusal::Busy(_))) => {
-            let page = filled(site, visitor, None, Notice::bad(wrong))?;
-            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
+        Err(wrong) => {
+            let (status, notice) = form::refused(wrong, fields)?;
+            Ok(html_with(status, &filled(site, visitor, None, notice)?))
         }
-        Err(refusal) => Err(visitor.refused(refusal)),
     }
 }
 

@@ -67,7 +67,7 @@ struct Step {
 
 /// `GET /setup`
 pub(super) async fn page(State(site): State<Arc<Site>>, visitor: Visitor) -> Response {
-    html(&filled(&site, &visitor, None, None))
+    html(&filled(&site, &visitor, None))
 }
 
 /// `POST /setup/test-mail`
@@ -75,17 +75,16 @@ pub(super) async fn send(
     State(site): State<Arc<Site>>,
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, PageError> {
-    let to = fields.text("to");
-    match site.actions.send_own_test_mail(&visitor.viewer, to).await {
+    match site.actions.send_own_test_mail(&visitor.viewer, fields.text("to")).await {
         Ok(sent) => Ok(match sent.message {
             Some(id) => Redirect::to(&format!("/setup/test-mail/{id}")).into_response(),
             None => {
                 let notice = format!("the mail was taken ({}), but its record could not be written", sent.words);
-                html(&filled(&site, &visitor, Notice::bad(notice), Some(to)))
+                html(&filled(&site, &visitor, Some(Notice::wrong(&Refusal::Conflict(notice), &fields))))
             }
         }),
         Err(wrong @ (Refusal::Invalid { .. } | Refusal::Port(_))) => {
-            let page = filled(&site, &visitor, Notice::bad(wrong), Some(to));
+            let page = filled(&site, &visitor, Some(Notice::wrong(&wrong, &fields)));
             Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
         }
         Err(refusal) => Err(visitor.refused(refusal)),
@@ -116,7 +115,7 @@ pub(super) async fn progress(
     Ok(answer)
 }
 
-fn filled(site: &Site, visitor: &Visitor, notice: Option<Notice>, typed: Option<&str>) -> SetupPage {
+fn filled(site: &Site, visitor: &Visitor, notice: Option<Notice>) -> SetupPage {
     let setup = &site.options.setup;
     let SetUpView { login, senders, app_password, notes, sections } = site.actions.set_up(&visitor.viewer, setup);
     let own = site.actions.own_test_address(&visitor.viewer);
@@ -129,7 +128,7 @@ fn filled(site: &Site, visitor: &Visitor, notice: Option<Notice>, typed: Option<
         notes,
         app_password,
         sections,
-        to: own.map(|own| typed.map_or(own, str::to_owned)),
+        to: own,
     }
 }
 

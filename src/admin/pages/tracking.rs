@@ -10,10 +10,11 @@ use serde::Deserialize;
 
 use super::org_tracking::{label, said_of};
 use super::orgs::{Choice, modes, on_off};
-use super::{Done, Frame, Notice, error::PageError, html, html_with, words};
+use super::{Done, Frame, Notice, error::PageError, form, html, html_with, words};
+use crate::admin::Site;
 use crate::admin::actions::own_tracking::{OwnPatch, OwnRulesPatch, OwnTracking};
+use crate::admin::api::tags;
 use crate::admin::visitor::{Fields, Posted, Visitor};
-use crate::admin::{Refusal, Site};
 use crate::policy::why::Narrowed;
 use crate::settings::{LINK_PATTERNS_MAX, Level, LinkPattern, Mode, OWN_LIST_MAX, RecipientPattern, Switch};
 
@@ -21,6 +22,7 @@ use crate::settings::{LINK_PATTERNS_MAX, Level, LinkPattern, Mode, OWN_LIST_MAX,
 #[template(path = "tracking.html")]
 struct TrackingPage {
     frame: Frame,
+    seen: String,
     login: String,
     org: String,
     own: bool,
@@ -81,20 +83,18 @@ pub(super) async fn save(
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, PageError> {
     let login = fields.optional("login").unwrap_or(&visitor.user.login).to_owned();
-    match site.actions.set_own_tracking(&visitor.viewer, &login, patch(&fields)?, |_| true).await {
+    let seen = fields.seen();
+    let unchanged = |now: &OwnTracking| seen.is(&tags::tracking(now));
+    match site.actions.set_own_tracking(&visitor.viewer, &login, patch(&fields)?, unchanged).await {
         Ok(_) => {
             let login = crate::admin::login::encode_next(&login);
             Ok(Redirect::to(&format!("/tracking?done=saved&login={login}")).into_response())
         }
-        Err(wrong @ (Refusal::Invalid { .. } | Refusal::Locked { .. })) => {
+        Err(wrong) => {
+            let (status, notice) = form::refused(wrong, &fields)?;
             let view = site.actions.own_tracking(&visitor.viewer, &login)?;
-            let mut page = filled(&site, &visitor, view, Notice::bad(wrong));
-            for list in &mut page.lists {
-                fields.keep(list.field, &mut list.text);
-            }
-            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
+            Ok(html_with(status, &filled(&site, &visitor, view, notice)))
         }
-        Err(refusal) => Err(visitor.refused(refusal)),
     }
 }
 
@@ -139,6 +139,7 @@ fn filled(site: &Site, visitor: &Visitor, view: OwnTracking, notice: Option<Noti
     let text_links = view.in_force.text_links;
     TrackingPage {
         frame: Frame::of(site, visitor, format!("Tracking of mail from {}", view.login), "").with(notice),
+        seen: tags::tracking(&view),
         org: view.org.as_str().to_owned(),
         own: visitor.user.login == view.login,
         in_force: [

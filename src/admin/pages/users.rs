@@ -10,10 +10,11 @@ use serde::Deserialize;
 
 use super::query::Query;
 use super::ways::{self, ShownOnce, Ways};
-use super::{Frame, Notice, encoded, error::PageError, html, html_with, words};
+use super::{Frame, Notice, encoded, error::PageError, form, html, html_with, words};
 use crate::admin::actions::invitations::{InvitationMade, InvitationView, NewInvitation};
 use crate::admin::actions::user_change::UserPatch;
-use crate::admin::actions::users::{NewUser, UserView, role_named};
+use crate::admin::actions::users::{GoesWith, NewUser, UserView, role_named};
+use crate::admin::api::tags;
 use crate::admin::visitor::{Fields, Posted, Visitor, absolute};
 use crate::admin::{Refusal, Site};
 use crate::settings::access::Gift;
@@ -33,7 +34,6 @@ struct UsersPage {
     orgs: Vec<String>,
     roles: Vec<(&'static str, &'static str)>,
     rules_all: bool,
-    typed: Typed,
     invitations: Vec<InvitationRow>,
 }
 
@@ -58,25 +58,31 @@ struct UserRow {
     own: bool,
 }
 
-/// What was typed before the form was refused; never the password.
-#[derive(Default)]
-struct Typed {
-    login: String,
-    org: String,
-    role: String,
-    addresses: String,
-}
-
 #[derive(Template)]
 #[template(path = "user.html")]
 struct UserPage {
     frame: Frame,
+    seen: String,
     user: UserRow,
     ways: Ways,
     factor: bool,
+    /// Where removing it is asked once more.
+    remove: String,
     /// The roles the visitor may give.
     roles: Vec<(&'static str, &'static str)>,
     rules_all: bool,
+}
+
+/// Is that meant?
+#[derive(Template)]
+#[template(path = "user_remove.html")]
+struct RemovePage {
+    frame: Frame,
+    login: String,
+    /// The user's page.
+    back: String,
+    /// What goes too.
+    goes: Vec<String>,
 }
 
 /// Whom a page is about.
@@ -101,7 +107,7 @@ pub(super) async fn page(
     visitor: Visitor,
     Query(Asked { done, after }): Query<Asked>,
 ) -> Result<Response, PageError> {
-    Ok(html(&filled(&site, &visitor, after, Typed::default(), Notice::done(done.as_deref()))?))
+    Ok(html(&filled(&site, &visitor, after, Notice::done(done.as_deref()))?))
 }
 
 /// `POST /users`
@@ -109,19 +115,9 @@ pub(super) async fn add(
     State(site): State<Arc<Site>>,
     Posted { visitor, fields }: Posted,
 ) -> Result<Response, PageError> {
-    let typed = Typed {
-        login: fields.text("login").trim().to_owned(),
-        org: fields.text("org").to_owned(),
-        role: fields.text("role").to_owned(),
-        addresses: fields.text("addresses").to_owned(),
-    };
     match site.actions.add_user(&visitor.viewer, new_user(&fields)?).await {
         Ok(_) => Ok(Redirect::to("/users?done=added").into_response()),
-        Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_) | Refusal::Busy(_))) => {
-            let page = filled(&site, &visitor, None, typed, Notice::bad(wrong))?;
-            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
-        }
-        Err(refusal) => Err(visitor.refused(refusal)),
+        Err(wrong) => list_again(&site, &visitor, wrong, &fields),
     }
 }
 
@@ -157,7 +153,7 @@ pub(super) async fn password(
 ) -> Result<Response, PageError> {
     let login = fields.text("login");
     let done = site.actions.reset_password(&visitor.viewer, login, fields.text("password")).await;
-    after(&site, &visitor, login, done, "password")
+    after(&site, &visitor, &fields, done, "password")
 }
 
 /// `POST /users/set`: what it may do and send as.
@@ -168,8 +164,26 @@ pub(super) async fn set(
     let login = fields.text("login");
     let role = fields.optional("role").map(|name| role_named(name).ok_or(PageError::BadForm(StatusCode::BAD_REQUEST)));
     let patch = UserPatch { role: role.transpose()?, addresses: fields.list("addresses") };
-    let done = site.actions.set_user(&visitor.viewer, login, patch, |_| true).await;
-    after_one(&site, &visitor, login, done.map(drop), "access")
+    let seen = fields.seen();
+    let done = site.actions.set_user(&visitor.viewer, login, patch, |now| seen.is(&tags::user(now))).await;
+    after_one(&site, &visitor, &fields, done.map(drop), "access")
+}
+
+/// `GET /users/remove?login=…`: is that meant?
+pub(super) async fn ask_remove(
+    State(site): State<Arc<Site>>,
+    visitor: Visitor,
+    Query(About { login, .. }): Query<About>,
+) -> Result<Response, PageError> {
+    let GoesWith { webhooks, keys, app_passwords } = site.actions.goes_with(&visitor.viewer, &login)?;
+    let rows = [(webhooks, "webhook"), (keys, "API key"), (app_passwords, "app password")];
+    let goes = rows.into_iter().filter(|(count, _)| *count > 0);
+    Ok(html(&RemovePage {
+        frame: Frame::of(&site, &visitor, format!("Remove {login}"), "/users"),
+        back: format!("/users/edit?login={}", crate::admin::login::encode_next(&login)),
+        goes: goes.map(|(count, name)| words::count(count as u64, name)).collect(),
+        login,
+    }))
 }
 
 /// `POST /users/remove`
@@ -179,7 +193,7 @@ pub(super) async fn remove(
 ) -> Result<Response, PageError> {
     let login = fields.text("login");
     let done = site.actions.remove_user(&visitor.viewer, login).await;
-    after(&site, &visitor, login, done, "removed")
+    after(&site, &visitor, &fields, done, "removed")
 }
 
 /// `POST /users/invite`: the link is shown once.
@@ -191,11 +205,7 @@ pub(super) async fn invite(
     let NewUser { login, org, role, .. } = new_user(&fields)?;
     match site.actions.invite(&visitor.viewer, NewInvitation { login, org, role }).await {
         Ok(made) => Ok(html(&link_made(&site, &visitor, &headers, made))),
-        Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_) | Refusal::Busy(_))) => {
-            let page = filled(&site, &visitor, None, Typed::default(), Notice::bad(wrong))?;
-            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
-        }
-        Err(refusal) => Err(visitor.refused(refusal)),
+        Err(wrong) => list_again(&site, &visitor, wrong, &fields),
     }
 }
 
@@ -208,7 +218,7 @@ pub(super) async fn link(
     let login = fields.text("login");
     match site.actions.password_link(&visitor.viewer, login).await {
         Ok(made) => Ok(html(&link_made(&site, &visitor, &headers, made))),
-        Err(refusal) => after(&site, &visitor, login, Err(refusal), ""),
+        Err(refusal) => after(&site, &visitor, &fields, Err(refusal), ""),
     }
 }
 
@@ -253,7 +263,7 @@ pub(super) async fn remove_factor(
 ) -> Result<Response, PageError> {
     let login = fields.text("login");
     let done = site.actions.remove_second_factor(&visitor.viewer, login).await;
-    after_one(&site, &visitor, login, done, "factor_gone")
+    after_one(&site, &visitor, &fields, done, "factor_gone")
 }
 
 /// `POST /users/credentials/remove`
@@ -263,7 +273,7 @@ pub(super) async fn revoke(
 ) -> Result<Response, PageError> {
     let login = fields.text("login");
     let done = ways::revoke(&site, &visitor, login, &fields).await;
-    after_one(&site, &visitor, login, done, "revoked")
+    after_one(&site, &visitor, &fields, done, "revoked")
 }
 
 /// `POST /users/sessions/end`
@@ -273,23 +283,23 @@ pub(super) async fn end_sessions(
 ) -> Result<Response, PageError> {
     let login = fields.text("login");
     let done = ways::end_sessions(&site, &visitor, login, &fields).await;
-    after_one(&site, &visitor, login, done, "ended")
+    after_one(&site, &visitor, &fields, done, "ended")
 }
 
 /// Back to the user's page.
 fn after_one(
     site: &Site,
     visitor: &Visitor,
-    login: &str,
+    fields: &Fields,
     done: Result<(), Refusal>,
     code: &str,
 ) -> Result<Response, PageError> {
     match done {
         Ok(()) => {
-            let login = crate::admin::login::encode_next(login);
+            let login = crate::admin::login::encode_next(fields.text("login"));
             Ok(Redirect::to(&format!("/users/edit?login={login}&done={code}")).into_response())
         }
-        no => after(site, visitor, login, no, code),
+        no => after(site, visitor, fields, no, code),
     }
 }
 
@@ -297,34 +307,40 @@ fn after_one(
 fn after(
     site: &Site,
     visitor: &Visitor,
-    login: &str,
+    fields: &Fields,
     done: Result<(), Refusal>,
     code: &str,
 ) -> Result<Response, PageError> {
     match done {
         Ok(()) => Ok(Redirect::to(&format!("/users?done={code}")).into_response()),
-        Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_) | Refusal::Busy(_))) => {
-            let page = about(site, visitor, login, Notice::bad(wrong))?;
-            Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
+        Err(wrong) => {
+            let (status, notice) = form::refused(wrong, fields)?;
+            Ok(html_with(status, &about(site, visitor, fields.text("login"), notice)?))
         }
-        Err(refusal) => Err(visitor.refused(refusal)),
     }
 }
 
+/// The list, with why one of its forms was refused.
+fn list_again(site: &Site, visitor: &Visitor, wrong: Refusal, fields: &Fields) -> Result<Response, PageError> {
+    let (status, notice) = form::refused(wrong, fields)?;
+    Ok(html_with(status, &filled(site, visitor, None, notice)?))
+}
+
 fn about(site: &Site, visitor: &Visitor, login: &str, notice: Option<Notice>) -> Result<UserPage, PageError> {
-    let user = row(visitor, ruled(visitor).and_then(|()| site.actions.user(&visitor.viewer, login))?);
+    let user = ruled(visitor).and_then(|()| site.actions.user(&visitor.viewer, login))?;
+    let (seen, user) = (tags::user(&user), row(visitor, user));
+    let remove = format!("/users/remove?login={}", crate::admin::login::encode_next(login));
     let frame = Frame::of(site, visitor, user.login.clone(), "/users").with(notice);
     let ways = Ways::of(site, visitor, login)?;
     let factor = site.actions.second_factor(&visitor.viewer, login)?.is_some();
     let rules_all = visitor.viewer.rules_all();
-    Ok(UserPage { frame, user, ways, factor, roles: given(rules_all), rules_all })
+    Ok(UserPage { frame, seen, user, ways, factor, remove, roles: given(rules_all), rules_all })
 }
 
 fn filled(
     site: &Site,
     visitor: &Visitor,
     after: Option<String>,
-    typed: Typed,
     notice: Option<Notice>,
 ) -> Result<UsersPage, PageError> {
     ruled(visitor)?;
@@ -339,7 +355,6 @@ fn filled(
         orgs,
         roles: given(rules_all),
         rules_all,
-        typed,
         invitations: site.actions.invitations(&visitor.viewer).into_iter().map(invitation_row).collect(),
     })
 }

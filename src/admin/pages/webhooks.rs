@@ -12,8 +12,9 @@ use serde::Deserialize;
 use super::notices;
 use super::query::Query;
 use super::words::{self, Moment};
-use super::{Frame, Notice, error::PageError, html_with};
+use super::{Frame, Notice, error::PageError, form, html_with};
 use crate::admin::actions::webhooks::{DELIVERIES_MAX, WebhookChange};
+use crate::admin::api::tags;
 use crate::admin::visitor::{Fields, Posted, Visitor};
 use crate::admin::{Refusal, Site};
 use crate::settings::notices::{Level, Topic, Webhook, WebhookId};
@@ -41,6 +42,7 @@ pub(super) struct Typed {
 #[template(path = "webhook.html")]
 struct WebhookPage {
     frame: Frame,
+    seen: String,
     id: String,
     row: WebhookRow,
     level: &'static str,
@@ -152,7 +154,9 @@ pub(super) async fn change(
         "save" => {
             let Typed { url, topics, level } = Typed::of(&fields)?;
             let change = WebhookChange { url: Some(url), topics: Some(topics), level: Some(level), paused: None };
-            actions.change_webhook(viewer, id, change, |_| true).await.map(|_| "webhook")
+            let seen = fields.seen();
+            let unchanged = |now: &Webhook| seen.is(&tags::webhook(now));
+            actions.change_webhook(viewer, id, change, unchanged).await.map(|_| "webhook")
         }
         "pause" => actions.change_webhook(viewer, id, paused(true), |_| true).await.map(|_| "webhook"),
         "resume" => actions.change_webhook(viewer, id, paused(false), |_| true).await.map(|_| "webhook"),
@@ -164,32 +168,33 @@ pub(super) async fn change(
         },
         _ => return Err(PageError::BadForm(StatusCode::BAD_REQUEST)),
     };
-    after(&site, &visitor, id, done).await
+    after(&site, &visitor, id, &fields, done).await
 }
 
 /// `POST /webhooks/{id}/deliveries/{delivery}`: again.
 pub(super) async fn replay(
     State(site): State<Arc<Site>>,
     Path((id, delivery)): Path<(String, i64)>,
-    Posted { visitor, .. }: Posted,
+    Posted { visitor, fields }: Posted,
 ) -> Result<Response, PageError> {
     let id = parse_id(&id)?;
     let done = site.actions.replay_webhook(&visitor.viewer, id, Some(delivery)).await.map(|_| "replayed");
-    after(&site, &visitor, id, done).await
+    after(&site, &visitor, id, &fields, done).await
 }
 
 async fn after(
     site: &Site,
     visitor: &Visitor,
     id: WebhookId,
+    fields: &Fields,
     done: Result<&'static str, Refusal>,
 ) -> Result<Response, PageError> {
     match done {
         Ok(code) => Ok(Redirect::to(&format!("/webhooks/{id}?done={code}")).into_response()),
-        Err(wrong @ (Refusal::Invalid { .. } | Refusal::Conflict(_))) => {
-            show(site, visitor, id, None, StatusCode::UNPROCESSABLE_ENTITY, Notice::bad(wrong)).await
+        Err(wrong) => {
+            let (status, notice) = form::refused(wrong, fields)?;
+            show(site, visitor, id, None, status, notice).await
         }
-        Err(refusal) => Err(visitor.refused(refusal)),
     }
 }
 
@@ -207,6 +212,7 @@ async fn show(
     let now_ms = Timestamp::now().as_millisecond();
     let page = WebhookPage {
         frame: Frame::of(site, visitor, "Webhook", "/notices").with(notice),
+        seen: tags::webhook(&webhook),
         id: id.to_string(),
         level: notices::words(webhook.level),
         words: webhook.words,

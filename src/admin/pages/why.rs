@@ -12,7 +12,7 @@ use super::org_tracking::{label, said_of};
 use super::query::Query;
 use super::{Frame, Notice, error::PageError, html_with, words};
 use crate::admin::actions::why::{Never, WhyQuery, WhyView};
-use crate::admin::visitor::Visitor;
+use crate::admin::visitor::{Fields, Visitor};
 use crate::admin::{Refusal, Site, why_words};
 use crate::policy::why::{Narrowed, Reason, Row};
 use crate::settings::Level;
@@ -94,7 +94,7 @@ pub(super) async fn page(
         Err(wrong @ Refusal::Invalid { .. }) => wrong,
         Err(refusal) => return Err(visitor.refused(refusal)),
     };
-    let page = WhyPage { frame: frame().with(Notice::bad(wrong)), asked, answer: None };
+    let page = WhyPage { frame: frame().with(Some(Notice::wrong(&wrong, &Fields::none("/why")))), asked, answer: None };
     Ok(html_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
 }
 

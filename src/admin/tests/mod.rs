@@ -8,6 +8,7 @@ mod audit;
 mod cascade;
 mod events;
 mod fixture;
+mod forms;
 mod health;
 mod limits;
 mod metrics;

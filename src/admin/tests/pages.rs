@@ -23,6 +23,7 @@ const PAGES: &[&str] = &[
     "/orgs/managed",
     "/users",
     "/users/edit?login=ann",
+    "/users/remove?login=ann",
     "/account",
     "/tracking?login=ann",
     "/why?org=acme&from=%3Cscript%3Ealert&to=%22%3Cscript%3Ealert%22@x.example&header=%3Cscript%3Ealert",
@@ -219,7 +220,7 @@ async fn the_settings_page_shows_the_ceiling_and_what_is_managed() {
     assert_eq!(force.matches(">Off<").count(), 3, "{force}");
     // managed values are read-only, and say so
     let page = world.logged_in("mia").get("/orgs/managed").await.text;
-    assert!(page.contains("<fieldset disabled>") && page.contains("managed in config.toml"), "{page}");
+    assert!(page.contains("<fieldset id=\"opens\" disabled>") && page.contains("managed in config.toml"), "{page}");
     assert!(!page.contains("name=\"domains\""));
     // a sender reads and cannot save
     let page = world.logged_in("ann").get("/orgs/acme").await.text;

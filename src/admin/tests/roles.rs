@@ -40,6 +40,8 @@ const TABLE: &[Row] = &[
     // a search, and the same as a file
     ("/?subject=offer&readers=opened&from=2026-11-01", None, EVERYBODY),
     ("/?readers=yawned", None, ["login", "422", "422", "422", "422", "422"]),
+    // where nothing is, but what is in the address of each mail
+    ("/messages", None, ["done", "done", "done", "done", "done", "done"]),
     ("/messages.csv", None, EVERYBODY),
     ("/messages.csv?org=acme", None, ["login", "200", "200", "200", "404", "404"]),
     // people: of mail that may be read
@@ -157,6 +159,9 @@ const TABLE: &[Row] = &[
     ),
     ("/users/set", Some(&[("login", "boss"), ("role", "sender")]), ["login", "done", "422", "404", "404", "404"]),
     ("/users/set", Some(&[("login", "root"), ("role", "sender")]), ["login", "422", "404", "404", "404", "404"]),
+    ("/users/remove?login=ann", None, ["login", "200", "200", "404", "404", "404"]),
+    ("/users/remove?login=root", None, ["login", "409", "404", "404", "404", "404"]),
+    ("/users/remove?login=boss", None, ["login", "200", "409", "404", "404", "404"]),
     ("/users/remove", Some(&[("login", "ann")]), ["login", "done", "done", "404", "404", "404"]),
     ("/users/remove", Some(&[("login", "eve")]), ["login", "done", "404", "404", "done", "404"]),
     // not oneself, not the last server admin

@@ -12,6 +12,7 @@ use super::openapi::documented;
 /// Method and route of a page; method and address of the API, or `-` and a reason.
 const TWINS: &[(&str, &str)] = &[
     ("get /", "get /api/v1/messages"),
+    ("get /messages", "- leads to the first page"),
     ("get /messages.csv", "get /api/v1/messages"),
     ("get /people", "get /api/v1/readers"),
     ("get /people/one", "get /api/v1/readers/{address}"),
@@ -34,6 +35,7 @@ const TWINS: &[(&str, &str)] = &[
     ("get /users/edit", "get /api/v1/users/{login}"),
     ("post /users/set", "patch /api/v1/users/{login}"),
     ("post /users/password", "put /api/v1/users/{login}/password"),
+    ("get /users/remove", "- asks a person once more; a program has decided"),
     ("post /users/remove", "delete /api/v1/users/{login}"),
     ("get /orgs/{name}/access", "get /api/v1/orgs/{name}/access"),
     ("post /orgs/{name}/access", "patch /api/v1/orgs/{name}/access"),
