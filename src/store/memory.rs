@@ -519,6 +519,7 @@ impl HistoryStore for MemoryHistory {
                 .filter(|e| filter.message.is_none_or(|id| id == e.event.id.message))
                 .filter(|e| filter.org.is_none() || filter.org == e.org)
                 .filter(|e| filter.login.is_none() || filter.login == e.login)
+                .filter(|e| filter.kind.is_none_or(|kind| kind == e.event.kind))
                 .filter(|e| !filter.with_network || e.event.network_hash.is_some())
                 .collect();
             let limit = filter.limit.clamp(1, timeline::LIMIT_MAX) as usize;
