@@ -36,7 +36,7 @@ pub enum News {
     Event {
         /// What and who.
         entry: Box<TimelineEntry>,
-        /// No earlier open of this copy was a person's. Always false for a click.
+        /// No earlier open of this copy was a person's, also none that is forgotten by now. Always false for a click.
         first: bool,
         /// The envelope sender; empty for `<>`.
         reverse_path: String,

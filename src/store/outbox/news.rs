@@ -123,14 +123,22 @@ fn of_event(connection: &Connection, entry: TimelineEntry) -> rusqlite::Result<O
         .query_row(params![Column(id.message)], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((reverse_path, message_id_header)) = mail else { return Ok(None) };
-    let first = entry.event.kind == EventKind::Open
-        && !connection
-            .prepare_cached(
-                "SELECT 1 FROM event WHERE message = ?1 AND sequence < ?2 AND recipient = ?3 AND kind = 'open'
-                 AND verdict NOT IN ('machine', 'self')",
-            )?
-            .exists(params![Column(id.message), entry.sequence, id.recipient])?;
+    let first = entry.event.kind == EventKind::Open && is_first(connection, &entry)?;
     Ok(Some(News::Event { entry: Box::new(entry), first, reverse_path, message_id_header }))
+}
+
+/// Whether no earlier open of the copy was a person's: none that is on record, and none that is forgotten. Those are what was
+/// counted beyond the events from this one on.
+fn is_first(connection: &Connection, entry: &TimelineEntry) -> rusqlite::Result<bool> {
+    let id = entry.event.id;
+    connection
+        .prepare_cached(
+            "SELECT coalesce(sum(sequence < ?3), 0) = 0
+                    AND count(*) >= coalesce((SELECT opens FROM copy_count WHERE message = ?1 AND copy = ?2), 0)
+             FROM event
+             WHERE message = ?1 AND recipient = ?2 AND kind = 'open' AND verdict NOT IN ('machine', 'self')",
+        )?
+        .query_row(params![Column(id.message), id.recipient, entry.sequence], |row| row.get(0))
 }
 
 fn refusals(connection: &Connection, batch: &mut Batch) -> rusqlite::Result<()> {

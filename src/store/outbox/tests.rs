@@ -197,6 +197,35 @@ async fn much_comes_in_batches_and_nothing_is_passed_over() {
     assert_eq!(found, all);
 }
 
+/// Also when the first is forgotten, for its counter stays; not when somebody said that it was their own.
+#[tokio::test]
+async fn the_first_open_is_the_first_for_ever() {
+    let world = world().await;
+    let opened = event(1, 9, EventKind::Open, Verdict::Person);
+    let later = |days: i64| crate::event::Event { at_ms: opened.at_ms + days * 86_400_000, ..opened.clone() };
+    let next = async |days| {
+        world.history.record(vec![later(days), event(1, 20, EventKind::Click, Verdict::Person)]).await.unwrap();
+        let batch = world.outbox.news(FUTURE).await.unwrap();
+        world.outbox.tell(told(&batch)).await.unwrap();
+        seen(&batch).remove(0)
+    };
+    assert_eq!(next(0).await, "1 open true");
+    world.history.expire(Expiry::of(0, later(1).at_ms)).await.unwrap();
+    assert_eq!(next(2).await, "3 open false");
+    world.history.expire(Expiry::of(0, later(3).at_ms)).await.unwrap();
+    assert_eq!(next(4).await, "5 open false");
+    // Another's copy has its own counter.
+    world.history.record(vec![event(1, 20, EventKind::Open, Verdict::Person)]).await.unwrap();
+    let batch = world.outbox.news(FUTURE).await.unwrap();
+    assert_eq!(seen(&batch), ["7 open true"]);
+    world.outbox.tell(told(&batch)).await.unwrap();
+    let own = Some((Verdict::Own, crate::event::Rule::SaidSo));
+    let mended = vec![Mended { sequence: 7, repeats: 0, verdict: own }];
+    world.history.put_on_record(Arc::new(Recording { events: Vec::new(), mended })).await.unwrap();
+    world.history.record(vec![event(1, 20, EventKind::Open, Verdict::Person)]).await.unwrap();
+    assert_eq!(seen(&world.outbox.news(FUTURE).await.unwrap()), ["8 open true"]);
+}
+
 #[tokio::test]
 async fn a_refusal_is_news_once() {
     let world = world().await;
