@@ -32,7 +32,7 @@ pub struct WebhooksConfig {
     pub per_org_max: usize,
     /// Events that may wait for one webhook; more are dropped, and counted.
     pub waiting_max: u32,
-    /// Tried at one time, over all webhooks.
+    /// Tried at one time, over all webhooks; of one organisation half as many.
     pub concurrency_max: usize,
     /// To resolve, connect and shake hands.
     pub connect_max: Duration,

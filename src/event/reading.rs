@@ -37,8 +37,9 @@ pub struct Reading {
     pub read: Read,
     /// Whether a link was followed.
     pub clicked: bool,
-    /// Two countries or more, or more than three networks: "forwarded or shared?". A question, not an answer.
-    pub shared: bool,
+    /// Two countries or more, or more than three networks: "forwarded or shared?". A question, not an answer. `None`: what
+    /// would show it may be forgotten.
+    pub shared: Option<bool>,
 }
 
 impl Reading {
@@ -50,7 +51,13 @@ impl Reading {
             (false, true) => Read::Inferred,
             (false, false) => Read::No,
         };
-        Reading { read, clicked, shared: countries >= 2 || networks > NETWORKS_MAX }
+        Reading { read, clicked, shared: Some(countries >= 2 || networks > NETWORKS_MAX) }
+    }
+
+    /// Of so many events some are forgotten: what the others do not show may have been. One alone shows nothing anyway.
+    pub fn with_forgotten(self, events: i64) -> Reading {
+        let is_known = |shared: &bool| *shared || events < 2;
+        Reading { shared: self.shared.filter(is_known), ..self }
     }
 }
 
@@ -121,7 +128,7 @@ mod tests {
             (&[(Open, Own), (Click, Own)], Read::No, false),
         ] {
             let events: Vec<Event> = events.iter().map(|(kind, verdict)| event(*kind, *verdict, None, 1)).collect();
-            assert_eq!(reading(&events), Reading { read, clicked, shared: false });
+            assert_eq!(reading(&events), Reading { read, clicked, shared: Some(false) });
         }
     }
 
@@ -141,7 +148,14 @@ mod tests {
             (vec![person(it, 1), from(Verdict::Person, Some(Via::Relay))], false),
             (vec![person(it, 1), from(Verdict::Person, None)], true),
         ] {
-            assert_eq!(reading(&events).shared, shared, "{events:?}");
+            assert_eq!(reading(&events).shared, Some(shared), "{events:?}");
+        }
+    }
+    #[test]
+    fn what_is_forgotten_may_have_shown_it() {
+        for (countries, events, shared) in [(1, 1, Some(false)), (1, 2, None), (2, 2, Some(true)), (0, 9, None)] {
+            let reading = Reading::of(true, false, countries, 1).with_forgotten(events);
+            assert_eq!(reading.shared, shared, "{countries} {events}");
         }
     }
 }

@@ -46,7 +46,7 @@ pub struct Heard {
 pub struct Feed {
     history: Arc<dyn HistoryStore>,
     sender: broadcast::Sender<Arc<Heard>>,
-    /// The newest event that was passed on, while anybody listens.
+    /// The newest event that is passed on, while anybody listens. Moves before that is.
     position: watch::Sender<Option<i64>>,
     closed: watch::Sender<bool>,
     streams: Arc<Semaphore>,
@@ -117,8 +117,7 @@ impl Feed {
     pub(super) async fn run(&self, mut news: watch::Receiver<()>, mut stop: watch::Receiver<bool>) {
         let mut recent = VecDeque::new();
         loop {
-            let quiet = if self.listeners() == 0 {
-                self.position.send_replace(None);
+            let quiet = if self.forget_position() {
                 recent.clear();
                 None
             } else {
@@ -138,6 +137,18 @@ impl Feed {
         self.closed.send_replace(true);
     }
 
+    /// While nobody listens there is no position. Looked at and forgotten as one: whoever begins to listen meanwhile reads the
+    /// position afterwards, and waits for the next.
+    fn forget_position(&self) -> bool {
+        self.position.send_if_modified(|position| {
+            let nobody = self.listeners() == 0;
+            if nobody {
+                *position = None;
+            }
+            nobody
+        })
+    }
+
     async fn look(&self, recent: &mut VecDeque<Click>) -> Result<(), StoreError> {
         let position = *self.position.borrow();
         let Some(position) = position else {
@@ -151,12 +162,13 @@ impl Feed {
             let filter = TimelineFilter { after_sequence: to, limit: READ_MAX, ..TimelineFilter::default() };
             let entries = self.history.timeline(filter).await?;
             let more = entries.len() == READ_MAX as usize;
+            to = entries.last().map_or(to, |entry| entry.sequence);
+            // Before anybody is told: who begins to listen meanwhile hears the rest at most, and finds the others on record.
+            self.position.send_replace(Some(to));
             for entry in entries {
-                to = entry.sequence;
                 remember(recent, &entry);
                 self.tell(Heard { entry, changed: false });
             }
-            self.position.send_replace(Some(to));
             if !more {
                 break;
             }
@@ -226,7 +238,8 @@ fn remember(recent: &mut VecDeque<Click>, entry: &TimelineEntry) {
 }
 
 impl Listener {
-    /// The newest event that does not come through this listener; `None`: we stop.
+    /// An event: all after it come through this listener, all up to it are on record, and the last of these may come too.
+    /// `None`: we stop.
     pub async fn position(&mut self) -> Option<i64> {
         let (position, closed) = (&mut self.position, &mut self.closed);
         let known = tokio::select! {
@@ -260,6 +273,9 @@ impl Listener {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::task::{Context, Wake, Waker};
+
     use super::*;
     use crate::event::{Event, Rule};
     use crate::store::memory::MemoryHistory;
@@ -343,6 +359,53 @@ mod tests {
         assert_eq!((heard.entry.sequence, heard.changed, heard.entry.event.verdict), (5, true, Verdict::Machine));
         world.stop.send_replace(true);
         assert_eq!(soon(listener.next()).await.unwrap_err(), Ended::Closed);
+    }
+
+    /// Begins to listen when another listener is woken: just between two events that are passed on.
+    struct Newcomer {
+        feed: Arc<Feed>,
+        came: Mutex<Option<(Listener, Option<i64>)>>,
+    }
+
+    impl Wake for Newcomer {
+        fn wake(self: Arc<Self>) {
+            let mut came = self.came.lock().unwrap();
+            if came.is_none() {
+                let listener = self.feed.listen().unwrap();
+                let position = *listener.position.borrow();
+                *came = Some((listener, position));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_comes_while_events_are_passed_on_misses_none() {
+        let history = Arc::new(MemoryHistory::default());
+        let feed = Arc::new(Feed::new(Arc::clone(&history) as Arc<dyn HistoryStore>, 9));
+        let mut recent = VecDeque::new();
+        let mut first = feed.listen().unwrap();
+        feed.look(&mut recent).await.unwrap();
+        let newcomer = Arc::new(Newcomer { feed: Arc::clone(&feed), came: Mutex::default() });
+        let waker = Waker::from(Arc::clone(&newcomer));
+        let mut next = Box::pin(first.next());
+        assert!(next.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        history.record(vec![event(EventKind::Open); 3]).await.unwrap();
+        feed.look(&mut recent).await.unwrap();
+        let (mut listener, position) = newcomer.came.lock().unwrap().take().unwrap();
+        let mut known: Vec<i64> = (1..=position.unwrap()).collect();
+        while let Ok(heard) = listener.receiver.try_recv() {
+            known.push(heard.entry.sequence);
+        }
+        known.sort_unstable();
+        known.dedup();
+        assert_eq!(known, [1, 2, 3]);
+        drop((listener, next));
+        // Nobody is there any more, and then somebody is before that is noticed.
+        drop(first);
+        let again = feed.listen().unwrap();
+        assert!(!feed.forget_position() && again.position.borrow().is_some());
+        drop(again);
+        assert!(feed.forget_position() && feed.position.borrow().is_none());
     }
 
     #[tokio::test]

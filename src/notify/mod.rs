@@ -18,6 +18,7 @@ mod pump;
 pub mod signature;
 pub mod target;
 mod teller;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -61,7 +62,7 @@ pub struct Options {
     pub webhooks_max: usize,
     /// Deliveries that may wait for one webhook. Default 10,000: 20 MB at most, a day of a busy sender.
     pub waiting_max: u32,
-    /// Deliveries tried at one time, over all webhooks. Default 8.
+    /// Deliveries tried at one time, over all webhooks; those of one organisation get half of these places. Default 8.
     pub concurrency_max: usize,
     /// To resolve and connect, with TLS. Default 5 s.
     pub connect_max: Duration,

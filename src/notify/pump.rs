@@ -1,9 +1,9 @@
 //! The outbox to webhooks: what is due is tried, each webhook by itself, those that do not answer with less and less zeal.
 //!
 //! **Invariant:** a try is noted after it was made, so a crash between the two makes it again and never not at all. While a note
-//! cannot be written, only the note is tried again: nobody is told the same over and over because our disk is full. One
-//! webhook that hangs holds up no other beyond the bound of all tries at once, and a try that breaks off in a fault of our own
-//! gives its place back.
+//! cannot be written, only the note is tried again: nobody is told the same over and over because our disk is full. Webhooks
+//! that hang hold up others until it is their turn, which [`turns`] gives fairly, and no longer; and a try that breaks off in a
+//! fault of our own gives its place back.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,8 +17,10 @@ use tokio::time::Instant;
 
 use super::post::Signed;
 use super::target::Target;
+use super::turns::{self, Standing};
 use super::{Notify, stopped};
 use crate::deliver::backoff::{self, Last};
+use crate::settings::OrgName;
 use crate::settings::notices::{Webhook, WebhookId};
 use crate::store::outbox::{DeliveryStage, Tried, WebhookDelivery};
 use crate::store::{Change, StoreError};
@@ -44,8 +46,11 @@ const BROKE_OFF: &str = "waxseal broke off: a fault of its own, which its log te
 const STOP_MAX: Duration = Duration::from_secs(3);
 
 /// What is remembered of one webhook.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Line {
+    org: OrgName,
+    /// Number of its last try.
+    last_try: u64,
     under_way: HashSet<i64>,
     failures: u32,
     rests_until: Option<Instant>,
@@ -65,6 +70,8 @@ struct Tries {
     tasks: JoinSet<Ended>,
     /// What each is about.
     of: HashMap<Id, WebhookDelivery>,
+    /// How many were begun since the start.
+    begun: u64,
 }
 
 /// How a try came to its end.
@@ -76,9 +83,12 @@ enum End {
 }
 
 impl Tries {
-    fn begin(&mut self, delivery: WebhookDelivery, attempt: impl Future<Output = Ended> + Send + 'static) {
+    /// Gives the number of the try.
+    fn begin(&mut self, delivery: WebhookDelivery, attempt: impl Future<Output = Ended> + Send + 'static) -> u64 {
         let task = self.tasks.spawn(attempt);
         self.of.insert(task.id(), delivery);
+        self.begun += 1;
+        self.begun
     }
 
     /// The next that ends; `None` while there is none.
@@ -124,7 +134,7 @@ pub(super) async fn run(notify: Arc<Notify>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Begins every try that is due and may be made now.
+/// Begins every try that is due and may be made now, one after the other by whose turn it is.
 async fn begin(
     notify: &Arc<Notify>,
     lines: &mut HashMap<WebhookId, Line>,
@@ -132,30 +142,51 @@ async fn begin(
 ) -> Result<(), StoreError> {
     let now_ms = (notify.parts.clock)();
     let snapshot = notify.parts.settings.snapshot();
+    // What was begun for a webhook that is gone still takes a place of its organisation.
+    lines.retain(|id, line| snapshot.webhooks.contains_key(id) || !line.under_way.is_empty());
+    let mut waiting = HashSet::new();
     for id in notify.parts.outbox.due_webhooks(now_ms).await? {
-        let Some(webhook) = snapshot.webhooks.get(&id) else {
-            notify.parts.outbox.forget(id).await?;
-            lines.remove(&id);
+        match snapshot.webhooks.get(&id) {
+            None => drop(notify.parts.outbox.forget(id).await?),
+            Some(webhook) if webhook.paused => {}
+            Some(webhook) => {
+                lines.entry(id).or_insert_with(|| Line::new(webhook.org.clone()));
+                waiting.insert(id);
+            }
+        }
+    }
+    let places = notify.options.concurrency_max;
+    while tries.tasks.len() < places {
+        let Some(id) = turn(lines, &waiting, places) else { break };
+        let (Some(line), Some(webhook)) = (lines.get_mut(&id), snapshot.webhooks.get(&id)) else { break };
+        let looked_at = u32::try_from(line.under_way.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let due = notify.parts.outbox.due(id, now_ms, looked_at).await?;
+        let Some(delivery) = due.into_iter().find(|delivery| !line.under_way.contains(&delivery.id)) else {
+            waiting.remove(&id);
             continue;
         };
-        let line = lines.entry(id).or_default();
-        let free = notify.options.concurrency_max.saturating_sub(tries.tasks.len()).min(line.room());
-        if webhook.paused || free == 0 {
-            continue;
-        }
-        let looked_at = u32::try_from(line.under_way.len() + free).unwrap_or(u32::MAX);
-        let due = notify.parts.outbox.due(id, now_ms, looked_at).await?;
-        let new: Vec<WebhookDelivery> =
-            due.into_iter().filter(|delivery| !line.under_way.contains(&delivery.id)).take(free).collect();
-        for delivery in new {
-            line.under_way.insert(delivery.id);
-            tries.begin(delivery.clone(), attempt(Arc::clone(notify), webhook.clone(), delivery));
-        }
+        line.under_way.insert(delivery.id);
+        line.last_try = tries.begin(delivery.clone(), attempt(Arc::clone(notify), webhook.clone(), delivery));
     }
     Ok(())
 }
 
+/// Whose turn it is among those for whom something waits.
+fn turn(lines: &HashMap<WebhookId, Line>, waiting: &HashSet<WebhookId>, places: usize) -> Option<WebhookId> {
+    let mut standings = Vec::with_capacity(lines.len());
+    for (id, line) in lines {
+        let room = if waiting.contains(id) { line.room() } else { 0 };
+        let (under_way, last_try) = (line.under_way.len(), line.last_try);
+        standings.push(Standing { id: *id, org: &line.org, under_way, room, last_try });
+    }
+    turns::next(&standings, places)
+}
+
 impl Line {
+    fn new(org: OrgName) -> Line {
+        Line { org, last_try: 0, under_way: HashSet::new(), failures: 0, rests_until: None }
+    }
+
     /// How many tries may begin now. One that has failed too often gets one at a time, and none while it rests.
     fn room(&self) -> usize {
         if self.rests_until.is_some_and(|until| Instant::now() < until) {

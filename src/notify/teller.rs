@@ -9,12 +9,12 @@ use super::{Notify, count_dropped, message_id, payload, stopped};
 use crate::event::EventKind;
 use crate::settings::OrgName;
 use crate::settings::notices::Webhook;
-use crate::store::outbox::{Batch, NewDelivery, NewLine, News, Telling};
+use crate::store::outbox::{Batch, Marks, NewDelivery, NewLine, News, Telling};
 use crate::store::record::TimelineEntry;
 use crate::store::{Snapshot, StoreError};
 
 /// How long a click is held back: a burst of ten seconds shows a person's click a machine's, and what it is recorded with may
-/// take a moment. Opens are judged by nothing that comes later and are told at once.
+/// take a moment. Opens are judged by nothing that comes later and are told at once, also those behind a click.
 pub(super) const CLICK_HELD_MS: i64 = 12_000;
 /// How often news are looked for when nobody says that there are any: held clicks, and refusals.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ struct Idle {
     /// There is nobody.
     nobody: bool,
     /// Up to where that is written down: whoever comes is told of what is recorded from then on.
-    mark: (i64, i64),
+    mark: Marks,
 }
 
 async fn round(notify: &Notify, idle: &mut Idle) -> Result<(), StoreError> {
@@ -64,8 +64,7 @@ async fn round(notify: &Notify, idle: &mut Idle) -> Result<(), StoreError> {
         if idle.nobody {
             let last = notify.parts.outbox.last().await?;
             if last != idle.mark {
-                let (events_to, refusals_to) = last;
-                notify.parts.outbox.tell(Telling { events_to, refusals_to, ..Telling::default() }).await?;
+                notify.parts.outbox.tell(Telling { to: last, ..Telling::default() }).await?;
                 idle.mark = last;
             }
             return Ok(());
@@ -95,24 +94,19 @@ fn is_anybody(snapshot: &Snapshot) -> bool {
 
 /// Nothing worth telling: the mark moves when it lags so far that reading to it again would cost something.
 async fn advance(notify: &Notify, batch: &Batch) -> Result<(), StoreError> {
-    if batch.quiet < MARK_LAG_MAX && batch.refusals_to == 0 {
+    if batch.quiet < MARK_LAG_MAX && batch.to.refusals == 0 {
         return Ok(());
     }
-    let telling = Telling { events_to: batch.events_to, refusals_to: batch.refusals_to, ..Telling::default() };
+    let telling = Telling { to: batch.to, ..Telling::default() };
     notify.parts.outbox.tell(telling).await.map(drop)
 }
 
 /// Events that may be looked at again rather than written about: a commit costs more.
-const MARK_LAG_MAX: usize = 20;
+const MARK_LAG_MAX: i64 = 20;
 
 fn telling(notify: &Notify, snapshot: &Snapshot, batch: Batch, now_ms: i64) -> Telling {
-    let mut telling = Telling {
-        events_to: batch.events_to,
-        refusals_to: batch.refusals_to,
-        waiting_max: notify.options.waiting_max,
-        lines_max: LINES_MAX,
-        ..Telling::default()
-    };
+    let mut telling =
+        Telling { to: batch.to, waiting_max: notify.options.waiting_max, lines_max: LINES_MAX, ..Telling::default() };
     for news in &batch.news {
         let wanted = snapshot.webhooks.values().filter(|webhook| wants(snapshot, webhook, news));
         for webhook in wanted {

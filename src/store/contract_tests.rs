@@ -277,8 +277,9 @@ async fn the_timeline_filters_and_follows() {
         let beta = "beta".parse().unwrap();
         store.insert(record(1)).await.unwrap();
         store.insert(MessageRecord { org: beta, login: None, ..record(2) }).await.unwrap();
-        let open = |message| event(message, 9, EventKind::Open, Verdict::Person);
-        store.record(vec![open(1), open(2), open(1), open(404)]).await.unwrap();
+        let (open, click) = (EventKind::Open, EventKind::Click);
+        let person = |message, kind| event(message, 9, kind, Verdict::Person);
+        store.record(vec![person(1, open), person(2, click), person(1, open), person(404, open)]).await.unwrap();
         let all = TimelineFilter { limit: 1000, ..TimelineFilter::default() };
         for (filter, expected) in [
             (all.clone(), vec![1, 2, 3, 4]),
@@ -289,6 +290,8 @@ async fn the_timeline_filters_and_follows() {
             (TimelineFilter { newest: true, ..all.clone() }, vec![1, 2, 3, 4]),
             (TimelineFilter { newest: true, limit: 2, ..all.clone() }, vec![3, 4]),
             (TimelineFilter { newest: true, limit: 1, message: Some(MessageId(1)), ..all.clone() }, vec![3]),
+            (TimelineFilter { kind: Some(open), ..all.clone() }, vec![1, 3, 4]),
+            (TimelineFilter { kind: Some(click), ..all.clone() }, vec![2]),
             (TimelineFilter { with_network: true, ..all.clone() }, vec![1, 2, 3]),
             (
                 TimelineFilter { with_network: true, after_sequence: 3, login: Some("ann".to_owned()), ..all.clone() },

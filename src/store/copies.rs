@@ -60,11 +60,13 @@ fn copy(connection: &Connection, id: CopyId, events_since_ms: Option<i64>) -> ru
 pub(super) fn spreads(connection: &Connection, id: MessageId) -> rusqlite::Result<Vec<CopySpread>> {
     connection
         .prepare_cached(
-            "SELECT recipient, count(DISTINCT country), count(DISTINCT network_hash) FROM event
-             WHERE message = ?1 AND verdict IN ('person', 'unknown') AND via IS NULL GROUP BY recipient",
+            "SELECT recipient, count(DISTINCT country) FILTER (WHERE own), count(DISTINCT network_hash) FILTER (WHERE own),
+                    count(*)
+             FROM (SELECT *, verdict <> 'proxy' AND via IS NULL AS own FROM event
+                   WHERE message = ?1 AND verdict NOT IN ('machine', 'self')) GROUP BY recipient",
         )?
         .query_map(params![Column(id)], |row| {
-            Ok(CopySpread { copy_index: row.get(0)?, countries: row.get(1)?, networks: row.get(2)? })
+            Ok(CopySpread { copy_index: row.get(0)?, countries: row.get(1)?, networks: row.get(2)?, events: row.get(3)? })
         })?
         .collect()
 }

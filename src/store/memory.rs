@@ -335,20 +335,20 @@ impl HistoryStore for MemoryHistory {
     fn spreads(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<CopySpread>, StoreError>> {
         Box::pin(async move {
             let kept = self.kept();
-            let mut spreads: BTreeMap<u16, (HashSet<&str>, HashSet<[u8; 8]>)> = BTreeMap::new();
+            let mut spreads: BTreeMap<u16, (HashSet<&str>, HashSet<[u8; 8]>, i64)> = BTreeMap::new();
             let present = (1..).zip(&kept.events).filter(|(sequence, _)| !kept.gone.contains(sequence));
-            let of_people = |event: &&Event| event.verdict.counts() && event.verdict != Verdict::Proxy;
-            let read = present.map(|(_, event)| event).filter(|event| event.id.message == id && event.via.is_none());
-            for event in read.filter(of_people) {
-                let (countries, networks) = spreads.entry(event.id.recipient).or_default();
-                countries.extend(event.country.as_deref());
-                networks.extend(event.network_hash);
+            let read = present.map(|(_, event)| event).filter(|event| event.id.message == id);
+            for event in read.filter(|event| event.verdict.counts()) {
+                let (countries, networks, events) = spreads.entry(event.id.recipient).or_default();
+                *events += 1;
+                if event.verdict != Verdict::Proxy && event.via.is_none() {
+                    countries.extend(event.country.as_deref());
+                    networks.extend(event.network_hash);
+                }
             }
             let number = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);
-            let spread = |(copy_index, (countries, networks)): (u16, (HashSet<&str>, HashSet<[u8; 8]>))| CopySpread {
-                copy_index,
-                countries: number(countries.len()),
-                networks: number(networks.len()),
+            let spread = |(copy_index, (countries, networks, events)): (u16, (HashSet<_>, HashSet<_>, i64))| {
+                CopySpread { copy_index, countries: number(countries.len()), networks: number(networks.len()), events }
             };
             Ok(spreads.into_iter().map(spread).collect())
         })
@@ -537,6 +537,7 @@ impl HistoryStore for MemoryHistory {
                 .filter(|e| filter.copy.is_none_or(|copy| copy == e.event.id.recipient))
                 .filter(|e| filter.org.is_none() || filter.org == e.org)
                 .filter(|e| filter.login.is_none() || filter.login == e.login)
+                .filter(|e| filter.kind.is_none_or(|kind| kind == e.event.kind))
                 .filter(|e| !filter.with_network || e.event.network_hash.is_some())
                 .collect();
             let limit = filter.limit.clamp(1, timeline::LIMIT_MAX) as usize;

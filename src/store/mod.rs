@@ -38,7 +38,7 @@ mod writer;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::event::Event;
+use crate::event::{Event, EventKind};
 use crate::settings::access::{Access, Credential, DigestId, Invitation, SecondFactor};
 use crate::settings::notices::{NoticeCeiling, NoticeChoice, Webhook, WebhookId};
 use crate::settings::prepared::{is_login, prepared};
@@ -263,6 +263,8 @@ pub struct TimelineFilter {
     pub after_sequence: i64,
     /// Only entries with a smaller sequence.
     pub before_sequence: Option<i64>,
+    /// Only of this kind.
+    pub kind: Option<EventKind>,
     /// Only what was kept with its network. What is counted by the day is nobody's news: whoever follows events as they come
     /// must not see it.
     pub with_network: bool,

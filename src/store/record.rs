@@ -268,6 +268,8 @@ pub struct CopySpread {
     pub countries: u32,
     /// Networks.
     pub networks: u32,
+    /// Opens and clicks by people that are still on record, through whatever. What was counted beyond them is forgotten.
+    pub events: i64,
 }
 
 /// The clicks of one link by one copy.

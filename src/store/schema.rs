@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_rare.sql"),
     include_str!("migrations/0007_dropped.sql"),
     include_str!("migrations/0008_names.sql"),
+    include_str!("migrations/0009_click_mark.sql"),
     include_str!("migrations/0010_whose_it_is.sql"),
 ];
 
@@ -123,6 +124,19 @@ mod tests {
         };
         assert_eq!(whose("webhook_delivery"), [Some(8), Some(7), None, None, None]);
         assert_eq!(whose("mail_notice"), [Some(8), Some(7), None, None]);
+    }
+
+    /// What an older program told is not told again, whichever kind it is of.
+    #[test]
+    fn what_is_told_stays_told() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        apply(&mut connection, &MIGRATIONS[..8]).unwrap();
+        connection.execute_batch("UPDATE told SET sequence = 7").unwrap();
+        migrate(&mut connection).unwrap();
+        let mut select = connection.prepare("SELECT what, sequence FROM told ORDER BY what").unwrap();
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let told: Vec<(String, i64)> = rows.collect::<Result<_, _>>().unwrap();
+        assert_eq!(told, [("click".to_owned(), 7), ("open".to_owned(), 7)]);
     }
 
     /// What an older program recorded is counted once, by copy and by day; what names no known message is not.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, ToSql};
 use super::TimelineFilter;
 use super::column::Column;
 use super::record::{Addressee, TimelineEntry};
-use crate::event::{Event, Evidence};
+use crate::event::{Event, EventKind, Evidence};
 use crate::token::TokenId;
 
 /// The largest page.
@@ -104,6 +104,8 @@ fn sql(filter: &TimelineFilter, way: Way) -> String {
         (filter.copy.is_some(), " AND e.recipient = :copy"),
         (filter.org.is_some(), " AND m.org = :org"),
         (filter.login.is_some(), " AND m.login = :login"),
+        (filter.kind == Some(EventKind::Open), " AND e.kind = 'open'"),
+        (filter.kind == Some(EventKind::Click), " AND e.kind = 'click'"),
         (filter.with_network, " AND e.network_hash IS NOT NULL"),
     ];
     let conditions: String = conditions.into_iter().filter(|(asked, _)| *asked).map(|(_, sql)| sql).collect();

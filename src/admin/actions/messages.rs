@@ -200,6 +200,7 @@ impl Actions {
             after_sequence: query.after_sequence.unwrap_or(0),
             before_sequence: query.before_sequence,
             // Who asks for what came after something may ask again and again: that is to watch it happen.
+            kind: None,
             with_network: query.after_sequence.is_some(),
             newest: query.after_sequence.is_none(),
             limit: query.limit.clamp(1, EVENTS_PER_ANSWER_MAX),
@@ -253,10 +254,14 @@ fn readings(
         let counts = counts.get(&r.copy_index).copied().unwrap_or_default();
         let (opened, clicked) = (counts.opens > 0, counts.clicks > 0);
         // What is counted by the day has neither country nor network.
-        let spread = spreads.get(&r.copy_index).map_or((0, 0), |spread| (spread.countries, spread.networks));
+        let (countries, networks, kept) = match spreads.get(&r.copy_index) {
+            Some(spread) => (spread.countries as usize, spread.networks as usize, spread.events),
+            None => (0, 0, 0),
+        };
         let is = |mode, happened: bool| mode == Mode::Individual && happened;
-        let reading = Reading::of(is(r.opens, opened), is(r.links, clicked), spread.0 as usize, spread.1 as usize);
-        (r.index, reading)
+        let reading = Reading::of(is(r.opens, opened), is(r.links, clicked), countries, networks);
+        let counted = counts.opens + counts.clicks;
+        (r.index, if counted > kept { reading.with_forgotten(counted) } else { reading })
     };
     record.recipients.iter().filter(is_alone).map(of).collect()
 }

@@ -64,6 +64,8 @@ struct RecipientCard {
     inferred: bool,
     /// Two countries or more than three networks.
     shared: bool,
+    /// Opens or clicks that may have shown the same are forgotten.
+    spread_forgotten: bool,
     /// Where each level's part in its tracking is told; empty for one who was erased.
     why: String,
 }
@@ -234,7 +236,8 @@ fn card(view: &MessageView, recipient: &RecipientRecord) -> RecipientCard {
         opens: so_far(view, recipient, recipient.opens, &OPENS),
         clicks: so_far(view, recipient, recipient.links, &CLICKS),
         inferred: view.readings.get(&recipient.index).is_some_and(|reading| reading.read == Read::Inferred),
-        shared: view.readings.get(&recipient.index).is_some_and(|reading| reading.shared),
+        shared: view.readings.get(&recipient.index).is_some_and(|reading| reading.shared == Some(true)),
+        spread_forgotten: view.readings.get(&recipient.index).is_some_and(|reading| reading.shared.is_none()),
         why: why(&view.record, recipient),
     }
 }

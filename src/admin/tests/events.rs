@@ -12,7 +12,7 @@ use crate::event::{Event, EventKind, Evidence, Rule, Verdict, Via};
 use crate::settings::{Keeping, Mode, PlaceDetail};
 use crate::store::SettingsStore as _;
 use crate::store::audit::{self, Author};
-use crate::store::record::Recording;
+use crate::store::record::{Expiry, Recording};
 use crate::token::{MessageId, TokenId};
 
 /// The page of the trusted network's mail to bob alone, of which nothing is on record yet.
@@ -133,6 +133,29 @@ async fn who_clicked_has_read_and_who_is_in_two_countries_may_be_two() {
     let text = read(&world, PAGE).await;
     assert!(text.contains("forwarded or shared?") && !text.contains("read (inferred)"), "{text}");
     assert_eq!(message(&world).await.recipients[0].perhaps_shared, Some(true));
+}
+
+/// What would show it is forgotten, and counted: nobody says that it was not so.
+#[tokio::test]
+async fn who_is_forgotten_was_perhaps_two() {
+    let world = world().await;
+    put(&world, vec![event(185, EventKind::Open), Event { country: Some("FR".into()), ..event(190, EventKind::Open) }])
+        .await;
+    assert_eq!(message(&world).await.recipients[0].perhaps_shared, Some(true));
+    let expire = async |minutes: i64| {
+        let expiry = Expiry::of(0, START_MS + minutes * 60_000);
+        world.actions.history.expire(expiry).await.unwrap();
+        message(&world).await.recipients[0].perhaps_shared
+    };
+    for minutes in [187, 300] {
+        assert_eq!(expire(minutes).await, None);
+        let text = read(&world, PAGE).await;
+        assert!(text.contains("cannot be said any more") && !text.contains("forwarded or shared?"), "{text}");
+    }
+    // The others show it.
+    put(&world, vec![event(400, EventKind::Open), Event { country: Some("FR".into()), ..event(401, EventKind::Open) }])
+        .await;
+    assert_eq!(expire(300).await, Some(true));
 }
 
 /// A scanner's thousand looks come first: what is said of the reader goes by all events, and the newest are shown.

@@ -136,7 +136,7 @@ async fn while_a_note_cannot_be_written_nothing_is_sent_again() {
 async fn a_try_that_breaks_off_gives_its_place_back() {
     let (world, hook) = world("http://127.0.0.1:1/".to_owned()).await;
     let delivery = world.waits(hook.id, AT_MS).await;
-    let (mut lines, mut tries) = (HashMap::from([(hook.id, Line::default())]), Tries::default());
+    let (mut lines, mut tries) = (HashMap::from([(hook.id, Line::new(hook.org.clone()))]), Tries::default());
     lines.get_mut(&hook.id).unwrap().under_way.insert(delivery.id);
     tries.begin(delivery, async { panic!("a fault of our own") });
     let broke_off = tries.next().await.unwrap();
@@ -148,6 +148,44 @@ async fn a_try_that_breaks_off_gives_its_place_back() {
     let noted = world.deliveries(hook.id).await.remove(0);
     assert_eq!((noted.attempts, noted.stage, noted.answer.as_str()), (1, DeliveryStage::Waiting, BROKE_OFF));
     assert!(noted.next_try_ms > AT_MS);
+}
+
+/// Receivers that take what they are sent and never answer, of one organisation and before all others: they hold the places
+/// of their organisation, and the other is told at once.
+#[tokio::test]
+async fn slow_receivers_of_one_organisation_leave_places_to_others() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (world, hook) = world(format!("http://{}/", listener.local_addr().unwrap())).await;
+    let other = Webhook { id: WebhookId(99), org: "other".parse().unwrap(), ..hook.clone() };
+    let slow: Vec<Webhook> = (1..=8).map(|id| Webhook { id: WebhookId(id), ..hook.clone() }).collect();
+    let mut lines = HashMap::new();
+    let mut tries = Tries::default();
+    for webhook in &slow {
+        world.settings.change(vec![Change::PutWebhook(webhook.clone())]).await.unwrap();
+        world.waits(webhook.id, AT_MS).await;
+        world.waits(webhook.id, AT_MS).await;
+    }
+    begin(&world.notify, &mut lines, &mut tries).await.unwrap();
+    let under_way = |lines: &HashMap<WebhookId, Line>| -> Vec<usize> {
+        (1..=8).chain([99]).map(|id| lines.get(&WebhookId(id)).map_or(0, |line| line.under_way.len())).collect()
+    };
+    assert_eq!(under_way(&lines), [1, 1, 1, 1, 0, 0, 0, 0, 0]);
+    world.settings.change(vec![Change::PutWebhook(other)]).await.unwrap();
+    for _ in 0..3 {
+        world.waits(WebhookId(99), AT_MS).await;
+    }
+    begin(&world.notify, &mut lines, &mut tries).await.unwrap();
+    assert_eq!(under_way(&lines), [1, 1, 1, 1, 0, 0, 0, 0, 2], "as many as one webhook may");
+    // One of the slow is done: the next of its organisation is another.
+    let ended = Ended { webhook: WebhookId(1), id: *lines[&WebhookId(1)].under_way.iter().next().unwrap(), good: true };
+    settle(&world.notify, &mut lines, &mut tries, End::Made(ended));
+    begin(&world.notify, &mut lines, &mut tries).await.unwrap();
+    assert_eq!(under_way(&lines), [0, 1, 1, 1, 1, 0, 0, 0, 2]);
+    // Its webhook is gone: what is under way still takes a place.
+    world.settings.change(vec![Change::RemoveWebhook(WebhookId(2))]).await.unwrap();
+    begin(&world.notify, &mut lines, &mut tries).await.unwrap();
+    assert_eq!(under_way(&lines), [0, 1, 1, 1, 1, 0, 0, 0, 2]);
+    assert_eq!(lines.len(), 9);
 }
 
 /// Also of a webhook that is never tried.
@@ -183,7 +221,7 @@ async fn who_is_gone_undoes_no_edit() {
 
 #[tokio::test(start_paused = true)]
 async fn who_does_not_answer_is_tried_less_often() {
-    let mut line = Line::default();
+    let mut line = Line::new("acme".parse().unwrap());
     assert_eq!(line.room(), PER_WEBHOOK_MAX);
     for failure in 1..FAILURES_MAX {
         line.ended(0, false);

@@ -36,7 +36,7 @@ pub enum News {
     Event {
         /// What and who.
         entry: Box<TimelineEntry>,
-        /// No earlier open of this copy was a person's. Always false for a click.
+        /// No earlier open of this copy was a person's, also none that is forgotten by now. Always false for a click.
         first: bool,
         /// The envelope sender; empty for `<>`.
         reverse_path: String,
@@ -66,17 +66,26 @@ pub enum News {
     },
 }
 
+/// Up to where everything is told, each kind by itself: a click is held back, and nothing waits behind it but clicks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Sequence of an event: no open up to it is to be told any more.
+    pub opens: i64,
+    /// The same of clicks.
+    pub clicks: i64,
+    /// Number of a refusal.
+    pub refusals: i64,
+}
+
 /// News, oldest first, and where they end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     /// Worth telling.
     pub news: Vec<News>,
-    /// The events up to here are in it, or not worth telling.
-    pub events_to: i64,
-    /// The refusals up to here are in it.
-    pub refusals_to: i64,
-    /// Events between the last ones told and `events_to`.
-    pub quiet: usize,
+    /// What lies up to here is in it, or not worth telling.
+    pub to: Marks,
+    /// Events that would be looked at again if the marks stayed where they are.
+    pub quiet: i64,
     /// There may be more right behind it.
     pub more: bool,
 }
@@ -84,10 +93,8 @@ pub struct Batch {
 /// What news come to: one commit.
 #[derive(Debug, Clone, Default)]
 pub struct Telling {
-    /// From [`Batch::events_to`].
-    pub events_to: i64,
-    /// From [`Batch::refusals_to`].
-    pub refusals_to: i64,
+    /// From [`Batch::to`]. A mark never goes back.
+    pub to: Marks,
     /// For webhooks.
     pub deliveries: Vec<NewDelivery>,
     /// For mail.
@@ -285,13 +292,14 @@ impl Outbox {
         self.history.write(move |answer| Work::Outbox(write, answer)).await
     }
 
-    /// News not told yet. A click younger than `clicks_before_ms` ends the batch: a burst may yet show it a machine's.
+    /// News not told yet. A click younger than `clicks_before_ms` is not among them, nor are those after it: a burst may yet
+    /// show it a machine's.
     pub async fn news(&self, clicks_before_ms: i64) -> Result<Batch, StoreError> {
         self.history.readers.ask("news", move |connection| news::news(connection, clicks_before_ms)).await
     }
 
-    /// Where the events and the refusals end, for when nobody wants any of them.
-    pub async fn last(&self) -> Result<(i64, i64), StoreError> {
+    /// Where everything ends, for when nobody wants any of it.
+    pub async fn last(&self) -> Result<Marks, StoreError> {
         self.history.readers.ask("news", news::last).await
     }
 

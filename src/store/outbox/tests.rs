@@ -28,6 +28,16 @@ async fn world() -> World {
     World { outbox: Outbox::new(Arc::clone(&history)), history, folder }
 }
 
+impl World {
+    /// The program was ended and begun again.
+    fn opened_again(self) -> World {
+        let World { history, outbox, _folder: folder } = self;
+        drop((history, outbox));
+        let history = Arc::new(SqliteHistory::open(&folder.path().join("h"), &Options::default()).unwrap());
+        World { outbox: Outbox::new(Arc::clone(&history)), history, _folder: folder }
+    }
+}
+
 fn refused(at_ms: i64) -> Delivery {
     Delivery { state: DeliveryState::Refused, reply: "550 5.1.1 nobody".to_owned(), at_ms }
 }
@@ -57,13 +67,7 @@ fn line(login: &str, at_ms: i64) -> NewLine {
 }
 
 fn told(batch: &Batch) -> Telling {
-    Telling {
-        events_to: batch.events_to,
-        refusals_to: batch.refusals_to,
-        waiting_max: 10,
-        lines_max: 10,
-        ..Telling::default()
-    }
+    Telling { to: batch.to, waiting_max: 10, lines_max: 10, ..Telling::default() }
 }
 
 /// (sequence, first) of events; refusals as their recipient.
@@ -93,14 +97,14 @@ async fn news_are_what_people_did_and_come_once() {
     world.history.record(events).await.unwrap();
     let batch = world.outbox.news(FUTURE).await.unwrap();
     assert_eq!(seen(&batch), ["2 open true", "3 open false", "5 open true", "8 click false"]);
-    assert_eq!((batch.events_to, batch.more), (8, false));
+    assert_eq!((batch.to, batch.more), (Marks { opens: 8, clicks: 8, refusals: 0 }, false));
     let News::Event { entry, reverse_path, .. } = &batch.news[0] else { panic!() };
     let address = entry.recipient.as_ref().map(|who| who.address.as_str());
     assert_eq!((address, reverse_path.as_str()), (Some("r9@example.com"), "ann@example.com"));
     assert_eq!(world.outbox.news(FUTURE).await.unwrap(), batch, "reading tells nobody");
     world.outbox.tell(told(&batch)).await.unwrap();
     assert_eq!(seen(&world.outbox.news(FUTURE).await.unwrap()), Vec::<String>::new());
-    assert_eq!(world.outbox.last().await.unwrap(), (8, 0));
+    assert_eq!(world.outbox.last().await.unwrap(), Marks { opens: 8, clicks: 8, refusals: 0 });
 }
 
 /// A click waits for what comes after it; judged a machine's meanwhile, it is no news.
@@ -109,15 +113,117 @@ async fn a_click_waits_for_the_burst() {
     let world = world().await;
     let clicked = event(1, 9, EventKind::Click, Verdict::Person);
     let at_ms = clicked.at_ms;
-    world.history.record(vec![clicked, event(1, 9, EventKind::Open, Verdict::Person)]).await.unwrap();
+    world.history.record(vec![clicked.clone(), clicked]).await.unwrap();
     let early = world.outbox.news(at_ms - 1).await.unwrap();
-    assert_eq!((seen(&early), early.events_to), (vec![], 0));
+    assert_eq!((seen(&early), early.to, early.more), (vec![], Marks { opens: 2, clicks: 0, refusals: 0 }, false));
     let verdict = Some((Verdict::Machine, crate::event::Rule::Burst));
     let mended = vec![Mended { sequence: 1, repeats: 0, verdict }];
     world.history.put_on_record(Arc::new(Recording { events: Vec::new(), mended })).await.unwrap();
-    assert_eq!(seen(&world.outbox.news(at_ms).await.unwrap()), ["2 open true"]);
+    assert_eq!(seen(&world.outbox.news(at_ms).await.unwrap()), ["2 click false"]);
     // A clock that was set back by an hour holds nothing up.
-    assert_eq!(seen(&world.outbox.news(at_ms - 3_600_000).await.unwrap()), ["2 open true"]);
+    assert_eq!(seen(&world.outbox.news(at_ms - 3_600_000).await.unwrap()), ["2 click false"]);
+}
+
+/// Whosever clicks there are: opens do not wait behind them, and whatever is told when, each comes once, also when the clicks
+/// before it were told in another life of the program.
+#[tokio::test]
+async fn an_open_waits_for_no_click() {
+    let mut world = world().await;
+    let (open, click) = (EventKind::Open, EventKind::Click);
+    let of = |kind, after_ms: i64| {
+        let event = event(1, 9, kind, Verdict::Person);
+        crate::event::Event { at_ms: event.at_ms + after_ms, ..event }
+    };
+    let begin_ms = of(open, 0).at_ms;
+    world.history.record(vec![of(click, 10), of(open, 20), of(click, 30), of(open, 40)]).await.unwrap();
+    let mut told_so_far = Vec::new();
+    for (clicks_before_ms, expected) in [
+        // no click is ripe, one is, both are
+        (0, vec!["2 open true", "4 open false"]),
+        (5, vec![]),
+        (10, vec!["1 click false"]),
+        (29, vec!["6 open false"]),
+        (30, vec!["3 click false"]),
+        (60, vec!["5 click false"]),
+        (90, vec![]),
+    ] {
+        if clicks_before_ms == 29 {
+            world.history.record(vec![of(click, 50), of(open, 60)]).await.unwrap();
+        }
+        let batch = world.outbox.news(begin_ms + clicks_before_ms).await.unwrap();
+        assert_eq!((seen(&batch), batch.more), (expected.iter().map(ToString::to_string).collect(), false));
+        // Read and not told: the same again.
+        assert_eq!(world.outbox.news(begin_ms + clicks_before_ms).await.unwrap(), batch);
+        world.outbox.tell(told(&batch)).await.unwrap();
+        told_so_far.extend(expected);
+        world = world.opened_again();
+    }
+    assert_eq!(told_so_far.len(), 6);
+}
+
+/// As much as there is, in batches, and each event once: however the kinds are mixed, and with a click in their midst that is
+/// still held.
+#[tokio::test]
+async fn much_comes_in_batches_and_nothing_is_passed_over() {
+    let world = world().await;
+    let (open, click) = (EventKind::Open, EventKind::Click);
+    let begin_ms = event(1, 9, open, Verdict::Person).at_ms;
+    let mut events: Vec<_> =
+        (0..1_300).map(|n| event(1, 9, if n % 3 == 0 { click } else { open }, Verdict::Person)).collect();
+    events[900].at_ms += 1_000;
+    events.extend(vec![event(1, 9, open, Verdict::Machine); 10_500]);
+    events.push(event(1, 9, click, Verdict::Person));
+    let all: Vec<i64> = (1..=1_300).chain([11_801]).collect();
+    world.history.record(events).await.unwrap();
+    let mut found = Vec::new();
+    for clicks_before_ms in [begin_ms + 999, begin_ms + 1_000] {
+        loop {
+            let batch = world.outbox.news(clicks_before_ms).await.unwrap();
+            found.extend(batch.news.iter().map(|news| match news {
+                News::Event { entry, .. } => entry.sequence,
+                News::Refused { .. } => panic!("nobody was refused"),
+            }));
+            world.outbox.tell(told(&batch)).await.unwrap();
+            if !batch.more {
+                break;
+            }
+        }
+        let clicks_held =
+            all.iter().filter(|sequence| **sequence > 900 && (**sequence - 1) % 3 == 0 || **sequence == 11_801);
+        let waiting = if clicks_before_ms < begin_ms + 1_000 { clicks_held.count() } else { 0 };
+        assert_eq!(found.len(), all.len() - waiting);
+    }
+    found.sort_unstable();
+    assert_eq!(found, all);
+}
+
+/// Also when the first is forgotten, for its counter stays; not when somebody said that it was their own.
+#[tokio::test]
+async fn the_first_open_is_the_first_for_ever() {
+    let world = world().await;
+    let opened = event(1, 9, EventKind::Open, Verdict::Person);
+    let later = |days: i64| crate::event::Event { at_ms: opened.at_ms + days * 86_400_000, ..opened.clone() };
+    let next = async |days| {
+        world.history.record(vec![later(days), event(1, 20, EventKind::Click, Verdict::Person)]).await.unwrap();
+        let batch = world.outbox.news(FUTURE).await.unwrap();
+        world.outbox.tell(told(&batch)).await.unwrap();
+        seen(&batch).remove(0)
+    };
+    assert_eq!(next(0).await, "1 open true");
+    world.history.expire(Expiry::of(0, later(1).at_ms)).await.unwrap();
+    assert_eq!(next(2).await, "3 open false");
+    world.history.expire(Expiry::of(0, later(3).at_ms)).await.unwrap();
+    assert_eq!(next(4).await, "5 open false");
+    // Another's copy has its own counter.
+    world.history.record(vec![event(1, 20, EventKind::Open, Verdict::Person)]).await.unwrap();
+    let batch = world.outbox.news(FUTURE).await.unwrap();
+    assert_eq!(seen(&batch), ["7 open true"]);
+    world.outbox.tell(told(&batch)).await.unwrap();
+    let own = Some((Verdict::Own, crate::event::Rule::SaidSo));
+    let mended = vec![Mended { sequence: 7, repeats: 0, verdict: own }];
+    world.history.put_on_record(Arc::new(Recording { events: Vec::new(), mended })).await.unwrap();
+    world.history.record(vec![event(1, 20, EventKind::Open, Verdict::Person)]).await.unwrap();
+    assert_eq!(seen(&world.outbox.news(FUTURE).await.unwrap()), ["8 open true"]);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::super::column::Column;
 use super::{NewDelivery, NewLine, Telling, Tried, WaitingNotice, Write};
+use crate::event::EventKind;
 use crate::settings::notices::WebhookId;
 use crate::token::MessageId;
 
@@ -76,10 +77,10 @@ fn tell(connection: &Connection, telling: &Telling) -> rusqlite::Result<u64> {
             dropped += u64::from(!add_line(connection, line, telling.lines_max)?);
         }
     }
-    connection
-        .prepare_cached("UPDATE told SET sequence = ?1 WHERE what = 'event' AND sequence < ?1")?
-        .execute(params![telling.events_to])?;
-    connection.prepare_cached("DELETE FROM refusal WHERE sequence <= ?1")?.execute(params![telling.refusals_to])?;
+    let mut mark = connection.prepare_cached("UPDATE told SET sequence = ?2 WHERE what = ?1 AND sequence < ?2")?;
+    mark.execute(params![EventKind::Open.as_str(), telling.to.opens])?;
+    mark.execute(params![EventKind::Click.as_str(), telling.to.clicks])?;
+    connection.prepare_cached("DELETE FROM refusal WHERE sequence <= ?1")?.execute(params![telling.to.refusals])?;
     Ok(dropped)
 }
 

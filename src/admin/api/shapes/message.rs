@@ -131,7 +131,8 @@ pub struct Recipient {
     pub delivery_at: String,
     /// `no`, `opened`, or `inferred` from a click without an open; null when nobody can tell for this recipient alone.
     pub read: Option<String>,
-    /// Two countries or more than three networks: forwarded or shared? A question; null as above.
+    /// Two countries or more than three networks: forwarded or shared? A question; null as above, and when opens or clicks
+    /// that may have shown it are forgotten.
     pub perhaps_shared: Option<bool>,
     /// What was counted of its copy, which it may share with others.
     pub counts: RecipientCounts,
@@ -202,7 +203,7 @@ impl From<MessageView> for Message {
             reply: r.delivery.reply,
             delivery_at: at(r.delivery.at_ms),
             read: readings.get(&r.index).map(|reading| reading.read.as_str().to_owned()),
-            perhaps_shared: readings.get(&r.index).map(|reading| reading.shared),
+            perhaps_shared: readings.get(&r.index).and_then(|reading| reading.shared),
         };
         Message {
             id: record.id.to_string(),
