@@ -276,10 +276,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let history = SqliteHistory::open(&folder.path().join("h"), &history::Options::default()).unwrap();
         let history: Arc<dyn HistoryStore> = Arc::new(history);
-        history.insert(record(1)).await.unwrap();
+        // Enough for pages to become free as a whole.
+        for id in 1..=100 {
+            history.insert(record(id)).await.unwrap();
+        }
         let (stop, stopped) = watch::channel(false);
         let settings = Arc::new(MemorySettings::default());
-        let job = tokio::spawn(run(Arc::clone(&history), settings, Options::default(), stopped));
+        let options = Options { pause: Duration::ZERO, ..Options::default() };
+        let job = tokio::spawn(run(Arc::clone(&history), settings, options, stopped));
         while messages(history.as_ref()).await > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
