@@ -335,7 +335,8 @@ impl HistoryStore for MemoryHistory {
     fn spreads(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<CopySpread>, StoreError>> {
         Box::pin(async move {
             let kept = self.kept();
-            let mut spreads: BTreeMap<u16, (HashSet<&str>, HashSet<[u8; 8]>, i64)> = BTreeMap::new();
+            type Seen<'a> = (HashSet<&'a str>, HashSet<[u8; 8]>, i64);
+            let mut spreads: BTreeMap<u16, Seen<'_>> = BTreeMap::new();
             let present = (1..).zip(&kept.events).filter(|(sequence, _)| !kept.gone.contains(sequence));
             let read = present.map(|(_, event)| event).filter(|event| event.id.message == id);
             for event in read.filter(|event| event.verdict.counts()) {

@@ -31,10 +31,10 @@ async fn world() -> World {
 impl World {
     /// The program was ended and begun again.
     fn opened_again(self) -> World {
-        let World { history, outbox, _folder: folder } = self;
+        let World { history, outbox, folder } = self;
         drop((history, outbox));
         let history = Arc::new(SqliteHistory::open(&folder.path().join("h"), &Options::default()).unwrap());
-        World { outbox: Outbox::new(Arc::clone(&history)), history, _folder: folder }
+        World { outbox: Outbox::new(Arc::clone(&history)), history, folder }
     }
 }
 
@@ -396,11 +396,11 @@ async fn who_was_erased_is_no_news_when_refused_later() {
     let world = world().await;
     world.history.erase(vec![(MessageId(1), 9)]).await.unwrap();
     world.history.settle(MessageId(1), vec![(9, refused(50))]).await.unwrap();
-    assert_eq!(world.outbox.last().await.unwrap(), (0, 0), "nothing is noted");
+    assert_eq!(world.outbox.last().await.unwrap(), Marks::default(), "nothing is noted");
     let older = rusqlite::Connection::open(world.folder.path().join("h")).unwrap();
     older.execute("INSERT INTO refusal (message, recipient, at_ms) VALUES (1, 9, 50), (1, 7, 60)", []).unwrap();
     let batch = world.outbox.news(FUTURE).await.unwrap();
-    assert_eq!((seen(&batch), batch.refusals_to), (vec!["r7@example.com".to_owned()], 2));
+    assert_eq!((seen(&batch), batch.to.refusals), (vec!["r7@example.com".to_owned()], 2));
 }
 
 /// Whatever its webhook does: paused, resting or slow. As much as there is, not a slice of it.
