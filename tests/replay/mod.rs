@@ -149,6 +149,6 @@ fn summary<'a>(events: impl Iterator<Item = &'a Event> + Clone) -> String {
     let clicked = events.filter(|e| e.kind == EventKind::Click).any(|e| e.verdict.counts());
     assert_eq!(read.clicked, clicked);
     let Counts { opens, clicks, machine_opens, machine_clicks } = counts;
-    let shared = if read.shared { " shared?" } else { "" };
+    let shared = if read.shared == Some(true) { " shared?" } else { "" };
     format!("{opens} {clicks} {machine_opens} {machine_clicks} {word}{shared}")
 }
