@@ -14,8 +14,9 @@ use crate::support::process::{Installation, Process};
 
 const OTHER: &str = "[[org]]\nname = \"other\"\ndomains = [\"other.example\"]\nopens = \"off\"\n";
 
-/// Routes whose answer is a file, a frame or a stream, not a page.
-const FILES: [&str; 8] = [
+/// Routes whose answer is a file, a frame, a stream or the way to another page, not a page.
+const FILES: [&str; 9] = [
+    "/messages",
     "/messages.csv",
     "/audit/{file}",
     "/inbox/{id}/frame",

@@ -122,7 +122,7 @@ const made = async (page, context, site, told) => {
   await recipients(page, context, site, told);
 };
 
-// Forms that a browser would not have sent: what is wrong is said on the page, and long texts are still there.
+// Forms that a browser would not have sent: what is wrong is said on the page and led to, and what was typed is still there.
 const WRONG = [
   ["/users", "form[action='/users']", { login: "lena@example.com", password: "short" }],
   ["/users", "form[action='/users/invite']", { login: "lena@example.com" }],
@@ -145,9 +145,14 @@ const wrong = async (page, site, told) => {
     await form.getByRole("button").first().click();
     const status = (await answered).status();
     check(status === 422, `${at} ${JSON.stringify(typed)} is refused: ${status}`);
+    const led = page.getByRole("alert").getByRole("link");
     await page.getByRole("alert").waitFor();
+    if (await led.count()) {
+      const to = page.locator(await led.getAttribute("href"));
+      check(await to.evaluate((field) => field === document.activeElement), `${at}: what is wrong has the focus`);
+    }
     for (const [name, value] of Object.entries(typed)) {
-      const field = page.locator(which).first().locator(`textarea[name=${name}]`);
+      const field = page.locator(which).first().locator(`[name=${name}]:not([type=password], [autocomplete=one-time-code])`);
       if (await field.count()) check((await field.inputValue()) === value, `${at}: ${name} is still as typed`);
     }
     await look(page, `${site.prefix}wrong-${nameOf(at)}-${Object.keys(typed)[0]}`, site, told, TWO_LOOKS);

@@ -59,6 +59,29 @@ const steps = {
     check((await copyFor(page, "plain@reader.example", "Touched")).pixels.length === 1, "it is on again");
   },
 
+  async "a page that was left open undoes nothing of what was done meanwhile"({ page }) {
+    const choice = (at, name, value) => at.locator(`input[name=${name}][value=${value}]`);
+    const save = (at) => at.getByRole("button", { name: "Save" }).click();
+    await page.goto("/orgs/default");
+    const other = await page.context().newPage();
+    await other.goto("/orgs/default");
+    await choice(other, "opens", "aggregate").check();
+    await save(other);
+    await other.getByRole("status").getByText("Saved").waitFor();
+    await choice(page, "links", "off").check();
+    await save(page);
+    await page.getByRole("alert").getByText("Changed meanwhile by somebody else").waitFor();
+    check(await choice(page, "links", "off").isChecked(), "what was chosen is still chosen");
+    await other.reload();
+    check(await choice(other, "opens", "aggregate").isChecked(), "what was done meanwhile stays");
+    check(await choice(other, "links", "individual").isChecked(), "and nothing else was changed");
+    await other.close();
+    await choice(page, "links", "individual").check();
+    await choice(page, "opens", "individual").check();
+    await save(page);
+    await page.getByRole("status").getByText("Saved").waitFor();
+  },
+
   async "two recipients, one opens: the Activity page says so without being loaded again"({ page, site, kept }) {
     await send(site, mail("bob@reader.example, cy@reader.example", "The offer"));
     kept.bob = await copyFor(page, "bob@reader.example", "The offer");
