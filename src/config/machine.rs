@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::load;
-use super::problem::{Problem, Severity, Wrong};
+use super::problem::{Problem, Severity, Until, Wrong};
 use super::{AcmeConfig, Config, Parsed, SmtpUpstream, UpstreamAuth};
 use crate::acme;
 use crate::certificate::{self, EXPIRY_WARNING_DAYS, Unusable, date};
@@ -152,7 +152,10 @@ fn ordered(found: &mut Found<'_>, config: &AcmeConfig) {
     }
     let (host, port) = config.server();
     if let Err(detail) = reach(&host, port, UPSTREAM_WAIT) {
-        found.warning("acme.directory", Wrong::Unreachable { address: format!("{host}:{port}"), detail });
+        found.warning(
+            "acme.directory",
+            Wrong::Unreachable { address: format!("{host}:{port}"), detail, until: Until::NoCertificate },
+        );
     }
 }
 
@@ -180,9 +183,10 @@ fn upstream(found: &mut Found<'_>, section: &str, smtp: &SmtpUpstream) {
         roots(found, &format!("{section}.ca_file"), ca_file);
     }
     if let Err(detail) = reach(&smtp.host, smtp.port, UPSTREAM_WAIT) {
-        // It may be down for an hour; the relay starts all the same and says 451 until it is back.
+        // It may be down for an hour; the relay starts all the same.
         let address = format!("{}:{}", smtp.host, smtp.port);
-        found.warning(&format!("{section}.host"), Wrong::Unreachable { address, detail });
+        let until = if smtp.auth == UpstreamAuth::Passthrough { Until::Refused } else { Until::Waits };
+        found.warning(&format!("{section}.host"), Wrong::Unreachable { address, detail, until });
     }
 }
 
@@ -396,7 +400,15 @@ mod tests {
         let closed_port = closed.local_addr().unwrap().as_socket().unwrap().port();
         let text = fs::read_to_string(desk.path("config.toml")).unwrap();
         desk.write("config.toml", &text.replace(&format!("port = {port}"), &format!("port = {closed_port}")), 0o644);
-        assert_told(&desk.told(now), &["c:3: warning: upstream.host: "]);
+        let told = desk.told(now);
+        assert_told(&told, &["c:3: warning: upstream.host: "]);
+        assert!(told.contains("Mail is taken and waits in the spool until it does"), "{told}");
+        // Where logins are upstream's own, nobody gets in meanwhile.
+        let login = "auth = \"login\"\nusername = \"u\"\npassword_file = \"pw\"\n";
+        let text = fs::read_to_string(desk.path("config.toml")).unwrap().replace(login, "auth = \"passthrough\"\n");
+        desk.write("config.toml", &text, 0o644);
+        let told = desk.told(now);
+        assert!(told.contains("upstream.host: ") && told.contains("refused with 451 until it does"), "{told}");
     }
 
     /// What the running server wrote down of its CA is told by whoever asks.

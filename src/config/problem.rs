@@ -496,14 +496,14 @@ pub enum Wrong {
         hostname: String,
     },
     /// The upstream server does not answer.
-    #[error(
-        "{address} does not answer ({detail}); look at host, port and firewall. Mail would be refused with 451 until it does"
-    )]
+    #[error("{address} does not answer ({detail}); look at host, port and firewall. {until}")]
     Unreachable {
         /// `host:port`
         address: String,
         /// The system's words.
         detail: String,
+        /// What happens until it does.
+        until: Until,
     },
     /// Another program, or a waxseal that runs already.
     #[error("{0} is in use; unless waxseal is running already, another program has it: choose another port")]
@@ -519,6 +519,27 @@ pub enum Wrong {
         /// The system's words.
         detail: String,
     },
+}
+
+/// What happens while a server does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Mail is taken and tried again.
+    Waits,
+    /// Nobody can log in, so nothing is taken: the logins are upstream's.
+    Refused,
+    /// There is no new certificate.
+    NoCertificate,
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Until::Waits => "Mail is taken and waits in the spool until it does",
+            Until::Refused => "Mail would be refused with 451 until it does",
+            Until::NoCertificate => "There is no new certificate until it does",
+        })
+    }
 }
 
 /// `; did you mean "x"?`, or the plain advice.
