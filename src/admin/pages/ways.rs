@@ -139,7 +139,9 @@ fn scope_words(scope: Scope) -> &'static str {
         Scope::SendTest => "Send a test mail.",
         Scope::Mail => "Change and withdraw links of mail that was sent; hurry or drop mail that waits.",
         Scope::Settings => "Change organisations, their switches and what recipients said; erase; rotate keys.",
-        Scope::Users => "Add, invite and remove users, set their passwords, end their sessions.",
+        Scope::Users => {
+            "Add and invite senders, change and remove users, revoke app passwords and keys, end sessions. Sets no password and makes no admin."
+        }
         Scope::Webhooks => "Add, change and remove webhooks.",
     }
 }
