@@ -10,7 +10,7 @@ use super::{Inner, Slot, report};
 use crate::deliver::Fate;
 use crate::deliver::bounce::Kind;
 use crate::spool::{RecipientState, Record, SpoolError, Stage, State};
-use crate::store::record::{Delivery, DeliveryState};
+use crate::store::record::{DROPPED, Delivery, DeliveryState};
 use crate::token::MessageId;
 
 /// How often the outcome of an attempt is offered to a disk that will not take it: for some five minutes.
@@ -132,7 +132,7 @@ pub(super) async fn drop_record(inner: &Arc<Inner>, id: MessageId) -> Result<boo
     let give_up = |_: &Record, state: &mut State| {
         for recipient in state.recipients.iter_mut().filter(|r| !r.stage.is_settled()) {
             recipient.stage = Stage::Failed;
-            recipient.last_reply = "dropped by the operator".to_owned();
+            recipient.last_reply = DROPPED.to_owned();
         }
     };
     let Some(Changed { record, before, after }) = update(inner, id, Box::new(give_up)).await? else {

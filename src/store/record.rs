@@ -84,6 +84,22 @@ pub struct Delivery {
     pub at_ms: i64,
 }
 
+/// What stands as the reply of a mail that its operator dropped. The store has such a recipient as refused, which stays right:
+/// they get nothing, and nothing will change. No upstream says this: a reply of one begins with digits.
+pub const DROPPED: &str = "dropped by the operator";
+
+impl Delivery {
+    /// The operator took it out of the queue, and upstream refused nothing.
+    pub fn is_dropped(&self) -> bool {
+        self.state == DeliveryState::Refused && self.reply == DROPPED
+    }
+
+    /// As told to programs: the state, or `dropped`.
+    pub fn told(&self) -> &'static str {
+        if self.is_dropped() { "dropped" } else { self.state.as_str() }
+    }
+}
+
 /// States of one recipient's delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryState {

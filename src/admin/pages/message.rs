@@ -226,7 +226,7 @@ fn card(view: &MessageView, recipient: &RecipientRecord) -> RecipientCard {
         name: words::one_line(&recipient.name),
         address: words::one_line(&recipient.address),
         state: recipient.delivery.state.as_str(),
-        state_words: words::delivery(recipient.delivery.state),
+        state_words: words::delivery(&recipient.delivery),
         reply: words::one_line(&recipient.delivery.reply),
         opens: so_far(view, recipient, recipient.opens, &OPENS),
         clicks: so_far(view, recipient, recipient.links, &CLICKS),
@@ -317,6 +317,7 @@ fn no_places(view: &MessageView) -> bool {
 fn delivery_line(record: &MessageRecord, recipient: &RecipientRecord) -> Line {
     let delivery = &recipient.delivery;
     let before = match delivery.state {
+        _ if delivery.is_dropped() => "Dropped for",
         DeliveryState::Pending => "On its way to",
         DeliveryState::Accepted => "Delivered to",
         DeliveryState::Refused => "Refused for",

@@ -136,7 +136,7 @@ fn example_command(site: &Site, visitor: &Visitor) -> String {
 const DELIVERIES: [(&str, &str); 6] = [
     ("", "Anyhow"),
     ("accepted", "Delivered to somebody"),
-    ("refused", "Refused for somebody"),
+    ("refused", "Refused or dropped for somebody"),
     ("deferred", "Waiting to be tried again"),
     ("unknown", "Perhaps delivered"),
     ("pending", "On its way"),

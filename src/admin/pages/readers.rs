@@ -166,7 +166,7 @@ fn mail(held: &Held) -> Mail {
         subject: if subject.trim().is_empty() { "(no subject)".to_owned() } else { subject },
         at: words::moment(held.accepted_at_ms),
         state: held.recipient.delivery.state.as_str(),
-        state_words: words::delivery(held.recipient.delivery.state),
+        state_words: words::delivery(&held.recipient.delivery),
         opens: number(held.recipient.opens, counts.opens),
         clicks: number(held.recipient.links, counts.clicks),
         machines: counts.machine_opens + counts.machine_clicks,

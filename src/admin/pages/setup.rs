@@ -165,6 +165,7 @@ fn steps(progress: &TestMailProgress) -> Vec<Step> {
 fn delivered(to: &RecipientRecord) -> Step {
     let delivery = &to.delivery;
     let (style, state, said) = match delivery.state {
+        _ if delivery.is_dropped() => ("refused", FAILED, "Dropped"),
         DeliveryState::Pending => ("", WAITS, "On its way upstream"),
         DeliveryState::Accepted => ("accepted", DONE, "Delivered to upstream"),
         DeliveryState::Refused => ("refused", FAILED, "Refused by upstream"),

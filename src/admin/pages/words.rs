@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::admin::ports::QueueStage;
 use crate::settings::{Mode, Role};
-use crate::store::record::DeliveryState;
+use crate::store::record::{Delivery, DeliveryState};
 
 /// A time for people and for machines; always UTC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,8 +116,9 @@ pub(super) fn times(number: usize) -> String {
 }
 
 /// A delivery state as a sender says it.
-pub(super) fn delivery(state: DeliveryState) -> &'static str {
-    match state {
+pub(super) fn delivery(delivery: &Delivery) -> &'static str {
+    match delivery.state {
+        _ if delivery.is_dropped() => "dropped",
         DeliveryState::Pending => "on its way",
         DeliveryState::Accepted => "delivered",
         DeliveryState::Refused => "refused",

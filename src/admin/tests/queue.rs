@@ -6,9 +6,10 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-use super::fixture::{ANNS, EVES, NETWORKS, World, world};
+use super::fixture::{ANNS, EVES, NETWORKS, START_MS, World, world};
 use super::queued::REPORT;
 use crate::admin::{QueueHealth, Viewer, api};
+use crate::store::record::{DROPPED, Delivery, DeliveryState};
 use crate::token::MessageId;
 
 /// (who, what their page says, what it must not say)
@@ -151,4 +152,20 @@ async fn a_backlog_of_one_organisation_hides_nothing_of_another() {
         assert_eq!(mails.iter().any(|mail| mail["id"] == EVES.to_string()), there, "{who}");
         assert_eq!((mails.len() == 1, page["cut"] == false), (there, there), "{who}");
     }
+}
+
+/// What its operator dropped was refused by nobody, wherever it is told.
+#[tokio::test]
+async fn a_dropped_mail_is_called_so() {
+    let world = world().await;
+    let dropped = Delivery { state: DeliveryState::Refused, reply: DROPPED.to_owned(), at_ms: START_MS };
+    world.actions.history.settle(ANNS, vec![(9, dropped)]).await.unwrap();
+    let page = world.logged_in("ann").get("/messages/00000000000000a1").await.text;
+    assert!(page.contains("Dropped for <strong>cy@reader.example</strong>"), "{page}");
+    assert!(page.contains(">dropped</span>") && !page.contains("Refused for"), "{page}");
+    let message = call(&world, "GET", "/api/v1/messages/00000000000000a1").await.1;
+    assert_eq!(message["recipients"][1]["delivery"], "dropped");
+    // the store has it as before, so a search finds it where it was
+    let found = call(&world, "GET", "/api/v1/messages?delivery=refused").await.1;
+    assert_eq!(found["messages"][0]["id"], "00000000000000a1");
 }

@@ -123,7 +123,7 @@ pub struct Recipient {
     pub opens: String,
     /// `off`, `aggregate` or `individual`.
     pub links: String,
-    /// `pending`, `accepted`, `refused`, `deferred` or `unknown`.
+    /// `pending`, `accepted`, `refused`, `dropped` (by whoever runs the server), `deferred` or `unknown`.
     pub delivery: String,
     /// Upstream's words.
     pub reply: String,
@@ -198,7 +198,7 @@ impl From<MessageView> for Message {
             name: called(r.name),
             opens: r.opens.to_string(),
             links: r.links.to_string(),
-            delivery: r.delivery.state.as_str().to_owned(),
+            delivery: r.delivery.told().to_owned(),
             reply: r.delivery.reply,
             delivery_at: at(r.delivery.at_ms),
             read: readings.get(&r.index).map(|reading| reading.read.as_str().to_owned()),

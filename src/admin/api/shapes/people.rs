@@ -28,7 +28,7 @@ pub struct OrgPrivacy {
     pub no: usize,
 }
 
-/// What to change; what is not there stays. `""` goes back to nothing.
+/// What to change; what is not there stays. Of the texts `""` and null go back to nothing.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrgPrivacyPatch {
@@ -301,7 +301,7 @@ impl From<HeldRecord> for HeldMail {
             name: called(recipient.name),
             opens: recipient.opens.to_string(),
             links: recipient.links.to_string(),
-            state: recipient.delivery.state.as_str().to_owned(),
+            state: recipient.delivery.told().to_owned(),
             reply: recipient.delivery.reply,
             events: events.into_iter().map(event).collect(),
         }
