@@ -311,13 +311,14 @@ fn resident_bytes() -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// Octets as people say them.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB")];
-    match UNITS.into_iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) if bytes / unit < 10 => format!("{}.{} {name}", bytes / unit, (bytes % unit) * 10 / unit),
-        Some((unit, name)) => format!("{} {name}", bytes / unit),
-        None => format!("{bytes} bytes"),
+/// Octets as people say them, in the units of disks and of their makers: `812 bytes`, `20 KB`, `1.4 MB`, `12.4 GB`.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        1 => "1 byte".to_owned(),
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{} KB", bytes.div_ceil(1_000)),
+        1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
     }
 }
 
@@ -410,7 +411,7 @@ mod tests {
         ] {
             assert_eq!(room(free, total, files).state, expected, "{free} {total} {files:?}");
         }
-        assert_eq!((size(1536), size(20 << 30), size(7)), ("1.5 kB".into(), "20 GB".into(), "7 bytes".into()));
+        assert_eq!((size(1536), size(12_480_000_000), size(7)), ("2 KB".into(), "12.4 GB".into(), "7 bytes".into()));
     }
 
     #[test]

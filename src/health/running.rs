@@ -170,7 +170,7 @@ mod tests {
         let good = history(&tried(Ok(Duration::from_millis(4))));
         assert_eq!(
             (good.state, good.seen.as_str()),
-            (State::Ok, "3.0 MB, schema 5; a record of the history is durable in 4 ms")
+            (State::Ok, "3.1 MB, schema 5; a record of the history is durable in 4 ms")
         );
         assert_eq!(history(&tried(Ok(Duration::from_secs(3)))).state, State::Warn);
         let broken = settings(&tried(Err("the settings store cannot write: No space left".into())));

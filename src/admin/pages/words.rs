@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::admin::ports::QueueStage;
+pub(super) use crate::health::machine::size;
 use crate::settings::{Mode, Role};
 use crate::store::record::{Delivery, DeliveryState};
 
@@ -25,16 +26,6 @@ pub(super) fn moment(at_ms: i64) -> Moment {
 pub(super) fn day(at_ms: i64) -> Moment {
     let at = Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::UNIX_EPOCH);
     Moment { iso: at.strftime("%Y-%m-%d").to_string(), friendly: at.strftime("%-d %b %Y").to_string() }
-}
-
-/// Octets: `812 bytes`, `20 KB`, `1.4 MB`, `12.4 GB`.
-pub(super) fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => count(bytes, "byte"),
-        1_000..1_000_000 => format!("{} KB", bytes.div_ceil(1_000)),
-        1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
-        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
-    }
 }
 
 /// A length of time: `40 s`, `12 min`, `3 h 20 min`, `2 days 4 h`. The past and the future read the same.
