@@ -142,6 +142,15 @@ pub enum OnOff {
     Off,
 }
 
+/// `on` and `off`, as they are shown; `true` and `false`, as the API has them.
+fn on_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
+        _ => Err("write on or off".to_owned()),
+    }
+}
+
 /// clap wants an error it can show.
 fn link_pattern(text: &str) -> Result<LinkPattern, String> {
     text.parse().map_err(|why: BadLinkPattern| why.to_string())
@@ -289,6 +298,10 @@ mod tests {
                 true,
             ),
             ("org set acme --exclude-recipient a@b.example --lock=", true),
+            ("org set acme --shadow off", true),
+            ("org set acme --shadow true --raw-evidence on --honour-gpc false", true),
+            ("org access acme --admins-see-messages on", true),
+            ("user tracking ann --shadow on", true),
             ("org set acme --shadow perhaps", false),
             ("org set acme --opens sometimes", false),
             // links, inbox, keys

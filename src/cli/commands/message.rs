@@ -4,8 +4,11 @@ use clap::{Args, Subcommand};
 
 use super::super::Form;
 use super::super::client::{Client, query, segment};
-use super::super::table::{Table, clean, print, print_json, time};
+use super::super::table::{Table, clean, cut, print, print_json, time};
 use crate::admin::api::shapes::{Event, Message, Messages, Recipient};
+
+/// Characters of a subject in the list; `show` has the whole.
+const SUBJECT_CHARS_MAX: usize = 50;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
@@ -58,7 +61,7 @@ impl List {
         }
         let mut table = Table::new(&["id", "sent", "org", "from", "subject", "delivered", "opens", "clicks"]);
         for line in page.messages {
-            let subject = line.subject.unwrap_or_default();
+            let subject = cut(&line.subject.unwrap_or_default(), SUBJECT_CHARS_MAX);
             table.row([
                 line.id,
                 time(&line.accepted_at),
@@ -97,7 +100,7 @@ fn page(message: &Message) -> String {
     ];
     facts.extend(message.untouched.clone().map(|why| ("not tracked", why)));
     let facts = facts.iter().map(|(name, value)| format!("{name:<12} {}\n", clean(value))).collect::<String>();
-    let mut recipients = Table::new(&["recipient", "delivery", "opens", "links", "seen", "reply"]);
+    let mut recipients = Table::whole(&["recipient", "delivery", "opens", "links", "seen", "reply"]);
     for r in &message.recipients {
         let (delivery, opens, links, reply) = (r.delivery.clone(), r.opens.clone(), r.links.clone(), r.reply.clone());
         recipients.row([full(r.name.as_deref(), &r.address), delivery, opens, links, seen(r), reply]);

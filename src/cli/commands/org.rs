@@ -5,8 +5,8 @@ use hyper::Method;
 
 use super::super::Form;
 use super::super::client::{Client, segment};
-use super::super::password;
 use super::super::table::{Table, clean, print, print_json};
+use super::super::{on_off, password};
 use crate::admin::api::shapes::{self, AccessPatch, Org, OrgPatch, Switches, UpstreamPasswordPut};
 
 #[derive(Debug, Subcommand)]
@@ -39,7 +39,7 @@ pub(in crate::cli) struct Access {
     /// Its name
     name: String,
     /// Its admins see everybody's mail, not counts alone
-    #[arg(long, value_name = "BOOL")]
+    #[arg(long, value_name = "ON|OFF", value_parser = on_off)]
     admins_see_messages: Option<bool>,
     /// A second factor is asked of everybody
     #[arg(long, value_parser = ["required", "optional"])]
@@ -116,7 +116,7 @@ struct Rules {
     #[arg(long = "lock", value_name = "SWITCH", group = "change")]
     locked: Option<Vec<String>>,
     /// Mail leaves as it came, and the record says what would have been tracked
-    #[arg(long, value_name = "BOOL", group = "change")]
+    #[arg(long, value_name = "ON|OFF", group = "change", value_parser = on_off)]
     shadow: Option<bool>,
 }
 
@@ -133,10 +133,10 @@ struct Events {
     #[arg(long, group = "change", value_parser = ["city", "country"])]
     place: Option<String>,
     /// Keep address and User-Agent with each event: personal data
-    #[arg(long, value_name = "BOOL", group = "change")]
+    #[arg(long, value_name = "ON|OFF", group = "change", value_parser = on_off)]
     raw_evidence: Option<bool>,
     /// Do not record readers whose browsers send Sec-GPC or DNT
-    #[arg(long, value_name = "BOOL", group = "change")]
+    #[arg(long, value_name = "ON|OFF", group = "change", value_parser = on_off)]
     honour_gpc: Option<bool>,
     /// Days its events are kept; 0: as long as the server keeps them
     #[arg(long, value_name = "DAYS", group = "change")]

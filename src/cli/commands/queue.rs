@@ -146,7 +146,7 @@ fn page(mail: &QueuedMail) -> String {
         ("size", format!("{} bytes", mail.size_bytes)),
     ];
     let facts: String = facts.iter().map(|(name, value)| format!("{name:<12} {}\n", clean(value))).collect();
-    let mut recipients = Table::new(&["recipient", "stage", "tried", "next try", "last reply"]);
+    let mut recipients = Table::whole(&["recipient", "stage", "tried", "next try", "last reply"]);
     for recipient in &mail.recipients {
         recipients.row([
             recipient.address.clone().unwrap_or_default(),

@@ -126,7 +126,7 @@ pub(in crate::cli) struct Tracking {
     #[arg(long, value_parser = ["off", "on", "follow"])]
     text_links: Option<String>,
     /// Mail leaves as it came, and the record says what would have been tracked
-    #[arg(long, value_name = "BOOL")]
+    #[arg(long, value_name = "ON|OFF", value_parser = super::super::on_off)]
     shadow: Option<bool>,
     /// Links whose text is itself a web address: leave them alone
     #[arg(long, value_parser = ["leave", "follow"])]
@@ -324,7 +324,7 @@ async fn list(client: &Client, form: Form) -> anyhow::Result<()> {
     if form.json {
         return print_json(&users);
     }
-    let mut table = Table::new(&["login", "role", "org", "also sends as"]);
+    let mut table = Table::whole(&["login", "role", "org", "also sends as"]);
     for user in users {
         table.row([user.login, user.role, user.org.unwrap_or_default(), user.addresses.join(", ")]);
     }

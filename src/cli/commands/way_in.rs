@@ -131,7 +131,7 @@ impl Invitations {
         if self.form.json {
             return print_json(&found);
         }
-        let mut table = Table::new(&["login", "gives", "org", "role", "until", "id"]);
+        let mut table = Table::whole(&["login", "gives", "org", "role", "until", "id"]);
         for row in found {
             let (org, role) = (row.org.unwrap_or_default(), row.role.unwrap_or_default());
             table.row([row.login, row.gives, org, role, time(&row.expires_at), row.id]);
