@@ -79,13 +79,12 @@ impl Actions {
 
 /// What a person typed, as the destination of a link is read from a mail: it goes into a `Location` header.
 fn destination(text: &str) -> Result<String, Refusal> {
-    match Destination::from_text(text.trim()) {
-        Ok(destination) => Ok(destination.as_str().to_owned()),
-        Err(why) => Err(Refusal::invalid(
-            "destination",
-            format!("{why}; an address that begins with https:// or http:// is needed"),
-        )),
-    }
+    let read = Destination::from_text(text.trim());
+    // A blank is the one character that a destination may hold and an address may not.
+    let plain = read.and_then(|destination| Destination::from_text(&destination.as_str().replace(' ', "%20")));
+    plain.map(Destination::into_string).map_err(|why| {
+        Refusal::invalid("destination", format!("{why}; an address that begins with https:// or http:// is needed"))
+    })
 }
 
 #[cfg(test)]
@@ -109,9 +108,10 @@ mod tests {
             ("http:a.example", None),
             ("", None),
             // nothing that could break a header: what a client strips is stripped, the rest becomes ASCII
-            ("https://a.example/\r\nSet-Cookie: x", Some("https://a.example/Set-Cookie: x")),
+            ("https://a.example/\r\nSet-Cookie: x", Some("https://a.example/Set-Cookie:%20x")),
             ("https://a.example/\u{0}x", None),
             ("https://exämple.example/ü", Some("https://xn--exmple-cua.example/%C3%BC")),
+            ("https://new.example/\u{e4} \u{f6}?a b#c d", Some("https://new.example/%C3%A4%20%C3%B6?a%20b#c%20d")),
             (&long, None),
         ];
         for (text, expected) in rows {
