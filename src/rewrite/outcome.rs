@@ -323,6 +323,9 @@ const SHOWN_BYTES_MAX: usize = 200;
 /// Octets of a media type or charset in a line.
 const NAMED_BYTES_MAX: usize = 80;
 
+/// Stands where something was cut off.
+const CUT: &str = "…";
+
 /// An address for people: one line, controls replaced, cut.
 pub(super) fn shown(url: &str) -> String {
     cut(url, SHOWN_BYTES_MAX)
@@ -334,8 +337,12 @@ fn named(name: &str) -> String {
 }
 
 fn cut(text: &str, bytes_max: usize) -> String {
-    let clean: String = text.chars().take(bytes_max).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    clean.get(..clean.floor_char_boundary(bytes_max)).unwrap_or_default().to_owned()
+    let clean: String = text.chars().take(bytes_max + 1).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if clean.len() <= bytes_max {
+        return clean;
+    }
+    let end = clean.floor_char_boundary(bytes_max.saturating_sub(CUT.len()));
+    format!("{}{CUT}", clean.get(..end).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -353,6 +360,10 @@ mod tests {
             old_pixels: 0,
             conditional_comments: false,
         };
+        let url = shown(&format!("https://x.example/{}", "a".repeat(500)));
+        assert!(url.len() == SHOWN_BYTES_MAX && url.ends_with("aaa…"), "{url}");
+        assert_eq!(shown(&url), url, "twice is once");
+        assert_eq!(shown(&"a".repeat(SHOWN_BYTES_MAX)).len(), SHOWN_BYTES_MAX, "and what fits is whole");
         let line = part_line(&part);
         assert!(line.len() <= 400 && !line.contains(char::is_control), "{line:?}");
         assert!(
