@@ -163,7 +163,7 @@ pub(super) fn line(row: &ActivityRow) -> Line {
         what,
         subject: if subject.trim().is_empty() { "(no subject)".to_owned() } else { subject },
         href: Some(format!("/messages/{}", known.message)),
-        link: known.destination.as_deref().map(words::one_line).unwrap_or_default(),
+        link: known.destination.as_deref().map(words::link).unwrap_or_default(),
         details: [place, client, judged, address]
             .into_iter()
             .flatten()

@@ -274,7 +274,7 @@ fn sender(days: u32, org: &str, total: &Total) -> (String, Option<String>) {
 
 fn link(link: &RankedLink) -> Ranked {
     Ranked {
-        label: words::one_line(&link.destination),
+        label: words::link(&link.destination),
         opens: String::new(),
         clicks: words::number(link.clicks),
         machines: words::number(link.machine_clicks),

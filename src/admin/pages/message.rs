@@ -359,7 +359,7 @@ fn event_line(view: &MessageView, entry: &TimelineEntry) -> Line {
         EventKind::Click if entry.destination.is_some() => ("click", "followed"),
         EventKind::Click => ("click", "followed a link"),
     };
-    let link = words::one_line(entry.destination.as_deref().unwrap_or_default());
+    let link = words::link(entry.destination.as_deref().unwrap_or_default());
     let kind = if event.verdict.counts() { kind } else { "machine" };
     let (at_ms, at) = shown_at(event);
     let said = event.verdict == Verdict::Own && event.rule == Rule::SaidSo.as_str();
@@ -392,11 +392,11 @@ fn links(view: &MessageView) -> Vec<LinkRow> {
     };
     let row = |link: &crate::store::record::LinkRecord| LinkRow {
         index: link.index,
-        destination: words::one_line(&link.destination),
+        destination: words::link(&link.destination),
         clicks: clicks(link.index),
         followers: followers(view, link.index),
         now: match view.overrides.get(&link.index) {
-            Some(Override::Destination(to)) => Some(words::one_line(to)),
+            Some(Override::Destination(to)) => Some(words::link(to)),
             _ => None,
         },
         withdrawn: view.overrides.get(&link.index) == Some(&Override::Withdrawn),

@@ -93,7 +93,7 @@ pub(super) async fn list(State(site): State<Arc<Site>>, visitor: Visitor) -> Res
         return Redirect::to(&format!("/orgs/{}", only.org.name.as_str())).into_response();
     }
     let row = |view: OrgView| OrgRow {
-        domains: view.org.domains.join(", "),
+        domains: view.org.domains.iter().map(|name| words::domain(name)).collect::<Vec<_>>().join(", "),
         opens: words::mode(view.in_force.opens),
         links: words::mode(view.in_force.links),
         users: words::count(view.users as u64, "user"),

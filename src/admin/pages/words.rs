@@ -106,6 +106,31 @@ pub(super) fn times(number: usize) -> String {
     }
 }
 
+/// The address of a link for people: one line, and its host in the letters it stands for.
+pub(super) fn link(url: &str) -> String {
+    let line = one_line(url);
+    let spelled = || {
+        let (scheme, rest) = line.split_once("://")?;
+        let (authority, tail) = rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
+        let (user, host) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+        let (host, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+        let letters = domain(host);
+        (letters != host).then(|| format!("{scheme}://{user}{letters}{port}{tail}"))
+    };
+    spelled().unwrap_or(line)
+}
+
+/// A domain in the letters it stands for, where it has such and they are its own.
+pub(super) fn domain(name: &str) -> String {
+    if !name.to_ascii_lowercase().contains("xn--") {
+        return name.to_owned();
+    }
+    match idna::domain_to_unicode(name) {
+        (letters, Ok(())) => letters,
+        _ => name.to_owned(),
+    }
+}
+
 /// A delivery state as a sender says it.
 pub(super) fn delivery(delivery: &Delivery) -> &'static str {
     match delivery.state {
@@ -204,5 +229,19 @@ mod tests {
             assert_eq!(ago(now - secs * 1_000, now), expected);
         }
         assert_eq!(one_line("a\r\nb\u{202e}c\u{1b}[0m"), "a\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}[0m");
+    }
+    #[test]
+    fn a_links_host_is_in_letters() {
+        for (url, shown) in [
+            ("https://a.example/x", "https://a.example/x"),
+            ("https://u@xn--mller-kva.example:8443/%C3%BC?xn--b", "https://u@müller.example:8443/%C3%BC?xn--b"),
+            ("https://xn--mller-kva.example", "https://müller.example"),
+            // no host has this
+            ("https://xn--99999999999.example/", "https://xn--99999999999.example/"),
+            ("https://a.example/xn--mller-kva", "https://a.example/xn--mller-kva"),
+            ("mailto:a@xn--mller-kva.example", "mailto:a@xn--mller-kva.example"),
+        ] {
+            assert_eq!(link(url), shown);
+        }
     }
 }
