@@ -104,6 +104,23 @@ impl Actions {
         self.tell(viewer, view.entry.org, format!("mail {id}"), "tried again at once".to_owned()).await
     }
 
+    /// Makes every mail due now that the viewer may know of; how many there were. One that has gone meanwhile is none.
+    ///
+    /// # Errors
+    /// As [`Actions::queue`].
+    pub async fn retry_all(&self, viewer: &Viewer) -> Result<usize, Refusal> {
+        let page = self.queue(viewer, None, QUEUE_ROWS_MAX).await?;
+        let mut tried = 0;
+        for view in page.mails {
+            match self.retry_queued(viewer, view.entry.id).await {
+                Ok(()) => tried += 1,
+                Err(Refusal::NotFound { .. }) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(tried)
+    }
+
     /// Ends a mail: recipients who do not have it yet never get it, and its sender is not told.
     ///
     /// # Errors

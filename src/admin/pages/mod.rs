@@ -110,6 +110,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/webhooks/{id}", get(webhooks::page).post(webhooks::change))
         .route("/webhooks/{id}/deliveries/{delivery}", post(webhooks::replay))
         .route("/queue", get(queue::page))
+        .route("/queue/retry", post(queue::retry_all))
         .route("/queue/{id}", get(queue::mail))
         .route("/queue/{id}/retry", post(queue::retry))
         .route("/queue/{id}/drop", get(queue::ask).post(queue::discard))
@@ -272,6 +273,7 @@ impl Notice {
             "unhooked" => "The webhook was removed.",
             "tested" => "A test was sent. How it went is below in a moment.",
             "replayed" => "It is being tried again. How it went is below in a moment.",
+            "retry-all" => "All of them are being tried. What is delivered is gone from here within a moment.",
             "dropped" => "The mail was dropped. Nobody who did not have it yet will get it.",
             _ => return None,
         };

@@ -159,6 +159,15 @@ pub(super) async fn retry(
     Ok(Redirect::to("/queue?done=retry").into_response())
 }
 
+/// `POST /queue/retry`: all of them.
+pub(super) async fn retry_all(
+    State(site): State<Arc<Site>>,
+    Posted { visitor, .. }: Posted,
+) -> Result<Response, PageError> {
+    site.actions.retry_all(&visitor.viewer).await?;
+    Ok(Redirect::to("/queue?done=retry-all").into_response())
+}
+
 /// `GET /queue/{id}/drop`: is that meant?
 pub(super) async fn ask(
     State(site): State<Arc<Site>>,

@@ -107,6 +107,19 @@ async fn dropping_takes_two_steps_and_only_the_second_changes_anything() {
     assert!(world.queue.ids().contains(&REPORT));
 }
 
+/// "Try all" hurries what its visitor may know of, and nothing else.
+#[tokio::test]
+async fn all_that_wait_are_tried_again() {
+    let world = world().await;
+    let boss = world.logged_in("boss");
+    assert!(boss.get("/queue").await.text.contains("action=\"/queue/retry\""));
+    let done = boss.post("/queue/retry", &[]).await;
+    assert_eq!((done.status, done.header("location")), (StatusCode::SEE_OTHER, "/queue?done=retry-all"));
+    assert!(boss.get("/queue?done=retry-all").await.text.contains("All of them are being tried"));
+    let hurried = world.queue.hurried.lock().unwrap().clone();
+    assert!(hurried.contains(&ANNS) && hurried.contains(&NETWORKS) && !hurried.contains(&EVES), "{hurried:?}");
+}
+
 #[tokio::test]
 async fn over_the_api() {
     let world = world().await;

@@ -66,6 +66,7 @@ const TWINS: &[(&str, &str)] = &[
     ("post /webhooks/{id}/deliveries/{delivery}", "post /api/v1/webhooks/{id}/deliveries/{delivery}/replay"),
     ("get /queue", "get /api/v1/queue"),
     ("get /queue/{id}", "get /api/v1/queue/{id}"),
+    ("post /queue/retry", "post /api/v1/queue/{id}/retry"),
     ("post /queue/{id}/retry", "post /api/v1/queue/{id}/retry"),
     ("get /queue/{id}/drop", "- asks a person once more; a program has decided"),
     ("post /queue/{id}/drop", "delete /api/v1/queue/{id}"),
