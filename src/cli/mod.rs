@@ -22,7 +22,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::policy::sensitive;
 use crate::settings::{BadLinkPattern, LinkPattern};
 use commands::{
-    audit, consent, doctor, events, figures, inbox, keys, link, message, org, privacy, queue, user, webhook, why,
+    audit, consent, doctor, events, figures, inbox, keys, link, message, org, people, privacy, queue, test_mail, user,
+    webhook, why,
 };
 
 /// An SMTP relay you host yourself that tells you what happened to the mail you sent.
@@ -72,7 +73,12 @@ enum Command {
     Queue(queue::Command),
     /// Opens and clicks, as they were recorded
     Events(events::Command),
-    /// How much was opened and clicked, day by day
+    /// Whom mail was sent to, and what they did with it
+    #[command(subcommand)]
+    People(people::Command),
+    /// Send a test mail through the relay, the way of every mail
+    TestMail(test_mail::Command),
+    /// How much was opened and clicked: by day, sender, link or place
     Figures(figures::Command),
     /// Who may log in and send
     #[command(subcommand)]
@@ -192,6 +198,8 @@ fn dispatch(Line { place, command }: Line) -> anyhow::Result<ExitCode> {
         Some(Command::Queue(command)) => commands::ask(&place, async |client| queue::run(client, command).await),
         Some(Command::Events(command)) => commands::ask(&place, async |client| events::run(client, command).await),
         Some(Command::Figures(command)) => commands::ask(&place, async |client| figures::run(client, command).await),
+        Some(Command::People(command)) => commands::ask(&place, async |client| people::run(client, command).await),
+        Some(Command::TestMail(command)) => commands::ask(&place, async |client| test_mail::run(client, command).await),
         Some(Command::User(command)) => commands::ask(&place, async |client| user::run(client, command).await),
         Some(Command::Org(command)) => commands::ask(&place, async |client| org::run(client, command).await),
         Some(Command::Inbox(command)) => commands::ask(&place, async |client| inbox::run(client, command).await),
@@ -303,6 +311,15 @@ mod tests {
             ("org access acme --admins-see-messages on", true),
             ("user tracking ann --shadow on", true),
             ("org set acme --shadow perhaps", false),
+            ("message list --recipient bob --subject offer --sender ann --from 2026-11-01 --until 2026-11-30", true),
+            ("message list --delivery refused --readers not-opened", true),
+            ("message list --delivery lost", false),
+            ("figures --by sender --days 7", true),
+            ("figures --by weather", false),
+            ("people list --address bob --org acme --json", true),
+            ("people show bob@reader.example", true),
+            ("test-mail bob@reader.example --org acme --json", true),
+            ("test-mail", false),
             ("org set acme --opens sometimes", false),
             // links, inbox, keys
             ("link show 00000000000000a1", true),

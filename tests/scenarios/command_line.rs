@@ -144,6 +144,9 @@ async fn what_cannot_be_done_is_said_in_words() {
         ("message show 00000000000000a1", "", 1, "there is no message 00000000000000a1"),
         ("link withdraw 00000000000000a1 1", "", 1, "there is no message"),
         ("org show none", "", 1, "there is no organisation none"),
+        ("message list --from yesterday", "", 1, "from: "),
+        ("people show bob@reader.example", "", 1, "there is no"),
+        ("test-mail bob@reader.example", "", 1, "test mail"),
         ("user add ann --org acme", "", 1, "standard input holds no password"),
         ("user add ann --org acme", "short\n", 1, "at least 10 characters"),
         ("user add ann --org none", "long enough for us\n", 1, "there is no organisation none"),
@@ -173,6 +176,13 @@ async fn what_cannot_be_done_is_said_in_words() {
 async fn empty_lists_say_so_and_json_stays_json() {
     let server = Server::start().await;
     assert_eq!(server.run("message list", "").await.out, "no mail yet\n");
+    let search = "message list --recipient bob --delivery refused --readers not-opened --from 2026-11-01";
+    assert_eq!(server.run(search, "").await.out, "no mail like that\n");
+    assert_eq!(server.run("people list --address bob", "").await.out, "mail was sent to nobody like that\n");
+    for by in ["day", "sender", "link", "place"] {
+        let figures = server.run(&format!("figures --by {by}"), "").await;
+        assert!(figures.code == 0 && figures.out.contains("in these days"), "{by}: {}{}", figures.out, figures.err);
+    }
     assert_eq!(server.run("events", "").await.out, "no events yet\n");
     assert_eq!(server.run("user list", "").await.out, "no users\n");
     let page: Value = serde_json::from_str(&server.run("message list --json", "").await.out).unwrap();

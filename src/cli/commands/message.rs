@@ -13,7 +13,7 @@ const SUBJECT_CHARS_MAX: usize = 50;
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
     /// The newest mails first
-    List(List),
+    List(Box<List>),
     /// One mail: recipients, what happened, links, what was left and why
     Show(Show),
 }
@@ -33,7 +33,35 @@ pub(in crate::cli) struct List {
     #[arg(long, value_name = "PLACE")]
     before: Option<String>,
     #[command(flatten)]
+    search: Search,
+    #[command(flatten)]
     form: Form,
+}
+
+/// What the list is searched for; a text anywhere in the value, in either case.
+#[derive(Debug, Args)]
+struct Search {
+    /// Part of a recipient's address or name
+    #[arg(long, value_name = "TEXT")]
+    recipient: Option<String>,
+    /// Part of the subject
+    #[arg(long, value_name = "TEXT")]
+    subject: Option<String>,
+    /// Part of the sender's address or login
+    #[arg(long, value_name = "TEXT")]
+    sender: Option<String>,
+    /// First day, as 2026-11-23, UTC
+    #[arg(long, value_name = "DAY")]
+    from: Option<String>,
+    /// Last day
+    #[arg(long, value_name = "DAY")]
+    until: Option<String>,
+    /// How somebody's delivery stands; what was dropped is among refused
+    #[arg(long, value_parser = ["pending", "accepted", "refused", "deferred", "unknown"])]
+    delivery: Option<String>,
+    /// What people did with it, or did not
+    #[arg(long, value_parser = ["opened", "not-opened", "clicked", "not-clicked"])]
+    readers: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -53,8 +81,20 @@ pub(in crate::cli) async fn run(client: &Client, command: Command) -> anyhow::Re
 
 impl List {
     async fn run(self, client: &Client) -> anyhow::Result<()> {
-        let List { org, login, limit, before, form } = self;
-        let query = query(&[("org", org), ("login", login), ("limit", Some(limit.to_string())), ("before", before)]);
+        let List { org, login, limit, before, search, form } = self;
+        let Search { recipient, subject, sender, from, until, delivery, readers } = search;
+        let wanted = [
+            ("recipient", recipient),
+            ("subject", subject),
+            ("sender", sender),
+            ("from", from),
+            ("until", until),
+            ("delivery", delivery),
+            ("readers", readers),
+        ];
+        let empty = if wanted.iter().all(|(_, value)| value.is_none()) { "no mail yet" } else { "no mail like that" };
+        let page = [("org", org), ("login", login), ("limit", Some(limit.to_string())), ("before", before)];
+        let query = query(&page.into_iter().chain(wanted).collect::<Vec<_>>());
         let page: Messages = client.get(&format!("/api/v1/messages?{query}")).await?;
         if form.json {
             return print_json(&page);
@@ -73,9 +113,9 @@ impl List {
                 beside(line.clicks, line.machine_clicks),
             ]);
         }
-        table.print("no mail yet")?;
+        table.print(empty)?;
         if let Some(next) = page.next {
-            print(&format!("older: waxseal message list --before {next}\n"))?;
+            print(&format!("older: the same with --before {next}\n"))?;
         }
         Ok(())
     }
@@ -124,7 +164,7 @@ fn full(name: Option<&str>, address: &str) -> String {
 }
 
 /// People's, and machines' beside them.
-fn beside(people: u64, machines: u64) -> String {
+pub(super) fn beside(people: u64, machines: u64) -> String {
     if machines == 0 { people.to_string() } else { format!("{people} (+{machines} by machines)") }
 }
 

@@ -37,7 +37,7 @@ pub use key::{Key, KeyUse};
 pub use message::{Counts, Link, LinkPut, Message, MessageLine, Messages, Recipient};
 pub use org::{Org, OrgPatch, Switches};
 pub use queue::{Queue, QueuedMail, QueuedRecipient};
-pub use reader::{Reader, ReaderMails, Readers};
+pub use reader::{Ranked, Reader, ReaderMails, Readers};
 pub use session::Session;
 pub use set_up::{SetUp, SetUpDoor, SetUpProgram, SetUpSection};
 pub use user::{Notices, NoticesPut, PasswordPut, User, UserPatch, UserPost, UserTracking, UserTrackingPatch};
