@@ -400,7 +400,15 @@ mod tests {
         let closed_port = closed.local_addr().unwrap().as_socket().unwrap().port();
         let text = fs::read_to_string(desk.path("config.toml")).unwrap();
         desk.write("config.toml", &text.replace(&format!("port = {port}"), &format!("port = {closed_port}")), 0o644);
-        assert_told(&desk.told(now), &["c:3: warning: upstream.host: "]);
+        let told = desk.told(now);
+        assert_told(&told, &["c:3: warning: upstream.host: "]);
+        assert!(told.contains("Mail is taken and waits in the spool until it does"), "{told}");
+        // Where logins are upstream's own, nobody gets in meanwhile.
+        let login = "auth = \"login\"\nusername = \"u\"\npassword_file = \"pw\"\n";
+        let text = fs::read_to_string(desk.path("config.toml")).unwrap().replace(login, "auth = \"passthrough\"\n");
+        desk.write("config.toml", &text, 0o644);
+        let told = desk.told(now);
+        assert!(told.contains("upstream.host: ") && told.contains("refused with 451 until it does"), "{told}");
     }
 
     /// What the running server wrote down of its CA is told by whoever asks.

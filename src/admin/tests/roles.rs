@@ -242,6 +242,7 @@ const TABLE: &[Row] = &[
     ("/queue/000000000000004e", None, ["login", "200", "200", "404", "404", "404"]),
     ("/queue/0000000000000bad", None, ["login", "404", "404", "404", "404", "404"]),
     ("/queue/nonsense", None, ["login", "404", "404", "404", "404", "404"]),
+    ("/queue/retry", Some(&[]), ["login", "done", "done", "done", "done", "done"]),
     ("/queue/00000000000000a1/retry", Some(&[]), ["login", "done", "done", "done", "404", "404"]),
     ("/queue/00000000000000a1/drop", None, ["login", "200", "403", "200", "404", "404"]),
     ("/queue/00000000000000a1/drop", Some(&[]), ["login", "done", "403", "done", "404", "404"]),
