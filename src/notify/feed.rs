@@ -2,18 +2,15 @@
 //!
 //! **Invariants:** listeners share one bounded buffer, and one that falls behind it is cut off and asks again from where it
 //! was. Nothing is read while nobody listens. Every event after [`Listener::position`] comes through the listener, every one
-//! up to it is on record.
+//! up to it is on record; and so does every judgement that changes an event's verdict.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::counter;
 use tokio::sync::{Notify as Wake, OwnedSemaphorePermit, Semaphore, broadcast, watch};
-use tokio::time::Instant;
 
 use super::stopped;
-use crate::event::{EventKind, Verdict};
 use crate::store::record::TimelineEntry;
 use crate::store::{HistoryStore, StoreError, TimelineFilter};
 
@@ -25,14 +22,6 @@ const READ_MAX: u32 = 500;
 const LOOK_MIN: Duration = Duration::from_millis(100);
 /// How often it is looked at when nobody says that there is something.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long a click may yet turn out to be a machine's.
-pub const CHANGES_MS: i64 = 15_000;
-const CHANGES: Duration = Duration::from_millis(CHANGES_MS.unsigned_abs());
-/// Events looked at for that.
-const LOOK_BACK_MAX: u32 = 1_000;
-/// Clicks remembered for that.
-const CHANGES_MAX: usize = 500;
-
 /// What a listener hears.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
@@ -40,14 +29,25 @@ pub struct Heard {
     pub entry: TimelineEntry,
     /// It was heard before and is judged otherwise now.
     pub changed: bool,
+    /// Every judgement up to this one has been heard by then.
+    pub judged: i64,
+}
+
+/// How far the feed is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Sequence of the newest event that is passed on.
+    pub event: i64,
+    /// Number of the newest judgement that is passed on.
+    pub judged: i64,
 }
 
 /// The feed.
 pub struct Feed {
     history: Arc<dyn HistoryStore>,
     sender: broadcast::Sender<Arc<Heard>>,
-    /// The newest event that is passed on, while anybody listens. Moves before that is.
-    position: watch::Sender<Option<i64>>,
+    /// While anybody listens. Moves before anything is passed on.
+    position: watch::Sender<Option<Place>>,
     closed: watch::Sender<bool>,
     streams: Arc<Semaphore>,
     wake: Wake,
@@ -56,7 +56,7 @@ pub struct Feed {
 /// One listener.
 pub struct Listener {
     receiver: broadcast::Receiver<Arc<Heard>>,
-    position: watch::Receiver<Option<i64>>,
+    position: watch::Receiver<Option<Place>>,
     closed: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 }
@@ -115,13 +115,11 @@ impl Feed {
 
     /// Passes events on until `stop` turns true.
     pub(super) async fn run(&self, mut news: watch::Receiver<()>, mut stop: watch::Receiver<bool>) {
-        let mut recent = VecDeque::new();
         loop {
             let quiet = if self.forget_position() {
-                recent.clear();
                 None
             } else {
-                if let Err(error) = self.look(&mut recent).await {
+                if let Err(error) = self.look().await {
                     tracing::warn!(%error, "the live feed cannot read the history");
                 }
                 Some(LOOK_EVERY)
@@ -149,64 +147,72 @@ impl Feed {
         })
     }
 
-    async fn look(&self, recent: &mut VecDeque<Click>) -> Result<(), StoreError> {
+    /// Passes on what there is since the last look: what came, then what is judged otherwise.
+    async fn look(&self) -> Result<(), StoreError> {
         let position = *self.position.borrow();
-        let Some(position) = position else {
+        let Some(mut place) = position else {
+            let judged = self.history.judgements().await?.last;
             let newest = TimelineFilter { newest: true, limit: 1, ..TimelineFilter::default() };
-            let last = self.history.timeline(newest).await?.last().map_or(0, |entry| entry.sequence);
-            self.position.send_replace(Some(last));
+            let event = self.history.timeline(newest).await?.last().map_or(0, |entry| entry.sequence);
+            self.position.send_replace(Some(Place { event, judged }));
             return Ok(());
         };
-        let mut to = position;
         loop {
-            let filter = TimelineFilter { after_sequence: to, limit: READ_MAX, ..TimelineFilter::default() };
+            let filter = TimelineFilter { after_sequence: place.event, limit: READ_MAX, ..TimelineFilter::default() };
             let entries = self.history.timeline(filter).await?;
             let more = entries.len() == READ_MAX as usize;
-            to = entries.last().map_or(to, |entry| entry.sequence);
+            place.event = entries.last().map_or(place.event, |entry| entry.sequence);
             // Before anybody is told: who begins to listen meanwhile hears the rest at most, and finds the others on record.
-            self.position.send_replace(Some(to));
+            self.position.send_replace(Some(place));
             for entry in entries {
-                remember(recent, &entry);
-                self.tell(Heard { entry, changed: false });
+                self.tell(Heard { entry, changed: false, judged: place.judged });
             }
             if !more {
                 break;
             }
         }
-        // Also when nothing came: a click that is counted on another before it may complete a burst.
-        self.look_back(recent).await
+        self.pass_judgements_on(place).await
     }
 
-    /// Somebody's word has judged an event anew. Whoever listens is told; who cannot be, sees it with the next look at the page.
-    pub async fn judged_anew(&self, sequence: i64) {
-        if self.listeners() == 0 {
-            return;
+    /// Passes on which of the events up to this place are judged otherwise by now: by a burst that came to its end, or because
+    /// somebody said so.
+    async fn pass_judgements_on(&self, place: Place) -> Result<(), StoreError> {
+        let judged = self.history.judgements().await?.last;
+        if judged == place.judged {
+            return Ok(());
         }
-        let filter = TimelineFilter { after_sequence: sequence - 1, limit: 1, ..TimelineFilter::default() };
-        match self.history.timeline(filter).await {
-            Ok(found) => {
-                for entry in found.into_iter().filter(|entry| entry.sequence == sequence) {
-                    self.tell(Heard { entry, changed: true });
-                }
+        let (mut changed, mut after_sequence) = (Vec::new(), 0);
+        loop {
+            let filter = TimelineFilter {
+                judged_after: Some(place.judged),
+                after_sequence,
+                // What comes later is told with the verdict it has by then.
+                before_sequence: Some(place.event + 1),
+                limit: READ_MAX,
+                ..TimelineFilter::default()
+            };
+            let entries = self.history.timeline(filter).await?;
+            let more = entries.len() == READ_MAX as usize;
+            after_sequence = entries.last().map_or(after_sequence, |entry| entry.sequence);
+            changed.extend(entries);
+            if !more {
+                break;
             }
-            Err(error) => tracing::warn!(%error, "the live feed cannot read an event that was judged anew"),
         }
-    }
-
-    /// Tells which clicks of late are judged otherwise by now.
-    async fn look_back(&self, recent: &mut VecDeque<Click>) -> Result<(), StoreError> {
-        recent.retain(|click| click.heard.elapsed() < CHANGES);
-        let Some(oldest) = recent.front() else { return Ok(()) };
-        let filter =
-            TimelineFilter { after_sequence: oldest.sequence - 1, limit: LOOK_BACK_MAX, ..TimelineFilter::default() };
-        for entry in self.history.timeline(filter).await? {
-            let known = recent.iter_mut().find(|click| click.sequence == entry.sequence);
-            if let Some(click) = known.filter(|click| click.verdict != entry.event.verdict) {
-                click.verdict = entry.event.verdict;
-                self.tell(Heard { entry, changed: true });
-            }
+        self.position.send_replace(Some(Place { judged, ..place }));
+        let last = changed.pop();
+        for entry in changed {
+            self.tell(Heard { entry, changed: true, judged: place.judged });
+        }
+        if let Some(entry) = last {
+            self.tell(Heard { entry, changed: true, judged });
         }
         Ok(())
+    }
+
+    /// Something is judged otherwise, and whoever listens should not wait for it.
+    pub fn look_again(&self) {
+        self.wake.notify_one();
     }
 
     fn tell(&self, heard: Heard) {
@@ -221,26 +227,10 @@ pub fn is_for_listeners(entry: &TimelineEntry) -> bool {
     entry.event.network_hash.is_some()
 }
 
-/// A click of late.
-struct Click {
-    sequence: i64,
-    heard: Instant,
-    verdict: Verdict,
-}
-
-fn remember(recent: &mut VecDeque<Click>, entry: &TimelineEntry) {
-    if entry.event.kind == EventKind::Click {
-        if recent.len() >= CHANGES_MAX {
-            recent.pop_front();
-        }
-        recent.push_back(Click { sequence: entry.sequence, heard: Instant::now(), verdict: entry.event.verdict });
-    }
-}
-
 impl Listener {
-    /// An event: all after it come through this listener, all up to it are on record, and the last of these may come too.
-    /// `None`: we stop.
-    pub async fn position(&mut self) -> Option<i64> {
+    /// A place: all events and judgements after it come through this listener, all up to it are on record, and the last of
+    /// these may come too. `None`: we stop.
+    pub async fn position(&mut self) -> Option<Place> {
         let (position, closed) = (&mut self.position, &mut self.closed);
         let known = tokio::select! {
             known = position.wait_for(Option::is_some) => known.ok().and_then(|position| *position),
@@ -277,7 +267,8 @@ mod tests {
     use std::task::{Context, Wake, Waker};
 
     use super::*;
-    use crate::event::{Event, Rule};
+    use crate::event::{Event, EventKind, Rule, Verdict};
+    use crate::store::contract_tests::record;
     use crate::store::memory::MemoryHistory;
     use crate::store::record::{Mended, Recording};
     use crate::token::{MessageId, TokenId};
@@ -285,7 +276,7 @@ mod tests {
     fn event(kind: EventKind) -> Event {
         Event {
             at_ms: 1_000,
-            id: TokenId { message: MessageId(1), recipient: 7, link: 0 },
+            id: TokenId { message: MessageId(1), recipient: 9, link: 0 },
             kind,
             verdict: Verdict::Person,
             rule: String::new(),
@@ -297,7 +288,7 @@ mod tests {
             agent_family: None,
             os_family: None,
             device_family: None,
-            network_hash: None,
+            network_hash: Some([1; 8]),
             evidence: None,
         }
     }
@@ -332,9 +323,10 @@ mod tests {
     #[tokio::test]
     async fn what_comes_after_the_position_is_heard_once_and_in_order() {
         let world = world(9);
+        world.history.insert(record(1)).await.unwrap();
         world.record(EventKind::Open).await;
         let mut listener = world.feed.listen().unwrap();
-        assert_eq!(soon(listener.position()).await, Some(1));
+        assert_eq!(soon(listener.position()).await, Some(Place { event: 1, judged: 0 }));
         for kind in [EventKind::Open, EventKind::Click, EventKind::Open] {
             world.record(kind).await;
         }
@@ -351,12 +343,14 @@ mod tests {
         assert_eq!(soon(listener.next()).await.unwrap().entry.sequence, 5);
         let heard = soon(listener.next()).await.unwrap();
         assert_eq!((heard.entry.sequence, heard.changed, heard.entry.event.verdict), (3, true, Verdict::Machine));
+        assert_eq!(heard.judged, 1);
         // And the fifth, by one that was counted on it: no event comes of that.
         let mended = vec![Mended { sequence: 5, repeats: 1, verdict }];
         world.history.put_on_record(Arc::new(Recording { events: vec![], mended })).await.unwrap();
         world.news.send_replace(());
         let heard = soon(listener.next()).await.unwrap();
         assert_eq!((heard.entry.sequence, heard.changed, heard.entry.event.verdict), (5, true, Verdict::Machine));
+        assert_eq!(heard.judged, 2);
         world.stop.send_replace(true);
         assert_eq!(soon(listener.next()).await.unwrap_err(), Ended::Closed);
     }
@@ -364,7 +358,7 @@ mod tests {
     /// Begins to listen when another listener is woken: just between two events that are passed on.
     struct Newcomer {
         feed: Arc<Feed>,
-        came: Mutex<Option<(Listener, Option<i64>)>>,
+        came: Mutex<Option<(Listener, Option<Place>)>>,
     }
 
     impl Wake for Newcomer {
@@ -382,17 +376,16 @@ mod tests {
     async fn who_comes_while_events_are_passed_on_misses_none() {
         let history = Arc::new(MemoryHistory::default());
         let feed = Arc::new(Feed::new(Arc::clone(&history) as Arc<dyn HistoryStore>, 9));
-        let mut recent = VecDeque::new();
         let mut first = feed.listen().unwrap();
-        feed.look(&mut recent).await.unwrap();
+        feed.look().await.unwrap();
         let newcomer = Arc::new(Newcomer { feed: Arc::clone(&feed), came: Mutex::default() });
         let waker = Waker::from(Arc::clone(&newcomer));
         let mut next = Box::pin(first.next());
         assert!(next.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         history.record(vec![event(EventKind::Open); 3]).await.unwrap();
-        feed.look(&mut recent).await.unwrap();
+        feed.look().await.unwrap();
         let (mut listener, position) = newcomer.came.lock().unwrap().take().unwrap();
-        let mut known: Vec<i64> = (1..=position.unwrap()).collect();
+        let mut known: Vec<i64> = (1..=position.unwrap().event).collect();
         while let Ok(heard) = listener.receiver.try_recv() {
             known.push(heard.entry.sequence);
         }
@@ -416,7 +409,7 @@ mod tests {
         assert_eq!(world.feed.listen().err(), Some(Full));
         drop(second);
         let mut third = world.feed.listen().unwrap();
-        assert_eq!(soon(slow.position()).await, Some(0));
+        assert_eq!(soon(slow.position()).await, Some(Place { event: 0, judged: 0 }));
         // The other reads along; who does not is told so.
         for round in 1..=3 {
             world.history.record(vec![event(EventKind::Open); BUFFER_MAX / 2]).await.unwrap();

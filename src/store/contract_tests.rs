@@ -271,6 +271,45 @@ async fn the_timeline_names_only_who_it_must_be() {
     .await;
 }
 
+/// What is judged otherwise is found in the order it was, each event once; what is counted by the day never. Old ones go.
+#[tokio::test]
+async fn judgements_are_found_and_bounded() {
+    against_both(|store| async move {
+        store.insert(record(1)).await.unwrap();
+        let open = |recipient| event(1, recipient, EventKind::Open, Verdict::Person);
+        store.record(vec![open(9), open(9), open(7), open(9)]).await.unwrap();
+        let judgements = async || {
+            let known = store.judgements().await.unwrap();
+            (known.first, known.last)
+        };
+        assert_eq!(judgements().await, (1, 0));
+        let judge = async |sequences: Vec<i64>| {
+            let verdict = Some((Verdict::Machine, Rule::Burst));
+            let mended = sequences.into_iter().map(|sequence| Mended { sequence, repeats: 0, verdict }).collect();
+            store.put_on_record(Arc::new(Recording { events: Vec::new(), mended })).await.unwrap();
+        };
+        judge(vec![2, 3, 404]).await;
+        judge(vec![1, 2]).await;
+        assert_eq!(judgements().await, (1, 3));
+        let all = TimelineFilter { limit: 9, ..TimelineFilter::default() };
+        let (org, login) = ("acme".parse().ok(), Some("ann".to_owned()));
+        for (judged_after, expected) in [(0, vec![1, 2]), (1, vec![1, 2]), (2, vec![2]), (3, vec![])] {
+            let filter = TimelineFilter { judged_after: Some(judged_after), ..all.clone() };
+            for filter in [filter.clone(), TimelineFilter { org: org.clone(), login: login.clone(), ..filter }] {
+                let found: Vec<i64> = store.timeline(filter).await.unwrap().iter().map(|e| e.sequence).collect();
+                assert_eq!(found, expected, "{judged_after}");
+            }
+        }
+        let filter = TimelineFilter { judged_after: Some(0), login: Some("bo".to_owned()), ..all.clone() };
+        assert_eq!(store.timeline(filter).await.unwrap(), []);
+        judge(vec![4; 10_000]).await;
+        assert_eq!(judgements().await, (4, 10_003));
+        let known = store.judgements().await.unwrap();
+        assert_eq!([2, 3, 10_003, 10_004].map(|number| known.reach_back_to(number)), [false, true, true, false]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_timeline_filters_and_follows() {
     against_both(|store| async move {

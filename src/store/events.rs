@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::column::Column;
 use super::counters::Added;
 use super::details::{Detail, is_placed, own_place};
-use super::record::{Counts, Mended, Recording};
+use super::record::{Counts, Judgements, Mended, Recording};
 use super::rows::{Insertion, Row};
 use crate::event::{Event, EventKind, Verdict};
 use crate::settings::Mode;
@@ -25,6 +25,9 @@ const INSERT: Insertion = Insertion {
     columns: 18,
     then: "",
 };
+
+/// Judgements that are known: those of a busy day, some 200 KB.
+pub(super) const JUDGEMENTS_MAX: i64 = 10_000;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -204,6 +207,7 @@ fn mend(connection: &Connection, mended: &Mended, added: &mut Added) -> rusqlite
             "UPDATE event SET verdict = ?2, rule = ?3, former = coalesce(former, verdict) WHERE sequence = ?1",
         )?
         .execute(params![mended.sequence, verdict.as_str(), rule.as_str()])?;
+    note_judgement(connection, mended.sequence)?;
     let TokenId { message, recipient: copy, link } = id;
     let detail = |counts, country| Detail { message, copy, link, day: day(at_ms), kind, counts, country };
     added.count(detail(Counts::of(kind, verdict).less(Counts::of(kind, former)), None));
@@ -211,6 +215,30 @@ fn mend(connection: &Connection, mended: &Mended, added: &mut Added) -> rusqlite
     let placed = |verdict| if is_placed(verdict) { Counts::of(kind, verdict) } else { Counts::default() };
     added.place(detail(placed(verdict).less(placed(former)), country.as_deref()));
     Ok(())
+}
+
+/// What is counted by the day is nobody's news, and neither is how it is judged.
+fn note_judgement(connection: &Connection, sequence: i64) -> rusqlite::Result<()> {
+    let noted = connection
+        .prepare_cached(
+            "INSERT INTO judged (sequence) SELECT sequence FROM event WHERE sequence = ?1 AND network_hash IS NOT NULL",
+        )?
+        .execute(params![sequence])?;
+    if noted > 0 {
+        connection
+            .prepare_cached("DELETE FROM judged WHERE number <= ?1")?
+            .execute(params![connection.last_insert_rowid() - JUDGEMENTS_MAX])?;
+    }
+    Ok(())
+}
+
+/// Question: which judgements are known.
+pub(super) fn judgements(connection: &Connection) -> rusqlite::Result<Judgements> {
+    connection
+        .prepare_cached(
+            "SELECT coalesce((SELECT min(number) FROM judged), 1), coalesce((SELECT max(number) FROM judged), 0)",
+        )?
+        .query_row([], |row| Ok(Judgements { first: row.get(0)?, last: row.get(1)? }))
 }
 
 #[cfg(test)]

@@ -21,13 +21,13 @@ use super::disk::sync_folder;
 use super::readers::Readers;
 use super::record::{
     CopyCount, CopyFacts, CopyId, CopySpread, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter,
-    Delivery, Expired, Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink,
-    Recording, TimelineEntry, Total, TotalsOf,
+    Delivery, Expired, Expiry, Held, Judgements, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount,
+    RankedLink, Recording, TimelineEntry, Total, TotalsOf,
 };
 use super::writer::{Answer, WRITE_WAIT, Work};
 use super::{
     BoxFuture, HistoryStore, Inserted, Sealed, StoreError, TimelineFilter, copies, correspondents, counters, details,
-    message, messages, person, schema, timeline, writer,
+    events, message, messages, person, schema, timeline, writer,
 };
 use crate::settings::OrgName;
 use crate::token::MessageId;
@@ -175,6 +175,10 @@ impl HistoryStore for SqliteHistory {
 
     fn copy_counts(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<CopyCount>, StoreError>> {
         Box::pin(self.readers.ask("counters", move |connection| counters::of_copies(connection, id)))
+    }
+
+    fn judgements(&self) -> BoxFuture<'_, Result<Judgements, StoreError>> {
+        Box::pin(self.readers.ask("event", events::judgements))
     }
 
     fn spreads(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<CopySpread>, StoreError>> {

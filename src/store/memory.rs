@@ -9,13 +9,14 @@ use arc_swap::ArcSwap;
 use super::audit::{self, AuditQuery, Author, Line};
 use super::counters::DAYS_MAX;
 use super::details::own_place;
-use super::events::{self, day, without_person};
+use super::events::{self, JUDGEMENTS_MAX, day, without_person};
 use super::people::LedgerEntry;
 use super::person::{Wanted, is_named, nobody};
 use super::record::{
     Addressee, CopyCount, CopyFacts, CopyId, CopySpread, Correspondent, CorrespondentFilter, Counts, DayCount,
-    DayCountFilter, Delivery, DeliveryState, Expired, Expiry, Held, LinkCount, Mended, MessageFilter, MessageRecord,
-    MessageSummary, PastEvent, PlaceCount, RankedLink, Reader, RecipientRecord, Recording, TimelineEntry,
+    DayCountFilter, Delivery, DeliveryState, Expired, Expiry, Held, Judgements, LinkCount, Mended, MessageFilter,
+    MessageRecord, MessageSummary, PastEvent, PlaceCount, RankedLink, Reader, RecipientRecord, Recording,
+    TimelineEntry,
 };
 use super::{
     BoxFuture, Change, HELD_EVENTS_MAX, HistoryStore, Inserted, PAGE_EVENTS_MAX, Sealed, SettingsStore, Snapshot,
@@ -82,6 +83,8 @@ struct Kept {
     events: Vec<Event>,
     /// Sequences that were forgotten.
     gone: HashSet<i64>,
+    /// Sequences in the order they were judged otherwise.
+    judged: Vec<i64>,
 }
 
 impl Kept {
@@ -99,6 +102,11 @@ impl Kept {
         self.events.len().cast_signed() as i64
     }
 
+    /// What was judged otherwise after this judgement.
+    fn judged_after(&self, number: i64) -> &[i64] {
+        self.judged.get(usize::try_from(number).unwrap_or(0)..).unwrap_or_default()
+    }
+
     fn mend(&mut self, mended: &Mended) {
         let place = usize::try_from(mended.sequence - 1).unwrap_or(usize::MAX);
         let Some(event) = self.events.get_mut(place) else { return };
@@ -107,6 +115,9 @@ impl Kept {
             event.former = event.former.or(Some(event.verdict));
             event.verdict = verdict;
             event.rule = rule.as_str().to_owned();
+            if event.network_hash.is_some() {
+                self.judged.push(mended.sequence);
+            }
         }
     }
 
@@ -261,7 +272,7 @@ impl HistoryStore for MemoryHistory {
     fn expire(&self, expiry: Expiry) -> BoxFuture<'_, Result<Expired, StoreError>> {
         Box::pin(async move {
             let mut kept = self.kept();
-            let Kept { messages, events, gone } = &mut *kept;
+            let Kept { messages, events, gone, .. } = &mut *kept;
             let (messages_before, gone_before) = (messages.len(), gone.len());
             for (sequence, event) in (1..).zip(&*events) {
                 let org = messages.get(&event.id.message).map(|record| &record.org);
@@ -329,6 +340,13 @@ impl HistoryStore for MemoryHistory {
                 *counts = counts.and(Counts::of(event.kind, event.verdict));
             }
             Ok(counted.into_iter().map(|(copy_index, counts)| CopyCount { copy_index, counts }).collect())
+        })
+    }
+
+    fn judgements(&self) -> BoxFuture<'_, Result<Judgements, StoreError>> {
+        Box::pin(async move {
+            let last = i64::try_from(self.kept().judged.len()).unwrap_or(i64::MAX);
+            Ok(Judgements { first: 1.max(last - JUDGEMENTS_MAX + 1), last })
         })
     }
 
@@ -539,6 +557,7 @@ impl HistoryStore for MemoryHistory {
                 .filter(|e| filter.org.is_none() || filter.org == e.org)
                 .filter(|e| filter.login.is_none() || filter.login == e.login)
                 .filter(|e| filter.kind.is_none_or(|kind| kind == e.event.kind))
+                .filter(|e| filter.judged_after.is_none_or(|after| kept.judged_after(after).contains(&e.sequence)))
                 .filter(|e| !filter.with_network || e.event.network_hash.is_some())
                 .collect();
             let limit = filter.limit.clamp(1, timeline::LIMIT_MAX) as usize;

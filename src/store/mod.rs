@@ -49,8 +49,8 @@ use audit::{AuditQuery, Author, Line, Note, Via};
 use people::{LedgerEntry, People};
 use record::{
     CopyCount, CopyFacts, CopyId, CopySpread, Correspondent, CorrespondentFilter, Counts, DayCount, DayCountFilter,
-    Delivery, Expired, Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink,
-    Recording, TimelineEntry, Total, TotalsOf,
+    Delivery, Expired, Expiry, Held, Judgements, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount,
+    RankedLink, Recording, TimelineEntry, Total, TotalsOf,
 };
 
 /// The key file in the data folder: what must be backed up.
@@ -265,6 +265,8 @@ pub struct TimelineFilter {
     pub before_sequence: Option<i64>,
     /// Only of this kind.
     pub kind: Option<EventKind>,
+    /// Only what was judged otherwise after this judgement.
+    pub judged_after: Option<i64>,
     /// Only what was kept with its network. What is counted by the day is nobody's news: whoever follows events as they come
     /// must not see it.
     pub with_network: bool,
@@ -339,6 +341,9 @@ pub trait HistoryStore: Send + Sync {
 
     /// From how far around each of a message's copies was read. Copies nobody read are left out.
     fn spreads(&self, id: MessageId) -> BoxFuture<'_, Result<Vec<CopySpread>, StoreError>>;
+
+    /// Which judgements are known for [`TimelineFilter::judged_after`]. What is counted by the day is not among them.
+    fn judgements(&self) -> BoxFuture<'_, Result<Judgements, StoreError>>;
 
     /// The counters of days. Days without an event are left out.
     fn day_counts(&self, filter: DayCountFilter) -> BoxFuture<'_, Result<Vec<DayCount>, StoreError>>;

@@ -272,6 +272,22 @@ pub struct CopySpread {
     pub events: i64,
 }
 
+/// Which judgements that changed an event's verdict are known, by their numbers; none when `last` is before `first`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgements {
+    /// The oldest: what was judged before it cannot be told any more.
+    pub first: i64,
+    /// The newest.
+    pub last: i64,
+}
+
+impl Judgements {
+    /// Whether all after this one are known. Not so of one that never was: it is of another database.
+    pub fn reach_back_to(self, number: i64) -> bool {
+        (self.first - 1..=self.last).contains(&number)
+    }
+}
+
 /// The clicks of one link by one copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkCount {

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_names.sql"),
     include_str!("migrations/0009_click_mark.sql"),
     include_str!("migrations/0010_whose_it_is.sql"),
+    include_str!("migrations/0011_judged.sql"),
 ];
 
 /// Brings the database to the newest schema, each step whole or not at all.

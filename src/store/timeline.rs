@@ -38,7 +38,8 @@ pub(super) fn timeline(connection: &Connection, filter: &TimelineFilter) -> rusq
     let (first, last) =
         (filter.after_sequence, filter.before_sequence.map_or(i64::MAX, |before| before.saturating_sub(1)));
     let scoped = filter.org.is_some() || filter.login.is_some();
-    let mut found = if filter.message.is_some() || !scoped {
+    // Those judged otherwise are few, and found by their sequences.
+    let mut found = if filter.message.is_some() || filter.judged_after.is_some() || !scoped {
         read(connection, filter, (first, last), Way::Straight)?
     } else {
         of_sender(connection, filter, (first, last), WALK_MAX)?
@@ -94,6 +95,7 @@ fn read(
     values.extend(filter.copy.as_ref().map(|copy| (":copy", copy as &dyn ToSql)));
     let org = filter.org.as_ref().map(|org| org.as_str());
     values.extend(org.as_ref().map(|org| (":org", org as &dyn ToSql)));
+    values.extend(filter.judged_after.as_ref().map(|judged| (":judged", judged as &dyn ToSql)));
     values.extend(filter.login.as_ref().map(|login| (":login", login as &dyn ToSql)));
     connection.prepare_cached(&sql(filter, way))?.query_map(values.as_slice(), entry)?.collect()
 }
@@ -106,6 +108,7 @@ fn sql(filter: &TimelineFilter, way: Way) -> String {
         (filter.login.is_some(), " AND m.login = :login"),
         (filter.kind == Some(EventKind::Open), " AND e.kind = 'open'"),
         (filter.kind == Some(EventKind::Click), " AND e.kind = 'click'"),
+        (filter.judged_after.is_some(), " AND e.sequence IN (SELECT sequence FROM judged WHERE number > :judged)"),
         (filter.with_network, " AND e.network_hash IS NOT NULL"),
     ];
     let conditions: String = conditions.into_iter().filter(|(asked, _)| *asked).map(|(_, sql)| sql).collect();
@@ -213,6 +216,7 @@ mod tests {
         let ann = TimelineFilter { org: "acme".parse().ok(), login: Some("ann".to_owned()), ..all.clone() };
         let mail = TimelineFilter { message: Some(MessageId(7)), ..all.clone() };
         let reader = TimelineFilter { copy: Some(3), ..mail.clone() };
+        let judged = TimelineFilter { judged_after: Some(7), newest: false, ..ann.clone() };
         let walked = "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
         for (filter, way, first) in [
             (&all, Way::Straight, walked),
@@ -220,6 +224,7 @@ mod tests {
             (&TimelineFilter { newest: false, ..ann.clone() }, Way::Straight, walked),
             (&mail, Way::Straight, "SEARCH e USING INDEX event_of_message (message=? AND sequence>? AND sequence<?)"),
             (&reader, Way::Straight, "SEARCH e USING INDEX event_of_message (message=? AND sequence>? AND sequence<?)"),
+            (&judged, Way::Straight, "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)"),
             (&ann, Way::ByMails, "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)"),
         ] {
             let steps = plan(&connection, &sql(filter, way));

@@ -15,8 +15,8 @@ use crate::settings::{Mode, OrgName};
 use crate::store::memory::MemorySettings;
 use crate::store::record::{
     CopyCount, CopyFacts, CopyId, CopySpread, Correspondent, CorrespondentFilter, DayCount, DayCountFilter, Delivery,
-    Expired, Expiry, Held, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink, Recording,
-    TimelineEntry,
+    Expired, Expiry, Held, Judgements, LinkCount, MessageFilter, MessageRecord, MessageSummary, PlaceCount, RankedLink,
+    Recording, TimelineEntry,
 };
 use crate::store::{BoxFuture, Change, Inserted, Override, Sealed, StoreError, TimelineFilter};
 use crate::token::{Kind, MessageId, RootKey, Secret, Site as Host, SiteId, TokenId};
@@ -81,6 +81,9 @@ impl HistoryStore for Recorded {
         })
     }
     fn copy_counts(&self, _: MessageId) -> BoxFuture<'_, Result<Vec<CopyCount>, StoreError>> {
+        unimplemented!("the site asks nothing")
+    }
+    fn judgements(&self) -> BoxFuture<'_, Result<Judgements, StoreError>> {
         unimplemented!("the site asks nothing")
     }
     fn spreads(&self, _: MessageId) -> BoxFuture<'_, Result<Vec<CopySpread>, StoreError>> {

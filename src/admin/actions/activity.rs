@@ -14,8 +14,8 @@ use crate::store::record::{Addressee, TimelineEntry};
 use crate::telemetry::metrics::limit_met;
 use crate::token::MessageId;
 
-/// Events looked at for those judged otherwise of late.
-const JUDGED_MAX: u32 = 100;
+/// Events judged otherwise that somebody is told who comes back; when they are more, a look at the whole is shorter.
+const JUDGED_MAX: u32 = 200;
 
 /// Most rows of one answer: more of the past is on the messages' own pages.
 pub const ACTIVITY_ROWS_MAX: u32 = 200;
@@ -94,27 +94,45 @@ impl Actions {
         Ok(entries.iter().filter_map(|entry| activity_row(viewer, entry)).collect())
     }
 
-    /// Of the events up to one, those of its last moments that are judged otherwise than at first: whoever went away after it may
-    /// not have heard of that.
+    /// The newest judgement: whoever reads events afterwards and says this number later hears of all that were judged
+    /// otherwise since then ([`Actions::judged_since`]).
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn last_judged(&self) -> Result<i64, Refusal> {
+        Ok(self.history.judgements().await?.last)
+    }
+
+    /// Of the events up to one, those judged otherwise after a judgement; oldest first. `None`: they cannot be told, for they
+    /// are too many or too long ago. Who says no judgement is told of the last that are known.
     ///
     /// # Errors
     /// As [`Actions::activity`].
-    pub async fn judged_of_late(&self, viewer: &Viewer, up_to: i64) -> Result<Vec<ActivityRow>, Refusal> {
+    pub async fn judged_since(
+        &self,
+        viewer: &Viewer,
+        up_to: i64,
+        judged: Option<i64>,
+    ) -> Result<Option<Vec<ActivityRow>>, Refusal> {
         let (org, login) = scope(viewer, None, None, Narrow::ToCounts)?;
-        let before_sequence = Some(up_to.saturating_add(1));
+        let known = self.history.judgements().await?;
+        if judged.is_some_and(|judged| !known.reach_back_to(judged)) {
+            return Ok(None);
+        }
         let filter = TimelineFilter {
             org,
             login,
-            before_sequence,
+            before_sequence: Some(up_to.saturating_add(1)),
+            judged_after: Some(judged.unwrap_or(0)),
             newest: true,
             limit: JUDGED_MAX,
             ..TimelineFilter::default()
         };
         let entries = self.history.timeline(filter).await?;
-        let last_ms = entries.last().map_or(0, |entry| entry.event.at_ms);
-        let is_of_late = |entry: &&TimelineEntry| last_ms.saturating_sub(entry.event.at_ms) < feed::CHANGES_MS;
-        let judged = entries.iter().filter(is_of_late).filter(|entry| entry.event.former.is_some());
-        Ok(judged.filter_map(|entry| live_row(viewer, entry)).collect())
+        if judged.is_some() && entries.len() >= JUDGED_MAX as usize {
+            return Ok(None);
+        }
+        Ok(Some(entries.iter().filter_map(|entry| live_row(viewer, entry)).collect()))
     }
 
     /// Begins to listen to events as they come.

@@ -201,6 +201,7 @@ impl Actions {
             before_sequence: query.before_sequence,
             // Who asks for what came after something may ask again and again: that is to watch it happen.
             kind: None,
+            judged_after: None,
             with_network: query.after_sequence.is_some(),
             newest: query.after_sequence.is_none(),
             limit: query.limit.clamp(1, EVENTS_PER_ANSWER_MAX),

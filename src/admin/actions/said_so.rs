@@ -35,7 +35,7 @@ impl Actions {
         self.history.put_on_record(Arc::new(Recording { events: Vec::new(), mended })).await?;
         drop(held);
         if let Some(notify) = &self.notify {
-            notify.feed().judged_anew(sequence).await;
+            notify.feed().look_again();
         }
         let words = match own {
             true => format!("said to be the sender's own: {} → {}", event.verdict.as_str(), verdict.as_str()),

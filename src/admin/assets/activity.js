@@ -120,7 +120,7 @@
   const read = (use) => (event) => {
     try { use(JSON.parse(event.data)); } catch (error) { console.error(error); }
   };
-  const source = new EventSource(`${list.dataset.feed}?after=${encodeURIComponent(list.dataset.after)}`);
+  const source = new EventSource(`${list.dataset.feed}?${new URLSearchParams({ after: list.dataset.after, judged: list.dataset.judged })}`);
   source.addEventListener("activity", read(add));
   source.addEventListener("change", read(change));
   source.addEventListener("reload", () => location.reload());

@@ -31,6 +31,8 @@ struct Activity {
     now: String,
     /// Where the live feed begins.
     after: i64,
+    /// The last judgement that the rows go by.
+    judged: i64,
     /// Where the page before this one begins.
     older: Option<i64>,
 }
@@ -80,6 +82,8 @@ pub(super) async fn page(
     visitor: Visitor,
     Query(Asked { before }): Query<Asked>,
 ) -> Result<Response, PageError> {
+    // Read first: what is judged while the rows are read is told by the feed.
+    let judged = site.actions.last_judged().await?;
     let mut rows = site.actions.activity(&visitor.viewer, None, before, ACTIVITY_ROWS_MAX).await?;
     let after = rows.last().map_or(0, |row| row.sequence);
     rows.reverse();
@@ -90,6 +94,7 @@ pub(super) async fn page(
         now: words::moment(jiff::Timestamp::now().as_millisecond()).friendly,
         items: folded(rows.iter().map(line).collect()),
         after,
+        judged,
     };
     let mut answer = html(&page);
     answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(assets::POLICY_WITH_SCRIPT));

@@ -1,6 +1,6 @@
 //! `/api/v1/feed`: events as they happen, as `text/event-stream`.
 //!
-//! `id` is the event's sequence: a browser that comes back says the last one (`Last-Event-ID`) and gets what it missed, at most
+//! `id` is a [`Mark`]: a browser that comes back says the last one (`Last-Event-ID`) and gets what it missed, at most
 //! [`REPLAY_MAX`], and how what it has was judged meanwhile; if that is not all, it is told to reload. **Invariants:** each event
 //! is looked at with the viewer's eyes; a stream ends with its session or key, with its hour, and when its reader is slow,
 //! whose connection is then closed; an open page does not by itself keep a session alive.
@@ -25,7 +25,7 @@ use crate::admin::actions::activity::{ACTIVITY_ROWS_MAX, ActivityRow, live_row};
 use crate::admin::api::{Api, Problem, Query};
 use crate::admin::http::HangUp;
 use crate::admin::viewer::Viewer;
-use crate::notify::feed::{Ended, Listener};
+use crate::notify::feed::{Ended, Heard, Listener, Place};
 use crate::settings::User;
 use crate::settings::access::Purpose;
 
@@ -52,11 +52,29 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 pub(in crate::admin) struct Asked {
     /// The last event the caller has; without it: from now on.
     after: Option<i64>,
+    /// The last judgement the caller knows of, the second number of an `id`.
+    judged: Option<i64>,
+}
+
+/// How far a reader is: `42.7` is the event 42 and the judgement 7. The second was not always there, and may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    event: i64,
+    judged: Option<i64>,
+}
+
+impl Mark {
+    fn parse(text: &str) -> Option<Mark> {
+        match text.split_once('.') {
+            Some((event, judged)) => Some(Mark { event: event.parse().ok()?, judged: Some(judged.parse().ok()?) }),
+            None => Some(Mark { event: text.parse().ok()?, judged: None }),
+        }
+    }
 }
 
 /// Events as they happen, as server-sent events; `Last-Event-ID` brings what was missed.
 #[utoipa::path(get, path = "/api/v1/feed", tag = "events", operation_id = "feed",
-    params(Asked, ("Last-Event-ID" = Option<i64>, Header)),
+    params(Asked, ("Last-Event-ID" = Option<String>, Header)),
     responses((status = 200, content_type = "text/event-stream", body = String)))]
 pub(in crate::admin) async fn stream(
     caller: Api,
@@ -65,11 +83,22 @@ pub(in crate::admin) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let listener = caller.actions.listen()?;
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
+    let last = headers.get("last-event-id").and_then(|value| Mark::parse(value.to_str().ok()?));
+    let asked = asked.after.map(|event| Mark { event, judged: asked.judged });
     let (pieces, body) = mpsc::channel(PIECES_MAX);
     let actions = Arc::clone(&caller.actions);
     let user = caller.viewer.login().and_then(|login| actions.settings.snapshot().users.get(login).cloned());
-    let stream = Stream { actions, caller, user, pieces, hang_up, sent: last.or(asked.after) };
+    let stream = Stream {
+        actions,
+        caller,
+        user,
+        pieces,
+        hang_up,
+        has: last.or(asked),
+        replayed_to: None,
+        last: None,
+        judged: 0,
+    };
     tokio::spawn(stream.run(listener));
     let head = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
@@ -86,8 +115,14 @@ struct Stream {
     user: Option<User>,
     pieces: mpsc::Sender<Bytes>,
     hang_up: HangUp,
-    /// The last event the reader has; `None`: from now on.
-    sent: Option<i64>,
+    /// What the reader came with; `None`: from now on.
+    has: Option<Mark>,
+    /// Up to here they got everything, and what comes is not sent again.
+    replayed_to: Option<i64>,
+    /// The last event that they have, as far as they know.
+    last: Option<i64>,
+    /// The last judgement they know of.
+    judged: i64,
 }
 
 /// The stream has ended, for whatever reason.
@@ -110,15 +145,7 @@ impl Stream {
         loop {
             tokio::select! {
                 heard = listener.next() => match heard {
-                    Ok(heard) => {
-                        let entry = &heard.entry;
-                        let row = live_row(self.viewer(), entry);
-                        match row.filter(|row| heard.changed || self.sent.is_none_or(|sent| row.sequence > sent)) {
-                            Some(row) if heard.changed => self.send(changed(&row)).await?,
-                            Some(row) => self.send(happened(&row)).await?,
-                            None => {}
-                        }
-                    }
+                    Ok(heard) => self.pass_on(&heard).await?,
                     Err(Ended::Behind) => {
                         // What was left out comes with the next connection; this one may be stuck.
                         self.hang_up.now();
@@ -139,24 +166,44 @@ impl Stream {
         }
     }
 
-    /// What the reader missed, up to where the listener begins: how the last of what they have is judged now, and what came.
-    async fn replay(&mut self, position: i64) -> Result<(), Over> {
-        let Some(sent) = self.sent else { return Ok(()) };
+    async fn pass_on(&mut self, heard: &Heard) -> Result<(), Over> {
+        self.judged = self.judged.max(heard.judged);
+        let Some(row) = live_row(self.viewer(), &heard.entry) else { return Ok(()) };
+        if heard.changed {
+            let id = self.last.map_or_else(String::new, |last| id(last, self.judged));
+            return self.send(changed(&row, &id)).await;
+        }
+        if self.replayed_to.is_some_and(|event| row.sequence <= event) {
+            return Ok(());
+        }
+        self.last = Some(row.sequence);
+        self.send(happened(&row, self.judged)).await
+    }
+
+    /// What the reader missed, up to where the listener begins: how what they have is judged now, and what came.
+    async fn replay(&mut self, position: Place) -> Result<(), Over> {
+        self.judged = position.judged;
+        let Some(Mark { event: sent, judged }) = self.has else { return Ok(()) };
+        self.last = Some(sent);
         let unread = |error| {
             tracing::warn!(%error, "a live feed cannot read what it missed");
             Over
         };
-        for row in self.actions.judged_of_late(self.viewer(), sent).await.map_err(unread)? {
-            self.send(changed(&row)).await?;
-        }
+        let anew = self.actions.judged_since(self.viewer(), sent, judged).await.map_err(unread)?;
         let missed = self.actions.activity(self.viewer(), Some(sent), None, REPLAY_MAX).await.map_err(unread)?;
-        if missed.len() >= REPLAY_MAX as usize {
+        let Some(anew) = anew.filter(|_| missed.len() < REPLAY_MAX as usize) else {
             return self.send("event: reload\ndata: {}\n\n".to_owned()).await;
+        };
+        for (number, row) in (1..).zip(&anew) {
+            // With the last one the reader has them all.
+            let id = if number == anew.len() { id(sent, self.judged) } else { String::new() };
+            self.send(changed(row, &id)).await?;
         }
-        for row in missed.iter().filter(|row| row.sequence <= position) {
-            self.send(happened(row)).await?;
+        for row in missed.iter().filter(|row| row.sequence <= position.event) {
+            self.last = Some(row.sequence);
+            self.send(happened(row, self.judged)).await?;
         }
-        self.sent = Some(position.max(sent));
+        self.replayed_to = Some(position.event.max(sent));
         Ok(())
     }
 
@@ -200,13 +247,18 @@ impl Stream {
     }
 }
 
-fn happened(row: &ActivityRow) -> String {
-    format!("id: {}\nevent: activity\ndata: {}\n\n", row.sequence, json(row))
+fn happened(row: &ActivityRow, judged: i64) -> String {
+    format!("{}event: activity\ndata: {}\n\n", id(row.sequence, judged), json(row))
 }
 
-/// Without an id: it is no news.
-fn changed(row: &ActivityRow) -> String {
-    format!("event: change\ndata: {}\n\n", json(row))
+/// It is no news: its id, if any, says which event is the last that the reader has.
+fn changed(row: &ActivityRow, id: &str) -> String {
+    format!("{id}event: change\ndata: {}\n\n", json(row))
+}
+
+/// Only of events that the reader sees: who is counted by the day must not be seen to come by a number that grows.
+fn id(event: i64, judged: i64) -> String {
+    format!("id: {event}.{judged}\n")
 }
 
 /// JSON is on one line by itself: control characters in strings are escaped.
@@ -226,5 +278,27 @@ impl hyper::body::Body for Pieces {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_as_browsers_say_them() {
+        for (text, expected) in [
+            ("42.7", Some((42, Some(7)))),
+            ("0.0", Some((0, Some(0)))),
+            // before there was a second number, or without one
+            ("42", Some((42, None))),
+            ("", None),
+            ("42.", None),
+            (".7", None),
+            ("42.7.1", None),
+            ("x", None),
+        ] {
+            assert_eq!(Mark::parse(text), expected.map(|(event, judged)| Mark { event, judged }), "{text}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The Activity page and the live feed: people first, nothing of others, nothing missed, nobody who holds a place for ever.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,8 +13,10 @@ use super::api::call;
 use super::fixture::{ANNS, EVES, START_MS, World, world};
 use crate::admin::actions::credentials::NewKey;
 use crate::admin::{self, Viewer};
-use crate::event::{Event, EventKind, Verdict};
+use crate::event::{Event, EventKind, Rule, Verdict};
 use crate::settings::access::Scope;
+use crate::store::audit::{Author, Via};
+use crate::store::record::{Mended, Recording};
 use crate::store::{Change, SettingsStore as _};
 use crate::token::{MessageId, TokenId};
 
@@ -26,7 +29,11 @@ async fn the_page_tells_people_first_and_folds_machines() {
     assert!(text.contains("followed a link in") && text.contains("https://shop.example/offer?id=42"));
     assert!(text.contains("1 look by machines") && text.contains("<details>"));
     assert!(!text.contains("Secret of other"));
-    assert!(text.contains("data-after=\"3\"") && text.contains("Germany") && text.contains("Thunderbird · Linux"));
+    assert!(
+        text.contains("data-after=\"3\" data-judged=\"0\"")
+            && text.contains("Germany")
+            && text.contains("Thunderbird · Linux")
+    );
     let policy = page.header("content-security-policy");
     assert!(policy.contains("script-src 'self'") && policy.contains("connect-src 'self'"), "{policy}");
     // The script is ours, kept for ever, and runs nowhere else.
@@ -157,9 +164,9 @@ async fn who_comes_back_gets_what_was_missed() {
     // By the browser's header, which counts more than the page's address.
     let mut ann = listen(&world, "ann", "/api/v1/feed?after=0", Some("1")).await;
     let heard = ann.until("id: 3").await;
-    assert!(!heard.contains("id: 1\n") && heard.contains("id: 2\n"), "{heard}");
+    assert!(!heard.contains("id: 1.") && heard.contains("id: 2."), "{heard}");
     let mut page = listen(&world, "ann", "/api/v1/feed?after=2", None).await;
-    assert!(!page.until("id: 3").await.contains("id: 2\n"));
+    assert!(!page.until("id: 3").await.contains("id: 2."));
     // Too much: the page is to be loaded again.
     drop((ann, page));
     happens(&world, vec![opened(ANNS, Some([1; 8])); 300]).await;
@@ -183,8 +190,8 @@ async fn what_is_counted_by_the_day_cannot_be_watched() {
     let of_day = Event { at_ms: START_MS.div_euclid(86_400_000) * 86_400_000, ..opened(ANNS, None) };
     happens(&world, vec![of_day, opened(ANNS, Some([1; 8]))]).await;
     let mut ann = listen(&world, "ann", "/api/v1/feed?after=3", None).await;
-    let heard = ann.until("id: 6\n").await;
-    assert!(!heard.contains("id: 5\n"), "{heard}");
+    let heard = ann.until("id: 6.").await;
+    assert!(!heard.contains("id: 5."), "{heard}");
     let listed = async |path: &str| -> Vec<(i64, String)> {
         let (_, answer) = call(&world, "GET", path, serde_json::Value::Null).await;
         let events = answer["events"].as_array().unwrap();
@@ -223,33 +230,65 @@ async fn a_stream_ends_with_its_login_and_with_us_and_there_are_so_many() {
     boss.ends().await;
 }
 
-/// A burst is known by its last click; who was away just then hears of the others when they come back. Of those of long ago they know.
+/// Whatever the time of the event: who was away while it was judged otherwise hears of that when they come back, once.
 #[tokio::test]
 async fn what_was_judged_while_away_is_told() {
     let world = world().await;
     let _stop = running(&world);
-    let click = |seconds: i64, verdict, former| Event {
-        kind: EventKind::Click,
-        at_ms: START_MS + seconds * 1_000,
-        verdict,
-        former,
-        ..opened(ANNS, Some([1; 8]))
+    let click = |minutes: i64| Event { at_ms: START_MS + minutes * 60_000, ..opened(ANNS, Some([1; 8])) };
+    happens(&world, vec![click(0), click(60), click(61), Event { network_hash: None, ..click(62) }]).await;
+    // From 5 to 8 they are. The last is counted by the day, and the one after them is not theirs yet.
+    happens(&world, vec![opened(EVES, Some([1; 8])), click(63)]).await;
+    let judge = async |sequences: &[i64]| {
+        let verdict = Some((Verdict::Machine, Rule::Burst));
+        let mended = sequences.iter().map(|sequence| Mended { sequence: *sequence, repeats: 0, verdict }).collect();
+        world.actions.history.put_on_record(Arc::new(Recording { events: Vec::new(), mended })).await.unwrap();
     };
-    let (person, machine) = (Verdict::Person, Verdict::Machine);
-    let clicks = vec![
-        click(0, machine, Some(person)),
-        click(20, machine, Some(person)),
-        click(21, machine, None),
-        click(22, person, None),
-        click(23, machine, Some(person)),
-    ];
-    happens(&world, clicks).await;
-    // From 5 to 9 are the clicks; the last is not theirs yet.
-    let mut ann = listen(&world, "ann", "/api/v1/feed", Some("8")).await;
-    let heard = ann.until("id: 9").await;
-    assert_eq!(heard.matches("event: change").count(), 1, "{heard}");
-    let change = heard.split("event: change").nth(1).unwrap();
-    assert!(change.contains("\"sequence\":6"), "{heard}");
+    judge(&[6]).await;
+    let page = world.logged_in("ann").get("/activity").await.text;
+    assert!(page.contains("data-after=\"10\" data-judged=\"1\""), "{page}");
+    judge(&[7, 8, 9, 10]).await;
+    world.actions.say_own(&Viewer::Operator, ANNS, 5, true).await.unwrap();
+    let ann = world.actions.viewer_of(&world.settings.snapshot().users["ann"], Author::of(Via::Dashboard));
+    for (up_to, judged, expected) in [
+        // what the page shows, and what a browser has that went away in the midst of it
+        (10, Some(1), vec![5, 7, 10]),
+        (9, Some(1), vec![5, 7]),
+        (10, Some(3), vec![5, 10]),
+        (10, Some(5), vec![]),
+        // as before there was a second number
+        (10, None, vec![5, 6, 7, 10]),
+    ] {
+        let anew = world.actions.judged_since(&ann, up_to, judged).await.unwrap().unwrap();
+        assert_eq!(anew.iter().map(|row| row.sequence).collect::<Vec<_>>(), expected, "{up_to} {judged:?}");
+    }
+    let mut late = listen(&world, "ann", "/api/v1/feed?after=0", Some("9.1")).await;
+    let heard = late.until("id: 10.5").await;
+    let changes: Vec<&str> = heard.split("\n\n").filter(|piece| piece.contains("event: change")).collect();
+    assert!(changes[0].starts_with("event: change") && changes[0].contains("\"sequence\":5"), "{heard}");
+    assert!(changes[1].starts_with("id: 9.5\nevent: change") && changes[1].contains("\"sequence\":7"), "{heard}");
+    assert_eq!(changes.len(), 2, "{heard}");
+    // Who was told has the newer mark, and is not told again.
+    late.until(": still here").await;
+    world.actions.say_own(&Viewer::Operator, ANNS, 5, false).await.unwrap();
+    let heard = late.until("id: 10.6\nevent: change").await;
+    assert_eq!(heard.matches("event: change").count(), 3, "{heard}");
+}
+
+/// What cannot be told: too much, or as after a restore of an older database.
+#[tokio::test]
+async fn who_cannot_be_told_of_judgements_is_to_reload() {
+    let world = world().await;
+    let _stop = running(&world);
+    happens(&world, vec![opened(ANNS, Some([1; 8])); 200]).await;
+    let verdict = Some((Verdict::Machine, Rule::Burst));
+    let mended = (5..=204).map(|sequence| Mended { sequence, repeats: 0, verdict }).collect();
+    world.actions.history.put_on_record(Arc::new(Recording { events: Vec::new(), mended })).await.unwrap();
+    for mark in ["204.0", "204.201"] {
+        let mut ann = listen(&world, "ann", "/api/v1/feed", Some(mark)).await;
+        let heard = ann.until("event: reload").await;
+        assert!(!heard.contains("event: change"), "{heard}");
+    }
 }
 
 /// What somebody says of an event is seen on every page that shows it.
