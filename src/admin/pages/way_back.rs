@@ -12,6 +12,7 @@ pub(in crate::admin) fn page_of(path: &str) -> Option<String> {
         ["account", ..] => "/account".to_owned(),
         ["notices", ..] | ["webhooks"] => "/notices".to_owned(),
         ["webhooks", id, ..] => format!("/webhooks/{id}"),
+        ["queue", "retry"] => "/queue".to_owned(),
         ["queue", id, ..] => format!("/queue/{id}"),
         ["inbox", ..] => "/inbox".to_owned(),
         ["setup", ..] => "/setup".to_owned(),
