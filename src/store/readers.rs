@@ -3,7 +3,7 @@
 //! **Invariant:** never more questions at once than connections, and none waits for its turn longer than the deadline.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -16,7 +16,8 @@ use super::column::{STORE, store_error};
 #[derive(Debug, Clone)]
 pub(super) struct Readers {
     path: PathBuf,
-    idle: Arc<Mutex<Vec<Connection>>>,
+    /// `None` when the store has ended: what comes back then is closed.
+    idle: Arc<Mutex<Option<Vec<Connection>>>>,
     permits: Arc<Semaphore>,
     wait: Duration,
 }
@@ -26,7 +27,7 @@ impl Readers {
     pub(super) fn new(path: &Path, connections_max: usize, wait: Duration) -> Readers {
         Readers {
             path: path.to_owned(),
-            idle: Arc::new(Mutex::new(Vec::new())),
+            idle: Arc::new(Mutex::new(Some(Vec::new()))),
             permits: Arc::new(Semaphore::new(connections_max)),
             wait,
         }
@@ -57,19 +58,26 @@ impl Readers {
         }
     }
 
-    /// Closes the connections that nobody uses now.
+    /// Closes the connections that nobody uses now, and each of the others when its question is answered.
     pub(super) fn close(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.permits.close();
+        *self.idle() = None;
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Option<Vec<Connection>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with_connection<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.idle().as_mut().and_then(Vec::pop);
         let connection = match idle {
             Some(connection) => connection,
             None => self.open()?,
         };
         let answer = question(&connection)?;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        if let Some(idle) = self.idle().as_mut() {
+            idle.push(connection);
+        }
         Ok(answer)
     }
 
