@@ -47,12 +47,23 @@ impl Default for Schedule {
     }
 }
 
+impl Schedule {
+    /// The wait that a copy of this age has come to when nobody hurries it.
+    fn by_age(&self, age: Duration) -> usize {
+        let ends = self.waits.iter().scan(Duration::ZERO, |end, wait| {
+            *end = end.saturating_add(*wait);
+            Some(*end)
+        });
+        ends.take_while(|end| *end <= age).count()
+    }
+}
+
 /// The wait after attempt number `attempts` (1 for the first) of a copy that is `age` old, or `None` when its life is
 /// over. `jitter` is evenly drawn from all of `u16`.
 pub fn wait(attempts: u32, age: Duration, last: Last, jitter: u16, schedule: &Schedule) -> Option<Duration> {
     let left = schedule.life.checked_sub(age).filter(|left| !left.is_zero())?;
-    let before = if last == Last::Untried { 0 } else { attempts.saturating_sub(1) };
-    let index = usize::try_from(before).unwrap_or(usize::MAX);
+    let by_attempts = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+    let index = if last == Last::Untried { 0 } else { by_attempts.min(schedule.by_age(age)) };
     let mut wait = schedule.waits.get(index).or(schedule.waits.last()).copied().unwrap_or(minutes(1));
     if last == Last::Unknown {
         wait = wait.max(schedule.unknown_wait_min);
@@ -79,11 +90,16 @@ mod tests {
             (5, minutes(51), Last::Deferred, 0, Some(3600)),
             (99, day, Last::Deferred, 0, Some(3600)),
             (99, day, Last::Untried, 0, Some(60)),
+            // an operator who tries again and again does not put the next attempt off
+            (6, Duration::from_secs(5), Last::Deferred, 0, Some(60)),
+            (7, minutes(2), Last::Deferred, 0, Some(300)),
+            // nor does a copy that was first tried late begin with the long ones
+            (1, day, Last::Deferred, 0, Some(60)),
             // jitter adds a fifth at most
             (1, Duration::ZERO, Last::Deferred, u16::MAX, Some(72)),
             // unknown waits ten minutes at least
             (1, Duration::ZERO, Last::Unknown, 0, Some(600)),
-            (4, Duration::ZERO, Last::Unknown, 0, Some(1800)),
+            (4, minutes(21), Last::Unknown, 0, Some(1800)),
             // one last attempt at the end of the life, none after it
             (120, 5 * day - minutes(10), Last::Deferred, u16::MAX, Some(600)),
             (121, 5 * day, Last::Deferred, 0, None),

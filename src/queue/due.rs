@@ -150,12 +150,12 @@ mod tests {
         };
         assert_eq!(attempt(&untried, 0), (0, MINUTE_MS, untried.to_string()));
         assert_eq!(attempt(&refused, 1), (1, MINUTE_MS, refused.to_string()));
-        assert_eq!(attempt(&refused, 2), (2, 5 * MINUTE_MS, refused.to_string()));
-        for at in 3..20 {
+        assert_eq!(attempt(&refused, MINUTE_MS + 1), (2, 5 * MINUTE_MS, refused.to_string()));
+        for at in MINUTE_MS + 2..MINUTE_MS + 20 {
             assert_eq!(attempt(&untried, at), (2, MINUTE_MS, refused.to_string()));
         }
         let busy = Fate::Deferred { stage: At::Connect, why: Why::Busy };
-        assert_eq!(attempt(&busy, 20).0, 2);
+        assert_eq!(attempt(&busy, MINUTE_MS + 20).0, 2);
         recipient.stage = Stage::Unknown;
         settle(
             &mut recipient,
