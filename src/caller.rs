@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::settings::prepared::prepared;
+use crate::settings::prepared::folded;
 
 /// A login as a hash: what is typed may be a password, and it may be long.
 pub type LoginTag = [u8; 16];
@@ -37,7 +37,7 @@ fn masked(address: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
 /// What tries of a login are counted under: no spelling of one (RFC 4013), and no change of case, is a fresh start, whether or
 /// not there is such a user.
 pub fn login_tag(login: &str) -> LoginTag {
-    let digest: [u8; 32] = Sha256::digest(prepared(login).to_lowercase().as_bytes()).into();
+    let digest: [u8; 32] = Sha256::digest(folded(login).as_bytes()).into();
     let mut tag = LoginTag::default();
     tag.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
     tag

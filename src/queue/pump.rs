@@ -70,7 +70,7 @@ fn start_one(inner: &Arc<Inner>, permit: OwnedSemaphorePermit) -> Option<Duratio
 /// Works on one record and gives it, and the permit, back. A record that is due as before has not moved: it rests, or it
 /// would be read over and over.
 async fn hold(inner: Arc<Inner>, id: MessageId, due_ms: i64, permit: OwnedSemaphorePermit) {
-    work(Arc::clone(&inner), id).await;
+    work(Arc::clone(&inner), id, due_ms).await;
     if let Some(slot) = inner.slots().get_mut(&id) {
         slot.busy = false;
         if slot.due_ms == due_ms {
@@ -91,7 +91,9 @@ async fn rests(inner: &Arc<Inner>, id: MessageId) -> Option<i64> {
     let way = inner.way(&record.org, &record.via)?;
     let now_ms = (inner.parts.clock)();
     let rules = &inner.options.rules;
+    let owes = state.recipients.iter().any(|recipient| recipient.stage == Stage::BounceOwed);
     let is_idle = way.courier.is_down()
+        && !owes
         && !due::due(&state, now_ms).is_empty()
         && !due::delay_notice_due(&state, record.accepted_at_ms, now_ms, rules)
         && !due::is_over(record.accepted_at_ms, now_ms, rules);
@@ -99,9 +101,10 @@ async fn rests(inner: &Arc<Inner>, id: MessageId) -> Option<i64> {
 }
 
 /// One attempt for every recipient of one record that is due.
-async fn work(inner: Arc<Inner>, id: MessageId) {
+async fn work(inner: Arc<Inner>, id: MessageId, due_ms: i64) {
     if let Some(until_ms) = rests(&inner, id).await {
-        if let Some(slot) = inner.slots().get_mut(&id) {
+        // Unless an operator has said otherwise meanwhile.
+        if let Some(slot) = inner.slots().get_mut(&id).filter(|slot| slot.due_ms == due_ms) {
             slot.due_ms = until_ms;
         }
         return;

@@ -23,6 +23,7 @@ use crate::deliver::couriers::Connect;
 use crate::deliver::safekeeping::Safekeeping;
 use crate::deliver::{Credentials as Password, Login, Stage, Trouble, Why};
 use crate::listener::{Lease, LoginOutcome};
+use crate::settings::prepared::folded;
 use crate::settings::{OrgName, Role, Submitter, User};
 use crate::smtp::Reply;
 use crate::smtp::reply::Enhanced;
@@ -254,7 +255,7 @@ pub(super) fn asked(parts: &Parts, limits: &Limits, login: &str) -> Option<Asked
 
 /// The user that is there, or the one that may be made.
 fn who(snapshot: &Snapshot, login: &str, create: &[OrgName]) -> Option<Who> {
-    let lower = login.to_lowercase();
+    let lower = folded(login);
     let by_domain = snapshot.org_of_login(&lower).map(|org| org.name.clone());
     if let Some(user) = snapshot.user_named(login) {
         let org = user.org.clone()?;
@@ -266,6 +267,10 @@ fn who(snapshot: &Snapshot, login: &str, create: &[OrgName]) -> Option<Who> {
         return Some(Who { org, user: user.clone(), is_new: false });
     }
     let org = by_domain?;
+    // Of twins in other cases none is meant for sure, and a new user would take the place of one.
+    if snapshot.is_taken(login) {
+        return None;
+    }
     let of_org = snapshot.users.values().filter(|user| user.org.as_ref() == Some(&org)).count();
     if !create.contains(&org) || lower.len() > 254 || lower.ends_with('.') || of_org >= USERS_PER_ORG_MAX {
         return None;

@@ -25,8 +25,12 @@ pub fn prepared_octets(octets: &[u8]) -> Cow<'_, [u8]> {
 /// Whether a login that is typed is this one: as it is compared, and in whatever case. A mail address is a common login, and
 /// phones begin every word with a capital.
 pub fn is_login(typed: &str, login: &str) -> bool {
-    let (typed, login) = (prepared(typed), prepared(login));
-    typed.chars().flat_map(char::to_lowercase).eq(login.chars().flat_map(char::to_lowercase))
+    folded(typed) == folded(login)
+}
+
+/// A login as it is compared, in one case: letter by letter, for a word's last sigma is the same letter as the others.
+pub fn folded(login: &str) -> String {
+    prepared(login).chars().flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]

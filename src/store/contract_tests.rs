@@ -482,9 +482,9 @@ async fn what_is_known_of_copies() {
         store.settle(MessageId(1), outcomes).await.unwrap();
         let reader = |index, opens| {
             let address = format!("r{index}@example.com");
-            Some(Reader { address, opens, links: Mode::Individual })
+            Reader { address, opens, links: Mode::Individual }
         };
-        let known = |recipients, accepted_at_ms, waiting_since_ms, reader| CopyFacts {
+        let known = |recipients, accepted_at_ms, waiting_since_ms, readers| CopyFacts {
             org: "acme".parse().unwrap(),
             login: record(1).login,
             network_hash: Some([1, 2, 3, 4, 5, 6, 7, 8]),
@@ -493,19 +493,21 @@ async fn what_is_known_of_copies() {
             accepted_at_ms,
             waiting_since_ms,
             settled: waiting_since_ms.is_none(),
-            reader,
+            readers,
             past: Vec::new(),
         };
         let ids = [(1, 9), (1, 7), (1, 20), (1, 1000), (404, 9)];
         let ids = ids.map(|(message, copy_index)| CopyId { message: MessageId(message), copy_index });
         let expected = [
-            Some(known(1, Some(40), None, reader(9, Mode::Individual))),
-            Some(known(1, None, Some(5), reader(7, Mode::Aggregate))),
-            Some(known(2, Some(50), Some(60), None)),
-            Some(known(0, None, None, None)),
+            Some(known(1, Some(40), None, vec![reader(9, Mode::Individual)])),
+            Some(known(1, None, Some(5), vec![reader(7, Mode::Aggregate)])),
+            Some(known(2, Some(50), Some(60), vec![reader(20, Mode::Individual), reader(21, Mode::Individual)])),
+            Some(known(0, None, None, Vec::new())),
             None,
         ];
-        assert_eq!(store.copies(ids.to_vec(), None).await.unwrap(), expected);
+        let mut found = store.copies(ids.to_vec(), None).await.unwrap();
+        found.iter_mut().flatten().for_each(|facts| facts.readers.sort_by(|a, b| a.address.cmp(&b.address)));
+        assert_eq!(found, expected);
         for state in [DeliveryState::Unknown, DeliveryState::Refused] {
             store.settle(MessageId(1), vec![(9, delivery(state, 70))]).await.unwrap();
             let facts = store.copies(vec![ids[0]], None).await.unwrap()[0].clone().unwrap();

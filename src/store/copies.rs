@@ -35,7 +35,7 @@ fn copy(connection: &Connection, id: CopyId, events_since_ms: Option<i64>) -> ru
                 accepted_at_ms: None,
                 waiting_since_ms: None,
                 settled: true,
-                reader: None,
+                readers: Vec::new(),
                 past: Vec::new(),
             })
         })
@@ -74,7 +74,7 @@ pub(super) fn spreads(connection: &Connection, id: MessageId) -> rusqlite::Resul
 impl CopyFacts {
     /// Takes in one of the recipients who got this copy.
     pub(super) fn add(&mut self, state: DeliveryState, at_ms: i64, reader: Reader) {
-        self.reader = Some(reader).filter(|_| self.recipients == 0);
+        self.readers.push(reader);
         self.recipients = self.recipients.saturating_add(1);
         match state {
             DeliveryState::Accepted => self.accepted_at_ms = self.accepted_at_ms.max(Some(at_ms)),

@@ -180,7 +180,7 @@ impl Kept {
             accepted_at_ms: None,
             waiting_since_ms: None,
             settled: true,
-            reader: None,
+            readers: Vec::new(),
             past: Vec::new(),
         };
         for recipient in record.recipients.iter().filter(|r| r.copy_index == id.copy_index) {

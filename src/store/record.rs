@@ -430,13 +430,13 @@ pub struct CopyFacts {
     pub waiting_since_ms: Option<i64>,
     /// Nothing of this will change any more.
     pub settled: bool,
-    /// Who got it, when it was one alone.
-    pub reader: Option<Reader>,
+    /// Who got it.
+    pub readers: Vec<Reader>,
     /// Its events of late, oldest first, if asked for and kept with their networks.
     pub past: Vec<PastEvent>,
 }
 
-/// The one recipient of a copy.
+/// A recipient of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reader {
     /// The address for people; empty once it was erased.

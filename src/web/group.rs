@@ -21,7 +21,7 @@ use crate::event::source::{NetworkList, Source};
 use crate::event::{Event, EventKind, Evidence, Rule, RuleSet, Verdict};
 use crate::geo::{Geo, Place};
 use crate::settings::privacy::{Consent, ConsentRule, Says};
-use crate::settings::{Choice, Mode, Org, PlaceDetail, Rules};
+use crate::settings::{Choice, Mode, Org, OrgName, PlaceDetail, Rules};
 use crate::store::Snapshot;
 use crate::store::record::{CopyFacts, CopyId, Mended, Recording};
 use crate::token::{InstanceKey, PersonId};
@@ -91,7 +91,8 @@ impl Judge {
     /// Takes in the answer.
     pub(super) fn learn(&mut self, ids: Vec<CopyId>, facts: Vec<Option<CopyFacts>>, at_ms: i64) {
         for (id, facts) in ids.into_iter().zip(facts) {
-            self.copies.learn(id, facts, at_ms);
+            let person = |org: &OrgName, address: &str| PersonId::of(&self.instance, org.as_str(), address.as_bytes());
+            self.copies.learn(id, facts, at_ms, person);
         }
     }
 
@@ -137,9 +138,15 @@ impl Judge {
             EventKind::Open => choice.opens,
             EventKind::Click => choice.links,
         };
-        // A shared copy is a figure of people of whom some never agreed, where that is asked for by now.
+        let says = |person| settings.people.standing(org, person).says();
+        // A shared copy is a figure; where consent is asked for by now, one of people who may all be counted. What was sent so
+        // cannot be taken back for one of them.
         let Some(reader) = &known.reader else {
-            return of_kind(rule.choice_for(Says::Nothing)).is_none_or(|most| Mode::Aggregate <= most);
+            let may = |person: &PersonId| match says(*person) {
+                Says::No => true,
+                says => of_kind(rule.choice_for(says)).is_none_or(|most| Mode::Aggregate <= most),
+            };
+            return rule.consent == Consent::None || known.sharers.iter().all(may);
         };
         if reader.address.is_empty() {
             return false;
@@ -148,7 +155,7 @@ impl Judge {
             return true;
         }
         let person = PersonId::of(&self.instance, org.as_str(), reader.address.as_bytes());
-        let says = settings.people.standing(org, person).says();
+        let says = says(person);
         let mode = match visit.kind {
             EventKind::Open => reader.opens,
             EventKind::Click => reader.links,
@@ -303,7 +310,6 @@ fn evidence(visit: &Visit) -> Evidence {
 mod tests {
     use super::*;
     use crate::settings::privacy::{Act, Noted, Standing};
-    use crate::settings::{Mode, OrgName};
     use crate::store::record::Reader;
     use crate::token::{MessageId, Secret, TokenId};
 
@@ -323,9 +329,16 @@ mod tests {
             accepted_at_ms: None,
             waiting_since_ms: None,
             settled: true,
-            reader,
+            readers: reader.map_or_else(shared_by_two, |reader| vec![reader]),
             past: Vec::new(),
         }
+    }
+
+    /// The same person under two addresses.
+    fn shared_by_two() -> Vec<Reader> {
+        let one =
+            |address: &str| Reader { address: address.to_owned(), opens: Mode::Aggregate, links: Mode::Aggregate };
+        vec![one("bob@x.test"), one("Bob@X.test")]
     }
 
     fn reader(address: &str, opens: Mode) -> Option<Reader> {
@@ -396,6 +409,7 @@ mod tests {
             (Some(facts(None)), after(Act::Stop), free, true),
             (Some(facts(None)), None, asked(Off), false),
             (Some(facts(None)), None, asked(Aggregate), true),
+            (Some(facts(None)), after(Act::Grant), asked(Off), true),
             (Some(facts(reader("", Aggregate))), None, free, false),
             (None, None, free, true),
             (None, after(Act::Grant), free, true),

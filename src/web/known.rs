@@ -9,8 +9,10 @@ use crate::event::classify::Accepted;
 use crate::event::recent::{Hit, Recent, Shape};
 use crate::settings::OrgName;
 use crate::store::record::{CopyFacts, CopyId, Reader};
+use crate::token::PersonId;
 
-/// Copies in the younger half. Some 350 octets each, and 60 for each event of the last minute, 64 of them at most.
+/// Copies in the younger half. Some 350 octets each, 60 for each event of the last minute, 64 of them at most, and 16 for
+/// each who shares it.
 const HALF_MAX: usize = 8192;
 /// What may change is read again after so long.
 const STALE_MS: i64 = 1000;
@@ -26,6 +28,8 @@ pub(super) struct Known {
     pub(super) login: Option<String>,
     /// Its one recipient; `None` for a shared copy.
     pub(super) reader: Option<Reader>,
+    /// Everybody else's: who shares it.
+    pub(super) sharers: Vec<PersonId>,
     /// Keyed hash of the submission's network.
     pub(super) submission_network: Option<[u8; 8]>,
     /// When upstream accepted it.
@@ -71,8 +75,14 @@ impl Copies {
         }
     }
 
-    /// Takes in what the history says.
-    pub(super) fn learn(&mut self, id: CopyId, facts: Option<CopyFacts>, at_ms: i64) {
+    /// Takes in what the history says; `person` tells who an address is to an organisation.
+    pub(super) fn learn(
+        &mut self,
+        id: CopyId,
+        facts: Option<CopyFacts>,
+        at_ms: i64,
+        person: impl Fn(&OrgName, &str) -> PersonId,
+    ) {
         let known = self.get(id);
         known.fresh = Freshness::ReadAt(at_ms);
         let Some(facts) = facts else { return };
@@ -91,7 +101,10 @@ impl Copies {
         }
         known.accepted = accepted(&facts);
         known.shape = Shape { links: facts.links as usize, shared: facts.recipients != 1 };
-        known.reader = facts.reader;
+        // Of those who were erased nobody knows what they said.
+        let sharers = facts.readers.iter().filter(|reader| known.shape.shared && !reader.address.is_empty());
+        known.sharers = sharers.map(|reader| person(&facts.org, &reader.address)).collect();
+        known.reader = <[Reader; 1]>::try_from(facts.readers).ok().map(|[reader]| reader);
         known.org = Some(facts.org);
         known.login = facts.login;
         known.submission_network = facts.network_hash;
@@ -123,6 +136,8 @@ mod tests {
     use super::*;
     use crate::token::MessageId;
 
+    const NOBODY: fn(&OrgName, &str) -> PersonId = |_, _| PersonId([0; 16]);
+
     fn id(number: usize) -> CopyId {
         CopyId { message: MessageId(number as u64), copy_index: 7 }
     }
@@ -137,7 +152,7 @@ mod tests {
             accepted_at_ms,
             waiting_since_ms,
             settled: waiting_since_ms.is_none(),
-            reader: None,
+            readers: Vec::new(),
             past: Vec::new(),
         }
     }
@@ -154,19 +169,19 @@ mod tests {
             (Some(facts(Some(5), Some(5))), false, true),
             (Some(facts(Some(5), None)), false, false),
         ] {
-            copies.learn(id(1), facts.clone(), 10_000);
+            copies.learn(id(1), facts.clone(), 10_000, NOBODY);
             assert_eq!(copies.must_read(&id(1), 10_999), at_once, "{facts:?}");
             assert_eq!(copies.must_read(&id(1), 11_000), later, "{facts:?}");
         }
         assert_eq!(copies.get(id(1)).accepted, Accepted::At(5));
-        copies.learn(id(2), Some(facts(None, Some(9))), 0);
+        copies.learn(id(2), Some(facts(None, Some(9))), 0, NOBODY);
         assert_eq!(copies.get(id(2)).accepted, Accepted::NotYet(9));
     }
 
     #[test]
     fn the_most_recently_used_stay() {
         let mut copies = Copies::default();
-        copies.learn(id(0), Some(facts(Some(5), None)), 0);
+        copies.learn(id(0), Some(facts(Some(5), None)), 0, NOBODY);
         for number in 1..(4 * HALF_MAX) {
             copies.get(id(number));
             assert!(copies.get(id(0)).org.is_some(), "the one always asked for went at {number}");

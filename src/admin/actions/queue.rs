@@ -3,6 +3,8 @@
 //! Who sees a mail whole sees it whole here; an organisation's admin sees counts (DESIGN 8), for a recipient's address and
 //! a server's words about it are the sender's. **Invariant:** only who sees a mail whole may drop it.
 
+use std::collections::BTreeMap;
+
 use super::{Actions, Refusal};
 use crate::admin::paging::page;
 use crate::admin::ports::{QueueEntry, QueueHealth, QueueKeeper, QueueList, QueueOf, QueueStage};
@@ -104,19 +106,30 @@ impl Actions {
         self.tell(viewer, view.entry.org, format!("mail {id}"), "tried again at once".to_owned()).await
     }
 
-    /// Makes every mail due now that the viewer may know of; how many there were. One that has gone meanwhile is none.
+    /// Makes every mail due now that the viewer may know of, the first [`QUEUE_ROWS_MAX`] of them; how many there were. One line in the
+    /// audit log for each organisation. One that has gone meanwhile is none.
     ///
     /// # Errors
     /// As [`Actions::queue`].
     pub async fn retry_all(&self, viewer: &Viewer) -> Result<usize, Refusal> {
         let page = self.queue(viewer, None, QUEUE_ROWS_MAX).await?;
-        let mut tried = 0;
+        let keeper = self.keeper()?;
+        let (mut tried, mut of_orgs) = (0, BTreeMap::<_, usize>::new());
         for view in page.mails {
-            match self.retry_queued(viewer, view.entry.id).await {
-                Ok(()) => tried += 1,
-                Err(Refusal::NotFound { .. }) => {}
-                Err(refusal) => return Err(refusal),
+            match keeper.retry(view.entry.id).await {
+                Ok(true) => {
+                    tried += 1;
+                    *of_orgs.entry(view.entry.org).or_default() += 1;
+                }
+                Ok(false) => {}
+                // One that cannot be written is tried at its time; the others need not wait for it.
+                Err(error) => {
+                    tracing::error!(spool.id = %view.entry.id, %error, "{} is tried at its time", view.entry.id);
+                }
             }
+        }
+        for (org, mails) in of_orgs {
+            self.tell(viewer, org, "queue".to_owned(), format!("{mails} mails tried again at once")).await?;
         }
         Ok(tried)
     }

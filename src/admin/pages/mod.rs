@@ -324,7 +324,9 @@ impl Notice {
             "unhooked" => "The webhook was removed.",
             "tested" => "A test was sent. How it went is below in a moment.",
             "replayed" => "It is being tried again. How it went is below in a moment.",
-            "retry-all" => "All of them are being tried. What is delivered is gone from here within a moment.",
+            "retry-all" => {
+                "They are being tried, the first thousand of them. What is delivered is gone from here within a moment."
+            }
             "dropped" => "The mail was dropped. Nobody who did not have it yet will get it.",
             _ => return None,
         };

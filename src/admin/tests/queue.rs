@@ -115,7 +115,7 @@ async fn all_that_wait_are_tried_again() {
     assert!(boss.get("/queue").await.text.contains("action=\"/queue/retry\""));
     let done = boss.post("/queue/retry", &[]).await;
     assert_eq!((done.status, done.header("location")), (StatusCode::SEE_OTHER, "/queue?done=retry-all"));
-    assert!(boss.get("/queue?done=retry-all").await.text.contains("All of them are being tried"));
+    assert!(boss.get("/queue?done=retry-all").await.text.contains("They are being tried"));
     let hurried = world.queue.hurried.lock().unwrap().clone();
     assert!(hurried.contains(&ANNS) && hurried.contains(&NETWORKS) && !hurried.contains(&EVES), "{hurried:?}");
 }

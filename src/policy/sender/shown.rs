@@ -11,9 +11,11 @@ use super::{a_label, words};
 const DOMAINS_MAX: usize = 16;
 /// Marks of direction in one field: a name in Hebrew has a few.
 const MARKS_MAX: usize = 32;
+/// Octets of a field times its marks: as much is read four times over.
+const TURNED_BYTES_MAX: usize = 64 * 1024;
 
 /// The domains that stand behind an `@`, as A-labels, without those that are `own`; `None`: more than [`DOMAINS_MAX`], or more marks
-/// of direction than [`MARKS_MAX`].
+/// of direction than [`MARKS_MAX`], or than so long a field may have.
 ///
 /// It is read as it stands, and with its encoded words decoded, by a strict reader and by a forgiving one; and what a mark of
 /// direction turns around also from its end.
@@ -49,7 +51,7 @@ fn decoded(value: &[u8]) -> String {
 /// by letter (`tset.2gro@oec` in an override) or word by word (`test.org2@ceo` with a mark between all of them).
 fn turned(text: &str) -> Option<Vec<String>> {
     let marks: Vec<usize> = text.match_indices(turns).map(|(at, _)| at).collect();
-    if marks.len() > MARKS_MAX {
+    if marks.len() > MARKS_MAX || marks.len() * text.len() > TURNED_BYTES_MAX {
         return None;
     }
     let mut all = Vec::new();

@@ -17,7 +17,9 @@ const FORGIVING: GeneralPurpose = GeneralPurpose::new(
 pub(super) fn decoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((before, word)) = rest.split_once("=?") {
+    // Where the last word can end: behind it none is looked for, however many begin.
+    let last = text.rfind("?=").unwrap_or(0);
+    while let Some((before, word)) = rest.split_once("=?").filter(|(_, word)| text.len() - word.len() <= last) {
         let Some((shown, after)) = first_word(word) else {
             out.push_str(before);
             out.push_str("=?");
@@ -37,12 +39,12 @@ pub(super) fn decoded(text: &str) -> String {
 fn first_word(text: &str) -> Option<(String, &str)> {
     let (charset, rest) = text.split_once('?')?;
     let (encoding, rest) = rest.split_once('?')?;
+    if !matches!(encoding, "b" | "B" | "q" | "Q") {
+        return None;
+    }
     let (content, after) = rest.split_once("?=")?;
-    let octets = match encoding {
-        "b" | "B" => base64_octets(content),
-        "q" | "Q" => quoted_octets(content.as_bytes()),
-        _ => return None,
-    };
+    let is_base64 = encoding.eq_ignore_ascii_case("b");
+    let octets = if is_base64 { base64_octets(content) } else { quoted_octets(content.as_bytes()) };
     // A language may stand behind the charset (RFC 2231 §5).
     let label = charset.split('*').next().unwrap_or_default();
     let encoding = Encoding::for_label(label.as_bytes());

@@ -12,5 +12,7 @@ UPDATE webhook_delivery SET recipient =
     WHERE message IS NOT NULL AND json_valid(body);
 UPDATE mail_notice SET recipient =
     (SELECT min(r.idx) FROM recipient r
-     WHERE r.message = mail_notice.message AND json_extract(line, '$.who') IN (r.address, r.name || ' <' || r.address || '>'))
+     WHERE r.message = mail_notice.message AND (json_extract(line, '$.who') = r.address
+         -- The name is shortened there, the address is not.
+         OR substr(json_extract(line, '$.who'), -length(r.address) - 2) = '<' || r.address || '>'))
     WHERE json_valid(line);

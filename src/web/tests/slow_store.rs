@@ -40,7 +40,7 @@ fn facts() -> CopyFacts {
         accepted_at_ms: None,
         waiting_since_ms: None,
         settled: true,
-        reader: None,
+        readers: Vec::new(),
         past: Vec::new(),
     }
 }
