@@ -25,6 +25,11 @@ impl Breaker {
         now_ms < self.open_until_ms
     }
 
+    /// How long upstream is still left alone.
+    pub fn open_for_ms(&self, now_ms: i64) -> i64 {
+        self.open_until_ms.saturating_sub(now_ms).max(0)
+    }
+
     /// Whether an attempt may be made now. Half open, the one who is told yes is the probe: the others are kept off
     /// until it has answered or the time has passed again.
     #[must_use]
@@ -70,6 +75,7 @@ mod tests {
         assert!(breaker.admit(0), "two failures are not enough");
         breaker.failed(0);
         assert!(breaker.is_open(4_999) && !breaker.admit(4_999));
+        assert_eq!([0, 4_999, 5_001].map(|now_ms| breaker.open_for_ms(now_ms)), [5_000, 1, 0]);
         assert!(breaker.admit(5_000), "the probe");
         assert!(!breaker.admit(5_001), "a second one waits for the probe");
         breaker.failed(5_100);

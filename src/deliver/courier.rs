@@ -112,6 +112,11 @@ impl Courier {
         lock(&self.breaker).is_open(self.now_ms())
     }
 
+    /// Milliseconds that it is not tried; 0 when it may be.
+    pub fn down_for_ms(&self) -> i64 {
+        lock(&self.breaker).open_for_ms(self.now_ms())
+    }
+
     /// The next attempt is made, even if upstream has been unreachable: somebody knows that it is back.
     pub fn hurry(&self) {
         lock(&self.breaker).hurry(self.now_ms());

@@ -7,10 +7,10 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::{Carrier, Copies, Inner, TOO_LARGE_TRACKED, due, settle, tell_untracked};
+use crate::deliver::courier;
 use crate::deliver::encode::TwoForms;
 use crate::deliver::outbound::{BodySource, Deadlines};
 use crate::deliver::{BoxFuture, CannotCarry, Fate, Stage as At, Why};
-use crate::deliver::{breaker, courier};
 use crate::message::{Body, Envelope};
 use crate::spool::{Head, Record, SpoolError, Stage, State};
 use crate::telemetry::maillog;
@@ -21,8 +21,8 @@ const NAP_MAX: Duration = Duration::from_secs(30);
 /// How long a record rests after the disk would not give it, or when there was nothing to do for it: an attempt that
 /// outlived its client is still awaited, a report could not be written.
 const DISK_REST_MS: i64 = 60_000;
-/// How long a record rests while its upstream is left alone: as long as that lasts at most.
-const DOWN_REST_MS: i64 = breaker::OPEN_MAX_MS;
+/// The least time a record rests while its upstream is left alone; else as long as that lasts, a minute at most.
+const DOWN_REST_MIN_MS: i64 = 500;
 /// How long the history may take to note that a copy is on its way: as long as a new mail waits for its record.
 const HISTORY_MAX: Duration = Duration::from_secs(2);
 
@@ -82,7 +82,8 @@ async fn hold(inner: Arc<Inner>, id: MessageId, due_ms: i64, permit: OwnedSemaph
 }
 
 /// Until when a record may rest unread, for its upstream is not tried just now; `None`: there is something to do for it.
-/// With a long queue and a dead upstream this is all that is done, once a minute for each: one small read, no write.
+/// With a long queue and a dead upstream this is all that is done, each time that upstream may be tried, which is
+/// soon once a minute: one small read, no write.
 async fn rests(inner: &Arc<Inner>, id: MessageId) -> Option<i64> {
     if inner.parts.couriers.down() == 0 {
         return None;
@@ -92,12 +93,13 @@ async fn rests(inner: &Arc<Inner>, id: MessageId) -> Option<i64> {
     let now_ms = (inner.parts.clock)();
     let rules = &inner.options.rules;
     let owes = state.recipients.iter().any(|recipient| recipient.stage == Stage::BounceOwed);
-    let is_idle = way.courier.is_down()
+    let down_for_ms = way.courier.down_for_ms();
+    let is_idle = down_for_ms > 0
         && !owes
         && !due::due(&state, now_ms).is_empty()
         && !due::delay_notice_due(&state, record.accepted_at_ms, now_ms, rules)
         && !due::is_over(record.accepted_at_ms, now_ms, rules);
-    is_idle.then(|| now_ms.saturating_add(DOWN_REST_MS))
+    is_idle.then(|| now_ms.saturating_add(down_for_ms.max(DOWN_REST_MIN_MS)))
 }
 
 /// One attempt for every recipient of one record that is due.
