@@ -279,7 +279,7 @@ impl Known {
         let path = path.replace("{address}", "colleague@partner.example").replace("{index}", &self.link);
         assert!(!path.contains('{'), "no example of {route}");
         match route {
-            "/users/edit" | "/tracking" => format!("{path}?login=user7@acme.example"),
+            "/users/edit" | "/users/remove" | "/tracking" => format!("{path}?login=user7@acme.example"),
             "/people/one" => format!("{path}?address=colleague@partner.example"),
             "/why" | "/api/v1/why" => format!("{path}?from=user7@acme.example&to=colleague@partner.example"),
             "/api/v1/orgs/{name}/people" => format!("{path}?address=colleague@partner.example"),
