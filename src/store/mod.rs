@@ -41,7 +41,7 @@ use std::sync::Arc;
 use crate::event::{Event, EventKind};
 use crate::settings::access::{Access, Credential, DigestId, Invitation, SecondFactor};
 use crate::settings::notices::{NoticeCeiling, NoticeChoice, Webhook, WebhookId};
-use crate::settings::prepared::{is_login, prepared};
+use crate::settings::prepared::{folded, prepared};
 use crate::settings::privacy::Standing;
 use crate::settings::{Org, OrgName, User};
 use crate::token::{MessageId, PersonId};
@@ -111,7 +111,8 @@ impl Snapshot {
     /// Whose login this is, as typed: of those that differ in case alone (there were such once) the exact spelling, else the
     /// only one. Looks at all of them whoever it is, so that the time tells nothing.
     pub fn user_named(&self, typed: &str) -> Option<&User> {
-        let mut alike = self.users.values().filter(|user| is_login(typed, &user.login));
+        let wanted = folded(typed);
+        let mut alike = self.users.values().filter(|user| folded(&user.login) == wanted);
         let (first, others) = (alike.next(), alike.count());
         let exact = self.users.get(typed).or_else(|| self.users.get(prepared(typed).as_ref()));
         exact.or(first.filter(|_| others == 0))
@@ -119,7 +120,8 @@ impl Snapshot {
 
     /// Somebody has this login, in whatever case: another could not be told from it.
     pub fn is_taken(&self, login: &str) -> bool {
-        self.users.values().any(|user| is_login(login, &user.login))
+        let wanted = folded(login);
+        self.users.values().any(|user| folded(&user.login) == wanted)
     }
 
     /// What a person of an organisation is told by mail.
